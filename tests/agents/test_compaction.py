@@ -246,6 +246,7 @@ def test_names_and_numbers_are_found_in_whichever_script(source: str, summary: s
     assert made == [] if not words else set(words) <= set(made)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "text", ["我们在2027年3月1日决定。", "Aa1-", "「", "１２", "/a", "1,", "我1", "a’", "@", "v1."]
 )

@@ -145,6 +145,7 @@ CALLING = assistant(ToolCall("1", "read", "{}"))
 REFUSED = Response(Message("assistant", (Text("I cannot."),)), FinishReason.CONTENT_FILTER)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "summary",
     [SPENT, ServerFault("down"), CALLING, REFUSED, " \n", "word " * 20_000],

@@ -42,6 +42,7 @@ def test_a_run_that_lies_is_told_and_ends_once_it_goes_on(call, folder):
     assert call("runs", "conclude", run, "talk").code == 5
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("name", "error", "hint"),
     [

@@ -71,6 +71,7 @@ async def test_a_sub_squad_is_told_and_answered_by_its_names(tmp_path: Path) -> 
     assert again.verdict == "passed", failed(again)
 
 
+@pytest.mark.long
 async def test_elements_of_a_sub_squad_are_told_by_their_keys(tmp_path: Path) -> None:
     inner = {**INNER, "memory": False}
     (tmp_path / "review.yaml").write_text(yaml.safe_dump(inner, sort_keys=False))

@@ -42,6 +42,7 @@ async def test_texts_become_vectors_as_numbers_or_in_base64(serve: Any, tmp_path
         assert unknown.status_code in (404, 503), unknown.text
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("wrong", [[], ["a", " "], [1, 2], [[1]], None, ""])
 async def test_what_is_no_text_is_refused(wrong: Any, tmp_path: Path) -> None:
     async with scripted() as manager, served(manager, tmp_path) as server:

@@ -66,6 +66,7 @@ async def test_a_run_answers_with_its_progress_and_its_outputs(tmp_path: Path) -
     assert "squad/notes" in [one["id"] for one in listed]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_run_that_does_not_end_well_is_an_error_that_says_why(stream: bool, tmp_path: Path) -> None:
     asks = squad(more='  gate: {needs: [draft], approval: {prompt: "Good?", show: [draft]}}\n')

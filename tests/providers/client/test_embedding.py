@@ -101,6 +101,7 @@ async def test_a_models_own_name_goes_to_all_that_serve_it(serve) -> None:
     assert (made.provider, made.model_asked) == ("two", "bge-m3")
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "reply",
     [
