@@ -24,9 +24,10 @@ BLOCKS = [
 @pytest.mark.long
 @pytest.mark.parametrize("code", BLOCKS)
 def test_the_code_of_a_page_runs(code: str, tmp_path: Path) -> None:
-    script = tmp_path / "page.py"
+    script = tmp_path / "test_page.py"
     script.write_text(code, "utf-8")
-    command = [sys.executable, "-W", "error", str(script)]
+    as_a_test = ["-m", "pytest", "-q"] if "(scripted)" in code else []  # it takes a fixture
+    command = [sys.executable, "-W", "error", *as_a_test, str(script)]
     environ = {"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(tmp_path)}
     ended = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=PATIENCE_S)
     assert ended.returncode == 0, ended.stderr

@@ -59,7 +59,7 @@ def test_a_run_goes_on_where_its_log_is_lost(call, folder):
         "runs export r",
         "explain r research",
         "spending",
-        "approvals ls",
+        "approvals ls --json",
         "validate squad.yaml --format json",
         "graph squad.yaml",
         "config squad.yaml",

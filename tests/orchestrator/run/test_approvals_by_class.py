@@ -64,7 +64,8 @@ def calling_all(_: str, request: Request) -> Any:
 async def test_a_class_says_who_is_asked(squad_says: Any, agent_says: Any, tools: Any, asked: list[str] | None) -> None:
     result, events = await run(given(squad_says, agent_says, tools), Answers(calling_all))
     prompts = [gate.prompt for gate in of_type(events, "gate.opened")]
-    assert prompts == [f"Run the tool {name}?" for name in (["look", "write"] if asked is None else asked)]
+    # Calls of one turn are made side by side: who is asked first is left open.
+    assert sorted(prompts) == [f"Run the tool {name}?" for name in (["look", "write"] if asked is None else asked)]
     assert result.status == ("waiting" if prompts else "done")
 
 
