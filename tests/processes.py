@@ -12,7 +12,9 @@ from typing import Any
 import orchestrator
 from tests.patience import PATIENCE_S
 
-OURS = [module.name for module in pkgutil.walk_packages(orchestrator.__path__, "orchestrator.")]
+ALL = [module.name for module in pkgutil.walk_packages(orchestrator.__path__, "orchestrator.")]
+OURS = [name for name in ALL if not name.startswith("orchestrator.server")]
+"""What commands import at once: the server, with FastAPI, is loaded by `serve` alone."""
 LATER = ["anyio._backends._asyncio", "redis.asyncio", "rich.live", "rich.table", "rich.traceback", "structlog"]
 """What commands import only once they need it."""
 ROOT = Path(__file__).parents[1]
