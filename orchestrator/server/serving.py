@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from socket import socket
 
 import uvicorn
 
@@ -38,8 +39,8 @@ class ServerSettings:
     options: RunOptions
     keys: ClientKeys | None
     mask: Callable[[str], str]
-    host: str = "127.0.0.1"
-    port: int = 8700
+    listening: socket
+    """Where it listens: bound before anything is opened, so that a port that is taken is told first."""
     hosts: Iterable[str] = LOOPBACK
 
 
@@ -74,8 +75,6 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
         access = Access(options.state, options.clock)
         config = uvicorn.Config(
             application(state, access, live, settings.hosts),
-            host=settings.host,
-            port=settings.port,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -83,7 +82,6 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
             timeout_graceful_shutdown=GRACE_S,
         )
         server = uvicorn.Server(config)
-        listening = config.bind_socket()
-        host_name, port = listening.getsockname()[:2]
+        host_name, port = settings.listening.getsockname()[:2]
         ready(f"http://{host_name}:{port}", access.link("operator"))
-        await server.serve(sockets=[listening])
+        await server.serve(sockets=[settings.listening])

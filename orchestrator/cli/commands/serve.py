@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -52,11 +53,20 @@ def serve_command(context: click.Context, files: tuple[str, ...], port: int, off
         if squad.name in squads:
             raise Unusable(f"two squads are called '{squad.name}'", f"give the one in {file} another `name`")
         squads[squad.name] = squad
-    anyio.run(_serve, settings, squads, port, offline, db)
+    try:
+        listening = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise Unusable(
+            f"cannot listen at 127.0.0.1:{port}: {error.strerror}", "give another --port; 0 is any"
+        ) from error
+    with listening:
+        anyio.run(_serve, settings, squads, listening, offline, db)
     return Exit.DONE
 
 
-async def _serve(settings: Settings, squads: Mapping[str, Squad], port: int, offline: bool, db: str | None) -> None:
+async def _serve(
+    settings: Settings, squads: Mapping[str, Squad], listening: socket.socket, offline: bool, db: str | None
+) -> None:
     from orchestrator.server.gateway.keys import ClientKeys
     from orchestrator.server.serving import ServerSettings, serve
 
@@ -105,7 +115,7 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], port: int, off
                 options=options,
                 keys=keys,
                 mask=lambda text: mask_secrets(text, environ),
-                port=port,
+                listening=listening,
             ),
             ready,
         )
