@@ -75,6 +75,7 @@ class EventStream(Response):
                 ends.push_async_callback(self._pieces.aclose)
             try:
                 async for piece in self._pieces:
+                    self._is_begun = True  # even where its headers are still on their way
                     await write.send(piece)
             except known as error:
                 if not self._is_begun:
