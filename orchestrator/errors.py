@@ -245,6 +245,16 @@ class AnsweredAlready(OrchestratorError):
 
     def __init__(self, question: str, choice: str, by: str) -> None:
         super().__init__(f"{question} is answered already: {choice} by {by}; this answer does not count")
+        self.choice, self.by = choice, by
+
+
+class QuestionChanged(OrchestratorError):
+    """The question is asked anew, with other words or other texts than the person was shown who answers."""
+
+    hint = "look at it again: what is asked now is another thing"
+
+    def __init__(self, question: str) -> None:
+        super().__init__(f"{question} is another question by now; this answer does not count")
 
 
 MOST_WAYS = 4

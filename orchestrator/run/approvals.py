@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol
 
-from orchestrator.errors import AnsweredAlready, NoQuestion, RunCancelled, RunOver
+from orchestrator.errors import AnsweredAlready, NoQuestion, QuestionChanged, RunCancelled, RunOver
 from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.journal.protocols import EventLog, Runs, Signals
 from orchestrator.run.history import RunHistory, history_of
@@ -161,20 +161,26 @@ async def answer_question(
     by: str = "api",
     edited: str | None = None,
     for_run: bool = False,
+    digest: str | None = None,
 ) -> GateOpened:
     """Answer an open question of a run, by its name, and return it: the answer counts, now or when the run goes on.
 
     `edited` is what a call's arguments (JSON), or the text that is asked about, are replaced by where it is approved;
-    `for_run`: so are all further calls of this tool, as it is, by this agent, until the run ends.
+    `for_run`: so are all further calls of this tool, as it is, by this agent, until the run ends. `digest` (as
+    `digest_of` has it) is of the question that the person was shown: `QuestionChanged` is raised where it is another.
     Raises `NoQuestion`, `RunOver`, `RunCancelled`, `AnsweredAlready` where another answer came first, `RunNotFound`,
     and `ValueError` for what is no choice, or cannot be approved so.
     """
     found = await questions_of(journal, run)
+    if digest is not None and (value := answers_in(await journal.signals(run)).get(digest)) is not None:
+        raise AnsweredAlready(name or "the question", value["choice"], value.get("by", "api"))
     if found.past.is_over:
         raise RunOver(run, str(found.past.status))
     if await journal.cancel_requested(run):
         raise RunCancelled(f"the run {run} was cancelled: it takes no answer")
     gate = found.named(name)
+    if digest not in (None, digest_of(gate)):
+        raise QuestionChanged(gate.name)
     stands, is_own = await answer_gate(journal, run, gate, choice, comment, by=by, edited=edited, for_run=for_run)
     if not is_own:
         raise AnsweredAlready(gate.name, stands.choice, stands.by)

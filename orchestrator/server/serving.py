@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from socket import socket
 
 import uvicorn
@@ -42,6 +43,8 @@ class ServerSettings:
     listening: socket
     """Where it listens: bound before anything is opened, so that a port that is taken is told first."""
     hosts: Iterable[str] = LOOPBACK
+    out: Path | None = None
+    """The folder in which each run gets one for its files; None: runs keep their files in the record alone."""
 
 
 async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> None:
@@ -59,7 +62,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
         notify=options.notify,
         trust=options.trust,
     )
-    async with opening as manager, hosting(settings.journal, options) as host, live_pages() as live:
+    async with opening as manager, hosting(settings.journal, options, settings.out) as host, live_pages() as live:
         state = ServerState(
             manager,
             settings.journal,

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 
 import anyio
 import click
@@ -116,6 +117,7 @@ async def _serve(
                 keys=keys,
                 mask=lambda text: mask_secrets(text, environ),
                 listening=listening,
+                out=Path("out"),
             ),
             ready,
         )

@@ -20,7 +20,7 @@ from orchestrator.server.api.errors import RequestRefused
 from orchestrator.server.event_stream import EventStream
 from orchestrator.server.run_view import TaskView, view_of
 from orchestrator.server.state import ServerState
-from orchestrator.squad.load import Squad
+from orchestrator.server.taking_up import resume
 from providers.documents.problems import nearest
 
 MOST_LISTED = 500
@@ -157,11 +157,7 @@ def run_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:
     @router.post("/{run}/resume", status_code=202, dependencies=[Depends(operator)])
     async def resume_run(run: str) -> RunBegun:
         """Go on with a run that was killed, interrupted or paused, in this process."""
-        manifest = await state.journal.manifest(run)
-        squad = state.squads.get(manifest.squad)
-        if squad is None:
-            squad = Squad.from_text(manifest.text, manifest.file, where_gone=manifest.sources)
-        await state.host.resume(squad, run)
+        await resume(state, run)
         return RunBegun(run_id=run)
 
     return router

@@ -57,10 +57,12 @@ async def test_a_run_is_begun_awaits_approval_and_goes_on_with_the_answer(tmp_pa
         form = await server.http.post(f"/api/approvals/{run}", content='{"choice": "approve"}')
         assert "Content-Type: application/json" in form.json()["error"]["hint"]
         answered = await server.http.post(f"/api/approvals/{run}", json={"choice": "approve"})
-        assert answered.json() == {"question": "gate", "choice": "approve", "goes_on": True}
+        assert answered.json() == {"question": "gate", "choice": "approve", "goes_on": True, "note": ""}
         done = await until_state(server, run, "done")
-        twice = await server.http.post(f"/api/approvals/{run}", json={"choice": "approve"})
-        assert twice.status_code == 409
+        again = {"choice": "reject", "digest": asked["digest"]}
+        twice = await server.http.post(f"/api/approvals/{run}", json=again)
+        assert (twice.status_code, twice.json()["error"]["code"]) == (409, "already_answered")
+        assert "approve by api" in twice.json()["error"]["message"]
         assert [task["turns"] for task in done["tasks"]] == [1, 0, 1]
         listed = (await server.http.get("/api/runs", params={"status": "done"})).json()["runs"]
         assert [one["run_id"] for one in listed] == [run]
