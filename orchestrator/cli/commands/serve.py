@@ -23,6 +23,7 @@ from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.cli.ui.notices import STUB_NOTICE, telling
 from orchestrator.errors import NoProvider
 from orchestrator.options import RunOptions, steady
+from orchestrator.server.listening import listen
 from orchestrator.squad.load import Squad
 from orchestrator.trust import trust_file
 from personas import Personas, packaged
@@ -55,7 +56,7 @@ def serve_command(context: click.Context, files: tuple[str, ...], port: int, off
             raise Unusable(f"two squads are called '{squad.name}'", f"give the one in {file} another `name`")
         squads[squad.name] = squad
     try:
-        listening = socket.create_server(("127.0.0.1", port))
+        listening = listen("127.0.0.1", port)
     except OSError as error:
         raise Unusable(
             f"cannot listen at 127.0.0.1:{port}: {error.strerror}", "give another --port; 0 is any"
