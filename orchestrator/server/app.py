@@ -17,13 +17,15 @@ from orchestrator._version import __version__
 from orchestrator.errors import OrchestratorError
 from orchestrator.server.access import Access, AccessRole
 from orchestrator.server.api.approvals import approval_routes
-from orchestrator.server.api.errors import RequestRefused, told, unreadable
+from orchestrator.server.api.errors import RequestRefused, refusal_body, told, unreadable
+from orchestrator.server.api.health import health_routes
 from orchestrator.server.api.runs import run_routes
 from orchestrator.server.gateway.anthropic_messages import messages_error
 from orchestrator.server.gateway.failures import FailureKind, GatewayFailure
 from orchestrator.server.gateway.openai_errors import error_body
 from orchestrator.server.gateway.routes import Gateway, routes, speaks_anthropic
 from orchestrator.server.guard import Guard
+from orchestrator.server.openapi import ERRORS, described, openapi_routes
 from orchestrator.server.pages.live import LivePages
 from orchestrator.server.pages.routes import Dashboard
 from orchestrator.server.state import ServerState
@@ -35,25 +37,26 @@ _KINDS: dict[int, FailureKind] = {401: "authentication", 403: "permission", 404:
 
 def application(state: ServerState, access: Access, live: LivePages, hosts: Iterable[str]) -> ASGIApp:
     """Return the server's application, which answers to these host names alone."""
-    app = FastAPI(title="squad-orchestrator", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    return Guard(routed(state, access, live), hosts, _refusal)
+
+
+def routed(state: ServerState, access: Access, live: LivePages) -> FastAPI:
+    """Return the routes of all parts, without the guard before them."""
+    app = described("squad-orchestrator", __version__)
     gateway = Gateway(state)
     app.include_router(routes(gateway))
     viewer, operator = partial(_let_in, access, ("viewer", "operator")), partial(_let_in, access, ("operator",))
     for part in (run_routes, approval_routes):
-        app.include_router(part(state, viewer, operator))
+        app.include_router(part(state, viewer, operator), responses=ERRORS)
+    app.include_router(openapi_routes(app, viewer))
     app.include_router(Dashboard(state, access, live).routes())
-
-    @app.get("/health/live")
-    async def is_live() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.get("/health/ready")
-    async def is_ready() -> Response:
-        can_ask = bool(state.manager.configured)
-        return JSONResponse({"status": "ok" if can_ask else "no provider is configured"}, 200 if can_ask else 503)
+    app.include_router(health_routes(state))
 
     async def failed(http: HttpRequest, error: Exception) -> Response:
-        return _told(http.scope, gateway.told(error))
+        failure = gateway.told(error)
+        if http.url.path.startswith("/api/"):
+            return JSONResponse(refusal_body(failure.status, failure.message), failure.status)
+        return _told(http.scope, failure)
 
     async def refused(http: HttpRequest, error: Exception) -> Response:
         assert isinstance(error, HTTPException), "it is registered for these alone"
@@ -71,7 +74,7 @@ def application(state: ServerState, access: Access, live: LivePages, hosts: Iter
     for kind in (GatewayFailure, RoutingError, ProviderError, Exception):
         app.add_exception_handler(kind, failed)
     app.add_exception_handler(HTTPException, refused)
-    return Guard(app, hosts, _refusal)
+    return app
 
 
 async def _let_in(access: Access, roles: Sequence[AccessRole], http: HttpRequest) -> None:
@@ -86,8 +89,10 @@ async def _let_in(access: Access, roles: Sequence[AccessRole], http: HttpRequest
 
 
 def _refusal(scope: Scope, status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a refusal in the gateway's shape; in plain words where a browser asks for something else."""
-    if not scope["path"].startswith(("/v1/", "/api/")):
+    """Return a refusal in the shape of the part that was asked; in plain words where a browser asks for a page."""
+    if scope["path"].startswith("/api/"):
+        return JSONResponse(refusal_body(status, text), status, headers)
+    if not scope["path"].startswith("/v1/"):
         return PlainTextResponse(f"{text}\n", status, headers)
     return _told(scope, GatewayFailure(status, _KINDS.get(status, "invalid_request"), text), headers)
 

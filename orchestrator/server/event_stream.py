@@ -18,6 +18,10 @@ KEEP_ALIVE_S = 15.0
 SEND_S = 60.0
 """How long a client may take to read a piece. What is behind the pieces is not held for one that never does."""
 COMMENT = b": keep-alive\n\n"
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Server-sent events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+}
+"""What the OpenAPI document says of a route that answers with a stream."""
 
 BreakTold = tuple[tuple[type[Exception], ...], Callable[[Exception], bytes]]
 """Which errors may be told in a stream, and what it ends with then."""

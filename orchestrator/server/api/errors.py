@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.requests import Request as HttpRequest
@@ -30,6 +32,36 @@ STATUS: dict[type[Exception], int] = {
 }
 
 
+CODES = {
+    "no_access": "log in, or send the server's token; or a viewer asked for what only an operator may do",
+    "invalid_request": "a field of the request is missing, unknown or wrong; the message names each",
+    "not_found": "there is nothing at this path",
+    "method_not_allowed": "the path is not asked with this method",
+    "other_host": "the request names another host than this server's",
+    "other_site": "a browser sent the request for a page of another site",
+    "too_large": "the request, or its head, is larger than the server takes",
+    "too_slow": "the request did not come in time",
+    "too_many": "too many requests, logins or streams at once: try again later",
+    "busy": "the server has no room for the request now, or is stopping",
+    "internal_error": "an error of the server's own; its log says which",
+}
+"""Codes of errors that no class of the Python API has -> what is wrong, and what to do."""
+BY_STATUS = {
+    400: "invalid_request",
+    401: "no_access",
+    403: "other_site",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "too_slow",
+    413: "too_large",
+    421: "other_host",
+    429: "too_many",
+    431: "too_large",
+    503: "busy",
+}
+"""What refuses a request before it reached its route."""
+
+
 class ErrorWords(BaseModel):
     """What is wrong: its class, in words, and what to do about it."""
 
@@ -48,6 +80,12 @@ class RequestRefused(Exception):  # as `GatewayFailure`
     def __init__(self, status: int, message: str, hint: str = "", code: str = "refused") -> None:
         super().__init__(message)
         self.status, self.told = status, ErrorWords(code=code, message=message, hint=hint)
+
+
+def refusal_body(status: int, message: str) -> dict[str, Any]:
+    """Return the body of a refusal that no route made."""
+    code = BY_STATUS.get(status, "invalid_request" if status < 500 else "internal_error")
+    return ErrorBody(error=ErrorWords(code=code, message=message)).model_dump()
 
 
 async def unreadable(request: HttpRequest, error: Exception) -> Response:

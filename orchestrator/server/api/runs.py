@@ -17,7 +17,7 @@ from orchestrator.journal.protocols import RunLine
 from orchestrator.run.history import history_of
 from orchestrator.run.standing import OVER, RECORDED_AS, STATES, state_in
 from orchestrator.server.api.errors import RequestRefused
-from orchestrator.server.event_stream import EventStream
+from orchestrator.server.event_stream import EVENTS, EventStream
 from orchestrator.server.run_view import TaskView, view_of
 from orchestrator.server.state import ServerState
 from orchestrator.server.taking_up import resume
@@ -137,7 +137,7 @@ def run_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:
             last_event=view.last,
         )
 
-    @router.get("/{run}/events", dependencies=[Depends(viewer)], response_class=Response)
+    @router.get("/{run}/events", dependencies=[Depends(viewer)], response_class=Response, responses=EVENTS)
     async def follow_run(http: HttpRequest, run: str, after: Annotated[int, Query(ge=0)] = 0) -> Response:
         """Stream the events of a run, from its first or after one: `Last-Event-ID` goes on where a stream broke."""
         await state.journal.manifest(run)
