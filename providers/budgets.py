@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Literal, Protocol, cast
 
-BudgetKind = Literal["day", "provider", "model", "squad", "task", "agent", "conversation"]
+BudgetKind = Literal["day", "provider", "model", "key", "squad", "task", "agent", "conversation"]
 KNOWN_AFTER = 3
 """Calls of an agent to a model after which what they took is a measure; of all agents, `KNOWN_OF_ALL`."""
 KNOWN_OF_ALL = 8
@@ -26,7 +26,8 @@ def micro_usd(usd: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class BudgetRef:
-    """One of our own budgets: a day's, in all or for a provider or a model, or one of a run. Its text: `task build`."""
+    """One of our own budgets: a day's, in all or for a provider or a model, one of a gateway's key, or one of a run.
+    Its text: `task build`."""
 
     kind: BudgetKind
     name: str = ""

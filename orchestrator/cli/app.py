@@ -33,13 +33,14 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "tools": ("tools", "List the tools of a squad; show one, call one."),
     "mcp": ("mcp", "Offer squads as tools of an MCP server."),
     "serve": ("serve", "Offer agents and models by OpenAI's API, on this machine."),
+    "gateway-keys": ("gateway_keys", "Make, list and revoke keys of the gateway's clients."),
     "providers": ("providers", "List the providers, test those that have a key."),
     "trust": ("trust", "Allow where this folder's files send keys, and its code."),
     "doctor": ("doctor", "Check this installation and its surroundings."),
     "init": ("init", "Write a small squad to start from."),
     "completion": ("completion", "Print a shell's completion script."),
 }
-"""Command -> (module in `commands/`, the line that `--help` shows). The function is called `<command>_command`."""
+"""Command -> (module in `commands/`, the line that `--help` shows). The function is called `<module>_command`."""
 
 STANDALONE = frozenset({"doctor", "completion"})
 """Commands that work where the rest of the installation is broken: they import none of it."""
@@ -147,7 +148,7 @@ def load_command(name: str) -> click.Command:
         from orchestrator.cli.our_packages import require_our_agents
 
         require_our_agents()
-    command = getattr(import_module(f"orchestrator.cli.commands.{COMMANDS[name][0]}"), f"{name}_command")
+    command = getattr(import_module(f"orchestrator.cli.commands.{COMMANDS[name][0]}"), f"{COMMANDS[name][0]}_command")
     assert isinstance(command, click.Command)
     return command
 

@@ -85,7 +85,11 @@ async def _serve(
             raise NoProvider(catalog.unconfigured(environ))
         keys_allowed = consent(settings, catalog, environ, console)
     library, keys = Personas(packaged()), ClientKeys(settings.state_folder)
-    if not keys.all():
+    try:
+        is_first = not keys.all()
+    except ValueError as error:
+        raise Unusable(str(error)) from None
+    if is_first:
         console.say("a key for clients, which is shown this once:")
         click.echo(keys.make("first", time.time()))  # past the console, which masks what looks like a key
     async with record_for_run(settings, db, console.warn) as journal:
