@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.run.approvals import questions_of
 from orchestrator.run.standing import state_in
+from orchestrator.server.pages.page import PageRequest
 from orchestrator.server.run_view import RunView, view_of
 from orchestrator.server.state import ServerState
 
@@ -47,8 +48,9 @@ class Sick:
     why: str
 
 
-async def now_of(state: ServerState) -> dict[str, Any]:
+async def now_values(asked: PageRequest) -> dict[str, Any]:
     """Return what the page shows."""
+    state = asked.state
     latest = [await row_of(state, line) for line in await state.journal.runs(LATEST)]
     open_runs = await state.journal.runs(100, statuses=UNDECIDED)
     approvals: list[Awaiting] = []

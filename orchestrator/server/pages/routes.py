@@ -1,4 +1,4 @@
-"""The routes of the dashboard: the pages, the link that logs in, the stream that keeps pages up to date."""
+"""The routes of the dashboard: pages, their forms, the link that logs in, the stream that keeps pages up to date."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from collections.abc import Mapping
 from functools import partial
 from importlib.resources import files
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import APIRouter
+from starlette.datastructures import QueryParams
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import compile_path
 
-from orchestrator.errors import RunNotFound
-from orchestrator.run.standing import state_in
-from orchestrator.server.access import COOKIE, SESSION_S, Access
+from orchestrator.errors import OrchestratorError
+from orchestrator.server.access import COOKIE, SESSION_S, Access, AccessRole
+from orchestrator.server.api.errors import RequestRefused
 from orchestrator.server.event_stream import EventStream
 from orchestrator.server.pages.live import LivePages
-from orchestrator.server.pages.now import now_of, row_of
+from orchestrator.server.pages.page import Page, PageMissing, PageRequest
+from orchestrator.server.pages.registry import PAGES
 from orchestrator.server.pages.templating import Pages
-from orchestrator.server.run_view import view_of
 from orchestrator.server.state import ServerState
 
 POLICY = (
@@ -26,7 +29,7 @@ POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 STATIC = {"page.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8"}
-MOST_RUNS = 100
+LOG_IN = "Log in by the link that `orchestrator serve` printed in its terminal."
 
 
 class Dashboard:
@@ -34,74 +37,96 @@ class Dashboard:
 
     def __init__(self, state: ServerState, access: Access, live: LivePages) -> None:
         self._state, self._access, self._live, self._pages = state, access, live, Pages()
+        self._paths = [(compile_path(page.path)[0], page) for page in PAGES]
 
     def routes(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(include_in_schema=False)
-        router.add_api_route("/", self._now, methods=["GET"])
-        router.add_api_route("/runs", self._runs, methods=["GET"])
-        router.add_api_route("/runs/{run}", self._run, methods=["GET"])
-        router.add_api_route("/login", self._login, methods=["GET"])
-        router.add_api_route("/live", self._changes, methods=["GET"])
-        router.add_api_route("/static/{name}", _static, methods=["GET"])
+        router = APIRouter()
+        for page in PAGES:
+            router.add_route(page.path, partial(self._shown, page), methods=["GET"])
+            if page.act:
+                router.add_route(page.path, partial(self._done, page), methods=["POST"])
+        router.add_route("/login", self._login, methods=["GET"])
+        router.add_route("/live", self._changes, methods=["GET"])
+        router.add_route("/static/{name}", _static, methods=["GET"])
         return router
 
-    async def _now(self, http: HttpRequest) -> Response:
-        return await self._page(http, "now", "/", await now_of(self._state), live="now")
-
-    async def _runs(self, http: HttpRequest) -> Response:
-        lines = await self._state.journal.runs(MOST_RUNS)
-        return await self._page(http, "runs", "/runs", {"runs": [await row_of(self._state, line) for line in lines]})
-
-    async def _run(self, http: HttpRequest, run: str) -> Response:
+    async def _shown(self, page: Page, http: HttpRequest) -> Response:
+        if (role := self._access.role_of(http)) is None:
+            return self._message("Log in", LOG_IN, 401)
+        asked = self._asked(http.path_params, http.query_params, role)
+        address = f"{http.url.path}?{http.url.query}" if http.url.query else http.url.path
         try:
-            values = await self._run_values(run)
-        except RunNotFound:
-            return await self._page(http, "missing", "/runs", {"what": f"There is no run {run}."}, status=404)
-        return await self._page(http, "run", "/runs", values, live=f"run/{run}")
+            return self._page(page, await page.values(asked), role, address)
+        except PageMissing as missing:
+            return self._message("Not here", str(missing), 404, page.under or page.path)
 
-    async def _run_values(self, run: str) -> Mapping[str, Any]:
-        manifest = await self._state.journal.manifest(run)
-        view = view_of(run, await self._state.journal.events(run))
-        standing = await state_in(self._state.journal, run, view.status)
-        return {"run": view, "squad": manifest.squad, "standing": standing, "created": manifest.created_at}
+    async def _done(self, page: Page, http: HttpRequest) -> Response:
+        assert page.act is not None, "routes() adds it for these alone"
+        role = self._access.role_of(http)
+        if role is None:
+            return self._message("Log in", LOG_IN, 401)
+        if role != "operator":
+            return self._message("Not done", f"You are logged in as a {role}, who may look and change nothing.", 403)
+        form = dict(parse_qsl((await http.body()).decode("utf-8", "replace"), keep_blank_values=True))
+        asked = self._asked(http.path_params, http.query_params, role, form)
+        try:
+            done = await page.act(asked)
+            if isinstance(done, str):
+                return RedirectResponse(done, 303)
+            return self._page(page, {**await page.values(asked), **done}, role, "", 422)
+        except PageMissing as missing:
+            return self._message("Not here", str(missing), 404, page.under or page.path)
+        except (OrchestratorError, RequestRefused) as error:
+            return self._message("Not done", self._state.mask(str(error)), 409, page.under or page.path)
 
-    async def _login(self, http: HttpRequest, token: str = "") -> Response:
-        cookie = self._access.follow(token)
+    async def _login(self, http: HttpRequest) -> Response:
+        cookie = self._access.follow(http.query_params.get("token", ""))
         if cookie is None:
-            text = "This link was used, or is too old. `orchestrator serve` prints a new one when it starts."
-            return self._html("missing", {"what": text, "here": "", "live": "", "offline": False}, 401)
+            used = "This link was used, or is too old. `orchestrator serve` prints a new one when it starts."
+            return self._message("Log in", used, 401)
         answer = RedirectResponse("/", 303)
         secure = http.url.scheme == "https"
         answer.set_cookie(COOKIE, cookie, max_age=SESSION_S, httponly=True, samesite="strict", secure=secure)
         return answer
 
-    async def _changes(self, http: HttpRequest, page: str) -> Response:
-        if self._access.role_of(http) is None:
+    async def _changes(self, http: HttpRequest) -> Response:
+        """Answer with the parts of the page at an address, and then with each that changes."""
+        if (role := self._access.role_of(http)) is None:
             return Response(status_code=401)
-        kind, _, run = page.partition("/")
-        if kind == "run":
-            await self._state.journal.manifest(run)
-            return EventStream(self._live.changes(page, partial(self._parts, "run", partial(self._run_values, run))))
-        return EventStream(self._live.changes("now", partial(self._parts, "now", partial(now_of, self._state))))
+        address = urlsplit(http.query_params.get("page", ""))
+        for pattern, one in self._paths:
+            if one.is_live and (found := pattern.match(address.path)):
+                asked = self._asked(found.groupdict(), QueryParams(address.query), role)
+                name = f"{role} {address.path}?{address.query}"
+                return EventStream(self._live.changes(name, partial(self._parts, one, asked)))
+        return Response(status_code=404)
 
-    async def _parts(self, name: str, values: Any) -> Mapping[str, str]:
-        return self._pages.parts(name, await values())
+    async def _parts(self, page: Page, asked: PageRequest) -> Mapping[str, str]:
+        return self._pages.parts(page.name, {**await page.values(asked), "may_change": asked.may_change})
 
-    async def _page(
-        self, http: HttpRequest, name: str, here: str, values: Mapping[str, Any], *, live: str = "", status: int = 200
+    def _asked(
+        self, path: Mapping[str, str], query: QueryParams, role: AccessRole, form: Mapping[str, str] | None = None
+    ) -> PageRequest:
+        return PageRequest(state=self._state, role=role, path=path, query=query, form=form or {})
+
+    def _page(
+        self, page: Page, values: Mapping[str, Any], role: AccessRole, address: str, status: int = 200
     ) -> Response:
-        if self._access.role_of(http) is None:
-            text = "Log in by the link that `orchestrator serve` printed in its terminal."
-            return self._html("missing", {"what": text, "here": "", "live": "", "offline": False}, 401)
-        told = {**values, "here": here, "live": live, "offline": self._state.offline}
-        return self._html(name, told, status)
+        told = {"here": page.under or page.path, "live": address if page.is_live else "", "role": role}
+        return self._html(page.name, {**values, **told, "may_change": role == "operator"}, status)
+
+    def _message(self, title: str, what: str, status: int, here: str = "") -> Response:
+        told = {"title": title, "what": what, "here": here, "live": "", "role": "", "may_change": False}
+        return self._html("missing", told, status)
 
     def _html(self, name: str, values: Mapping[str, Any], status: int) -> Response:
-        return HTMLResponse(self._pages.page(name, values), status, {"content-security-policy": POLICY})
+        told = {"offline": self._state.offline, "links": [(page.label, page.path) for page in PAGES if page.label]}
+        return HTMLResponse(self._pages.page(name, {**told, **values}), status, {"content-security-policy": POLICY})
 
 
-async def _static(name: str) -> Response:
+async def _static(http: HttpRequest) -> Response:
+    name = http.path_params["name"]
     if name not in STATIC:
         return Response(status_code=404)
     body = files("orchestrator.server.pages").joinpath("static", name).read_bytes()

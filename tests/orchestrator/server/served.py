@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -33,6 +34,7 @@ from tests.patience import PATIENCE_S
 
 LIBRARY = Personas(packaged())
 SECRET = "sekret"
+EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,34 @@ async def served(
         headers = {"authorization": f"Bearer {access.token}"}
         async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as http:
             yield Served(http, state, access, app)
+
+
+async def streamed(server: Served, path: str, count: int, headers: Mapping[str, str] = EMPTY) -> list[dict[str, str]]:
+    """Return the fields of so many events of a stream that never ends by itself: the client leaves."""
+    heard, left = bytearray(), anyio.Event()
+    address, _, query = path.partition("?")
+    asked = {"authorization": f"Bearer {server.access.token}", "host": "test", **headers}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": address,
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in asked.items()],
+    }
+
+    async def receive() -> Any:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        heard.extend(message.get("body", b""))
+        if heard.count(b"\n\n") >= count:
+            left.set()
+
+    with anyio.fail_after(PATIENCE_S):
+        await server.app(scope, receive, send)
+    told = [dict(line.split(": ", 1) for line in one.splitlines()) for one in heard.decode().split("\n\n") if one]
+    return told[:count]
 
 
 @asynccontextmanager

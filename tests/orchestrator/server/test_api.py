@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from orchestrator.squad.load import Squad
 from orchestrator.testing import scripted
-from tests.orchestrator.server.served import SECRET, Served, served
+from tests.orchestrator.server.served import SECRET, Served, served, streamed
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
@@ -80,32 +81,9 @@ async def test_events_are_followed_and_gone_on_with_after_a_break(tmp_path: Path
         assert await events_of(server, run, last - 3, {"last-event-id": "3"}) == whole[3:]
 
 
-async def events_of(server: Served, run: str, count: int, headers: dict[str, str]) -> list[tuple[int, Any]]:
-    """Return so many events of a run's stream, which never ends by itself: the client leaves."""
-    heard = bytearray()
-    left = anyio.Event()
-    asked = {"authorization": f"Bearer {server.access.token}", "host": "test", **headers}
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": f"/api/runs/{run}/events",
-        "query_string": b"",
-        "headers": [(name.encode(), value.encode()) for name, value in asked.items()],
-    }
-
-    async def receive() -> Any:
-        await left.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        heard.extend(message.get("body", b""))
-        if heard.count(b"\n\n") >= count:
-            left.set()
-
-    with anyio.fail_after(PATIENCE_S):
-        await server.app(scope, receive, send)
-    told = [dict(line.split(": ", 1) for line in one.splitlines()) for one in heard.decode().split("\n\n") if one]
-    return [(int(one["id"]), json.loads(one["data"])) for one in told[:count]]
+async def events_of(server: Served, run: str, count: int, headers: Mapping[str, str]) -> list[tuple[int, Any]]:
+    told = await streamed(server, f"/api/runs/{run}/events", count, headers)
+    return [(int(one["id"]), json.loads(one["data"])) for one in told]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,13 @@
+"""All pages of the dashboard, in the order of the navigation."""
+
+from __future__ import annotations
+
+from orchestrator.server.pages.now import now_values
+from orchestrator.server.pages.page import Page
+from orchestrator.server.pages.runs import run_values, runs_values
+
+PAGES = (
+    Page(name="now", path="/", values=now_values, label="Now"),
+    Page(name="runs", path="/runs", values=runs_values, label="Runs"),
+    Page(name="run", path="/runs/{run}", values=run_values, under="/runs"),
+)
