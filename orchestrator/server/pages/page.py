@@ -32,8 +32,8 @@ class PageRequest:
         return self.role == "operator"
 
 
-Values = Callable[[PageRequest], Awaitable[Mapping[str, Any]]]
-Act = Callable[[PageRequest], Awaitable[str | Mapping[str, Any]]]
+PageValues = Callable[[PageRequest], Awaitable[Mapping[str, Any]]]
+PageAct = Callable[[PageRequest], Awaitable[str | Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +48,8 @@ class Page:
 
     name: str
     path: str
-    values: Values
-    act: Act | None = None
+    values: PageValues
+    act: PageAct | None = None
     label: str = ""
     under: str = ""
     is_live: bool = True
