@@ -286,6 +286,8 @@ class ReasonCode(StrEnum):
     """The request does not fit the model's context."""
     EXCLUDED = "excluded"
     """The environment, a weight of 0 or an operator keeps it out."""
+    PAUSED = "paused"
+    """An operator holds it back for a while."""
     TRIED = "tried"
     HELD = "held"
     """After an error that named an instant."""

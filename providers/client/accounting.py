@@ -17,6 +17,7 @@ from providers.limits.rules import ending
 from providers.messages import Attempt, Response, Usage
 from providers.routing.admission import billed
 from providers.routing.effects import Try
+from providers.routing.traffic import AttemptSeen
 
 AttemptEnding = Literal["ok", "failed", "cancelled"]
 
@@ -59,11 +60,17 @@ class AttemptAccount:
         return size.cost_of(output), size.tokens + output, self._turn.fleet.demands(self._turn.request)[0]
 
     def close(
-        self, how: AttemptEnding, error: ProviderError | None = None, response: Response | None = None, heard: int = 0
+        self,
+        how: AttemptEnding,
+        error: ProviderError | None = None,
+        response: Response | None = None,
+        heard: int = 0,
+        first_token: float | None = None,
     ) -> None:
         """Settle or release, and tell. `response` may stand beside an error: an answer that would not do was paid.
 
-        No provider says what an attempt cost that was given up: what was sent is taken to be billed.
+        `first_token`: seconds to a stream's first content. No provider says what an attempt cost that was given up:
+        what was sent is taken to be billed.
         """
         if not self._open:
             return
@@ -89,6 +96,10 @@ class AttemptAccount:
             for secret in candidate.secrets:
                 error.hide(secret)
             attempt = Attempt(provider, model, how, error.status, type(error).__name__, error.message, ms, account)
+        if turn.saw is not None:
+            turn.saw(self._seen(attempt, error, response, first_token))
+        if how == "failed":
+            turn.failed = candidate.name, attempt.error or ""
         if how == "ok" and response is not None:
             turn.answers.append((response, candidate))
         turn.attempts.append(attempt)
@@ -97,6 +108,27 @@ class AttemptAccount:
             usage, cost = (None, None) if bill is None or how == "ok" else bill
             ended = (provider, model, how, attempt.error, attempt.detail, ms, sent, account, usage, cost)
             turn.emit(AttemptEnded(self._effect.number, *ended, in_doubt, self.answer_cap, turn.continues))
+
+    def _seen(
+        self, attempt: Attempt, error: ProviderError | None, response: Response | None, first_token: float | None
+    ) -> AttemptSeen:
+        turn, needs = self._turn, self._turn.request.needs
+        usage = Usage() if response is None else response.usage
+        return AttemptSeen(
+            at=turn.clock(),
+            candidate=self._effect.candidate.name,
+            outcome=attempt.outcome,
+            seconds=attempt.ms / 1000,
+            tier=turn.fleet.ranking(needs).tier,
+            agent=needs.agent or needs.persona or "",
+            error=attempt.error,
+            detail=attempt.detail,
+            fault=None if error is None else error.fault,
+            after=turn.failed,
+            first_token=first_token,
+            input_tokens=usage.input,
+            output_tokens=usage.output + usage.reasoning,
+        )
 
     @property
     def answer_cap(self) -> int | None:

@@ -172,7 +172,8 @@ class LiveAttempt:
         reply, self._reply = self._reply, None
         reservation, self._reservation = self._reservation, None
         if account is not None:
-            account.close(how, error, response, heard=0 if reply is None else reply.heard)
+            heard, first_token = (0, None) if reply is None else (reply.heard, reply.first_token)
+            account.close(how, error, response, heard, first_token)
         try:
             if reply is not None:
                 await reply.aclose()

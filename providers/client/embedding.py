@@ -154,7 +154,7 @@ class EmbeddingClient:
         ]
         if new:
             there = [state.candidate for state in self.fleet.states.values()]
-            self.fleet.adopt(self.fleet.policy, [*there, *new], self._missing)
+            self.fleet.adopt(self.fleet.written, [*there, *new], self._missing)
 
 
 def _assumed(name: str, price: Price | None) -> EmbeddingModel:

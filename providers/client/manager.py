@@ -18,6 +18,7 @@ from providers.client.alerts import posting
 from providers.client.clock import SteadyClock
 from providers.client.contexts import OwnContexts
 from providers.client.continuation import RestHeard, continued, may_be_continued
+from providers.client.control_log import ControlFollower, ControlLog
 from providers.client.embedding import EmbeddingClient, HearVectors
 from providers.client.probes import checking
 from providers.client.reservations import Reservations
@@ -37,6 +38,7 @@ from providers.policy.model import OnBreak, Policy
 from providers.policy.parse import default_policy
 from providers.routing.effects import Effect, Outcome
 from providers.routing.fleet import Fleet
+from providers.routing.traffic import Traffic
 from providers.routing.turn import attempts
 from providers.transport import Transport, open_transport
 
@@ -78,6 +80,10 @@ class ProviderManager:
         self.embeddings.adopt(policy, embedders, usable, missing, sole=sole is not None)
         self.contexts: OwnContexts | None = None
         """Asks one's own servers what their models take, before the first turn there; None: nobody asks."""
+        self.traffic = Traffic(self.clock())
+        """What turns asked within the last hour."""
+        self.follower: ControlFollower | None = None
+        """Tells what operators have set, before each turn; None: nobody does."""
 
     def adopt(self, policy: Policy, catalog: Catalog, environ: Mapping[str, str]) -> None:
         """Go on under another policy and catalog; turns that began before end as they began.
@@ -90,6 +96,13 @@ class ProviderManager:
         usable, missing = self._usable(catalog.candidates(environ), catalog.unconfigured(environ), embedders)
         self.fleet.adopt(policy, usable, missing)
         self.embeddings.adopt(policy, embedders, usable, missing)
+
+    def look(self) -> None:
+        """Take up what operators have set, in whatever process of the same state folder. Cheap where that is nothing
+        new; each turn does it before it begins, and while it waits."""
+        if self.follower is not None and (control := self.follower.news()) is not None:
+            self.fleet.operate(control)
+            self.embeddings.fleet.operate(control)
 
     def _usable(
         self,
@@ -188,7 +201,7 @@ class ProviderManager:
         *,
         continues: int = 0,
     ) -> Response:
-        turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets, accept, continues)
+        turn = self._turn(request, emit, budgets, accept, continues)
         flow = self._flow(turn, streamed=True, on_break="restart")
         async with ResponseStream(turn, flow, self.contexts, "restart") as deltas:
             async for delta in deltas:
@@ -213,7 +226,7 @@ class ProviderManager:
         *,
         continues: int = 0,
     ) -> Response:
-        turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets, accept, continues)
+        turn = self._turn(request, emit, budgets, accept, continues)
         if self.contexts is not None:
             await self.contexts.learn(request)
         return await whole(turn, self._flow(turn))
@@ -242,19 +255,33 @@ class ProviderManager:
         Raises as `complete` does, and `ValueError` for a blank text and for names of several models. Anthropic has no
         embeddings, nor has the offline stub: that is a `NoRoute`.
         """
+        self.look()
         return await self.embeddings.embed(
             texts, model, dimensions, purpose, needs, emit, budgets, shorten=shorten, hear=hear
         )
 
     def stream(self, request: Request, *, emit: Emit = ignore, budgets: BudgetScope | None = None) -> ResponseStream:
         """Return the answer as it comes: `async with manager.stream(request) as deltas: async for delta in deltas`."""
-        turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets)
+        turn = self._turn(request, emit, budgets)
         return ResponseStream(turn, self._flow(turn, streamed=True), self.contexts)
+
+    def _turn(
+        self,
+        request: Request,
+        emit: Emit,
+        budgets: BudgetScope | None,
+        accept: Accept | None = None,
+        continues: int = 0,
+    ) -> LiveTurn:
+        turn = LiveTurn(self.fleet, self._adapters, self.reservations, request, emit, budgets, accept, continues)
+        turn.look, turn.saw = self.look, self.traffic.saw
+        return turn
 
     def _flow(
         self, turn: LiveTurn, *, streamed: bool = False, on_break: OnBreak | None = None
     ) -> Generator[Effect, Outcome, Response]:
         """Return the turn's flow. It begins when it is first driven: what was done before took of the turn's time."""
+        self.look()
         fleet, began = self.fleet, turn.began
         return (
             yield from attempts(
@@ -318,6 +345,9 @@ async def open_manager(
             trust=trust,
             embedders=embedders,
         )
+        if state is not None:
+            manager.follower = ControlFollower(ControlLog(state))
+            manager.look()
         if not offline:
             manager.contexts = OwnContexts(manager.fleet, manager._adapters, manager.clock)
             alarm = posting(policy.budget, environ, transport, notify)

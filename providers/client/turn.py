@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import anyio
@@ -21,6 +22,7 @@ from providers.messages import Accept, Attempt, Estimate, Request, Response
 from providers.routing.admission import billed
 from providers.routing.effects import AwaitBudget, Sleep, Woke
 from providers.routing.fleet import Fleet
+from providers.routing.traffic import AttemptSeen
 
 
 class LiveTurn:
@@ -35,10 +37,13 @@ class LiveTurn:
         "clock",
         "continues",
         "emit",
+        "failed",
         "fleet",
+        "look",
         "purse",
         "request",
         "reservations",
+        "saw",
     )
 
     def __init__(
@@ -64,6 +69,12 @@ class LiveTurn:
         self.attempts: list[Attempt] = []
         self.answers: list[tuple[Response, Candidate]] = []
         """Of two attempts at once both may have answered."""
+        self.failed: tuple[str, str] | None = None
+        """The candidate that failed last, and the class of its error."""
+        self.look: Callable[[], None] | None = None
+        """Takes up what operators have set, after each wait."""
+        self.saw: Callable[[AttemptSeen], None] | None = None
+        """Is told of each attempt that ended."""
 
     def received(self, error: ProviderError) -> ProviderError:
         """Return an error whose `retry_at` was read by the machine's clock, with that instant in the router's time."""
@@ -81,6 +92,8 @@ class LiveTurn:
         else:
             self.emit(WaitingForProvider(effect.until, effect.reason))
             await anyio.sleep(max(0.0, effect.until - self.clock()))
+        if self.look is not None:
+            self.look()
         return Woke(self.clock())
 
     def close(self) -> None:

@@ -24,6 +24,8 @@ PROBE_GAP_S = 1.0
 """How far apart the early probes of one provider are, however many models and keys it has."""
 VERDICT_POLL_S = 0.05
 """How soon it looks again at first where the probe went out just now."""
+PAUSED_POLL_S = 6.0
+"""How long a turn that waits for an operator sleeps before it looks again: too long for who would be well soon."""
 NOT_TRIED: Mapping[str, float] = {}
 _TOO_LARGE = Reason(ReasonCode.LIMIT, "a request of this size, or a smaller one, was too large for its limits")
 _TRIED = Reason(ReasonCode.TRIED, "asked before in this turn")
@@ -80,7 +82,7 @@ def choose(
             refused[state.name] = _unfit(model, tokens, wanted or state.room, capabilities)
             continue
         back = tried.get(state.name) if tried else None
-        obstacle = _obstacle(fleet, state, now, back or 0.0, tokens)
+        obstacle = obstacle_of(fleet, state, now, back or 0.0, tokens)
         if obstacle is None:
             (first if back is None else again).append(state)
             continue
@@ -125,7 +127,7 @@ def _nobody_well(
     until = sure = inf
     due: list[CandidateState] = []
     for state in fit:
-        obstacle = _obstacle(fleet, state, now, tried.get(state.name, 0.0), tokens, early)
+        obstacle = obstacle_of(fleet, state, now, tried.get(state.name, 0.0), tokens, early)
         if obstacle is None:
             due.append(state)
             continue
@@ -152,7 +154,7 @@ def _is_well(fleet: Fleet, state: CandidateState, now: float, tokens: int) -> bo
     breaker = state.breaker
     if breaker.open_until is not None or (breaker.faults and not state.trust.recent(now)):
         return False
-    obstacle = _obstacle(fleet, state, now, 0.0, tokens)
+    obstacle = obstacle_of(fleet, state, now, 0.0, tokens)
     return obstacle is None or obstacle[0] <= now + SOON_WELL_S
 
 
@@ -172,7 +174,7 @@ def _unfit(model: Model, tokens: int, room: int, capabilities: frozenset[Capabil
     return Reason(ReasonCode.CONTEXT, text, room=model.context - room)
 
 
-def _obstacle(
+def obstacle_of(
     fleet: Fleet, state: CandidateState, now: float, back: float, tokens: int = 0, early: bool = False
 ) -> tuple[float, Reason] | None:
     """Return until when the candidate may not be asked, and why: the obstacle that lasts longest. None: it may be.
@@ -181,8 +183,9 @@ def _obstacle(
     """
     if (fleet.shut or fleet.unpaid) and (why := fleet.why_shut(state)):
         return inf, why
-    if fleet.barred and (why := fleet.barred.get(state.account[0])):
-        return inf, why
+    paused = fleet.barred.get(state.name) if fleet.barred else None
+    if paused is not None and paused.code is not ReasonCode.PAUSED:
+        return inf, paused
     if state.size_refused is not None and state.is_too_large(tokens, now):
         return inf, _TOO_LARGE
     until, reason = back, _TRIED
@@ -195,6 +198,8 @@ def _obstacle(
     breaker = state.breaker
     if breaker is not CLOSED and (rest := _rest(fleet, state, now, early)) > until:
         until, reason = rest, Reason(ReasonCode.BREAKER, f"its circuit breaker is {breaker.state(now)}", rest)
+    if paused is not None and (ends := now + PAUSED_POLL_S if paused.until is None else paused.until) > until:
+        until, reason = ends, paused
     return None if until <= now else (until, reason)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import inf
 
 from providers.catalog.model import Candidate, Provider
@@ -28,6 +29,7 @@ from providers.errors import (
 from providers.messages import Capability, Needs, Request
 from providers.policy.model import Policy
 from providers.routing.candidate_state import CandidateState
+from providers.routing.control import NOTHING_SET, OperatorHold, RoutingControl
 from providers.routing.demands import Demands
 from providers.routing.fair_queue import FairQueue
 from providers.routing.health import (
@@ -51,7 +53,6 @@ _KEY_REFUSED = Reason(ReasonCode.KEY_REFUSED, "its account is shut: the key was 
 _NO_MONEY = Reason(ReasonCode.NO_MONEY, "its account is shut: no money is left there")
 _UNPAID = Reason(ReasonCode.NO_MONEY, "its account has no money left, and this model costs some")
 _NO_WEIGHT = Reason(ReasonCode.EXCLUDED, "its weight is 0")
-_DRAINED = Reason(ReasonCode.EXCLUDED, "drained by an operator")
 
 
 class Fleet:
@@ -64,11 +65,12 @@ class Fleet:
     __slots__ = (
         "_credit",
         "_demands",
-        "_drained",
         "_ranker",
         "_sole",
+        "_unconfigured",
         "_weights",
         "barred",
+        "control",
         "orderings",
         "points_seen",
         "policy",
@@ -78,6 +80,7 @@ class Fleet:
         "shut",
         "states",
         "unpaid",
+        "written",
     )
 
     def __init__(
@@ -88,14 +91,16 @@ class Fleet:
         *,
         sole: str | None = None,
     ) -> None:
-        self.policy = policy
+        self.policy = self.written = policy
+        """The policy that holds, and as it was written: without what operators have set."""
+        self.control = NOTHING_SET
         self.states: dict[str, CandidateState] = {}
         self.shut: dict[tuple[str, str], Reason] = {}
         """Accounts that are not to be asked before an operator has acted, and why."""
         self.unpaid: set[tuple[str, str]] = set()
         """Accounts without money, of which only the models that cost nothing are asked."""
         self.barred: Mapping[str, Reason] = {}
-        """Providers that are not to be asked, and why."""
+        """Candidates that are not to be asked, and why."""
         self.orderings: deque[Ordering] = deque(maxlen=REMEMBERED)
         """The latest decisions among several candidates, oldest first; `scores.replay` makes each one again."""
         self.retries = RetryBudget(policy.retry_budget)
@@ -103,7 +108,6 @@ class Fleet:
         """By provider, when an attempt last went out to one of its candidates whose breaker is open."""
         self.queue = FairQueue()
         """Turns that wait for a limit or a breaker."""
-        self._drained: set[str] = set()
         self._sole = sole
         self._demands = Demands()
         self._credit: dict[str, dict[str, float]] = {}
@@ -114,18 +118,24 @@ class Fleet:
     ) -> None:
         """Go on under another policy, with these candidates: turns that began before keep the old one.
 
-        What was measured of a candidate that stays is kept, and a drained provider stays drained. Weights are the new
-        policy's.
+        What was measured of a candidate that stays is kept, and so is what operators have set.
         """
         if policy.budget != self.policy.budget:
             for state in self.states.values():
                 state.forget_limits()
-        known, self.policy = self.states, policy
+        known, self.written = self.states, policy
         self.retries.share = policy.retry_budget
         states = (CandidateState(candidate) for candidate in candidates)
         self.states = {new.name: _kept(known.get(new.name), new) for new in states}
-        self._ranker = Ranker(policy, self.states, dict(unconfigured or {}), self._sole)
-        self._weights = dict(policy.weights)
+        self._unconfigured = dict(unconfigured or {})
+        self.operate(self.control)
+
+    def operate(self, control: RoutingControl) -> None:
+        """Go on under what operators have set, from the next choice on: what is in flight ends as it will."""
+        self.control, policy = control, self.written
+        self.policy = policy if control.strategy is None else replace(policy, strategy=control.strategy)
+        self._ranker = Ranker(self.policy, self.states, self._unconfigured, self._sole)
+        self._weights = {**policy.weights, **control.weights}
         self.points_seen = tuple([policy.factors[factor] for factor in SEEN])
         self._credit.clear()
         self._bar()
@@ -138,23 +148,25 @@ class Fleet:
         """Change a provider's base weight while this runs; 0: it is never asked (by the strategy `weighted`)."""
         if not 0.0 <= weight < inf:
             raise ValueError(f"a weight is a finite number from 0 on, not {weight}")
-        self._weights[provider] = weight
-        self._bar()
+        self.operate(replace(self.control, weights={**self.control.weights, provider: weight}))
 
     def drain(self, provider: str) -> None:
         """Ask a provider no more; what is in flight there ends as it will."""
-        self._drained.add(provider)
-        self._bar()
+        self.operate(self.control.holding([provider], OperatorHold("drained")))
 
     def undrain(self, provider: str) -> None:
         """Let a drained provider be asked again."""
-        self._drained.discard(provider)
-        self._bar()
+        self.operate(self.control.holding([provider], None))
 
     def _bar(self) -> None:
-        unwanted = [name for name, weight in self._weights.items() if weight == 0.0]
-        barred = dict.fromkeys(unwanted if self.policy.strategy == "weighted" else (), _NO_WEIGHT)
-        self.barred = self._elsewhere() | barred | dict.fromkeys(self._drained, _DRAINED)
+        """Find out who is not to be asked: an operator's word goes before a weight, and that before the environment."""
+        barred = self._elsewhere()
+        if self.policy.strategy == "weighted":
+            barred |= {name: _NO_WEIGHT for name, weight in self._weights.items() if weight == 0.0}
+        found = {name: barred.get(state.account[0]) for name, state in self.states.items()}
+        held = {name: self.control.hold_of(name) for name in self.states} if self.control.holds else {}
+        found |= {name: hold.told() for name, hold in held.items() if hold is not None}
+        self.barred = {name: why for name, why in found.items() if why is not None}
 
     def _elsewhere(self) -> dict[str, Reason]:
         """Return the providers that are not for the environment that this runs in, and why."""

@@ -64,6 +64,8 @@ class Ranking:
     task_type: str | None = None
     chained: frozenset[str] = frozenset()
     """The candidates that stand in an order that was written down: later ones answer where earlier ones do not."""
+    tier: str = ""
+    """The tier that is asked first; "": a chain or a pinned model is."""
 
     def rivals(self, states: list[CandidateState]) -> list[CandidateState]:
         """Return the first ones of `states` that are of one pool."""
@@ -111,7 +113,7 @@ class Ranker:
 
     def _rank(self, needs: Needs) -> Ranking:
         if self._sole is not None:
-            return self._expand([("", (self._sole,))])
+            return self._expand([("", (self._sole,))], tier=needs.tier or "")
         if needs.model is not None:
             return self._pinned(needs.model)
         policy, wish = self._policy, _wish(self._policy, needs)
@@ -124,7 +126,8 @@ class Ranker:
             if wish.tier not in policy.tiers:
                 refused[wish.tier] = Reason(ReasonCode.UNKNOWN, "the policy has no such tier")
         pools += [(tier, policy.tiers.get(tier, ())) for tier in policy.last_resort]
-        return self._expand(pools, refused, _task_type(policy, needs))
+        asked = "" if wish.chain else wish.tier or ""
+        return self._expand(pools, refused, _task_type(policy, needs), asked)
 
     def _lead(self, tier: Iterable[str]) -> list[tuple[str, tuple[str, ...]]]:
         """Return the pool of the provider that the environment puts first: its models of the tier, else all it has."""
@@ -148,6 +151,7 @@ class Ranker:
         pools: Iterable[tuple[str, Sequence[str]]],
         refused: dict[str, Reason] | None = None,
         task_type: str | None = None,
+        tier: str = "",
     ) -> Ranking:
         """Return the ranking of pools of patterns. One without a name, and every one by `chain`, keeps its order.
 
@@ -171,7 +175,7 @@ class Ranker:
                 refused[pattern] = self._why_missing(pattern)
         states = tuple(chosen.values())
         route = Route(tuple(state.candidate for state in states), tuple(chosen), refused)
-        return Ranking(states, refused, route, pool_of, task_type, frozenset(chained))
+        return Ranking(states, refused, route, pool_of, task_type, frozenset(chained), tier)
 
     def _why_missing(self, name: str) -> Reason:
         provider = name.partition("/")[0]
