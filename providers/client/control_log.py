@@ -21,7 +21,7 @@ FILE = "provider-changes.jsonl"
 TAIL_BYTES = 1 << 16
 MOST_BYTES = 1 << 20
 """Of one line: what all is set fits many times."""
-Stamp = tuple[int, int, int]
+FileStamp = tuple[int, int, int]
 
 
 class StaleVersion(Exception):  # as `RunBusy`
@@ -60,7 +60,7 @@ class ControlLog:
     def __init__(self, folder: Path) -> None:
         self.file = folder / FILE
 
-    def stamp(self) -> Stamp | None:
+    def stamp(self) -> FileStamp | None:
         """Return what differs after each change; None: nothing was ever changed."""
         try:
             found = self.file.stat()
@@ -163,7 +163,7 @@ class ControlFollower:
 
     def __init__(self, log: ControlLog) -> None:
         self._log = log
-        self._seen: Stamp | None = None
+        self._seen: FileStamp | None = None
 
     def news(self) -> RoutingControl | None:
         """Return what is set, None where nothing is new. A file that cannot be read changes nothing."""
