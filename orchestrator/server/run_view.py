@@ -1,108 +1,131 @@
-"""A recorded run as pages and the API show it: a fold of its events. Pure."""
+"""A recorded run as pages and the API show it: a fold of its events, which goes on with each new one. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
 
-from agents.events import TurnEnded
+from agents.events import FileOrigin
 from orchestrator.events import (
+    ArtifactWritten,
     Event,
+    FileWritten,
     GateAnswered,
     GateOpened,
-    RunEdited,
     RunFinished,
     RunResumed,
     RunStarted,
     TaskEnded,
     TaskReset,
-    TaskStarted,
+    TaskRetried,
 )
-from orchestrator.run.budget import Bill, bill_of
+from orchestrator.server.views.calls import Calls
+from orchestrator.server.views.money import Money, SpentSoFar
+from orchestrator.server.views.notes import Warnings
+from orchestrator.server.views.part import Part, takers
+from orchestrator.server.views.talk import Talks
+from orchestrator.server.views.tasks import Tasks, TaskView
+from orchestrator.server.views.timeline import Timeline
 
 
-@dataclass(slots=True)
-class SpentSoFar:
-    """Tokens, micro-USD of calls whose price is known, and how many there are of the others."""
+class FileView(NamedTuple):
+    """A file that the run made. `text` None: it is in the run's folder alone. `at` is epoch seconds."""
 
-    tokens: int = 0
-    cost: int = 0
-    unknown: int = 0
-
-    def add(self, bill: Bill) -> None:
-        self.tokens += bill.usage.total
-        self.cost += bill.cost or 0
-        self.unknown += bill.cost is None
+    path: str
+    sha256: str
+    size: int
+    at: float
+    task: str
+    text: str | None
 
 
-@dataclass(slots=True)
-class TaskView:
-    """One task. Times are epoch seconds."""
+class RunView(Part):
+    """One run. `status` is as recorded: "running" until its last event. `last` is the number of its last event.
 
-    id: str
-    status: str = "waiting"
-    who: str = ""
-    began: float | None = None
-    ended: float | None = None
-    attempt: int = 1
-    turns: int = 0
-    spent: SpentSoFar = field(default_factory=SpentSoFar)
-    error: str = ""
+    `asked` are questions that may await a person, by name: none that does is missing, and some that do not may be in it
+    (`orchestrator.run.approvals` decides). `at` is when the last event was recorded.
+    """
 
+    TAKES: ClassVar = {
+        RunStarted: "_begin",
+        RunResumed: "_resume",
+        RunFinished: "_finish",
+        ArtifactWritten: "_artifact",
+        FileWritten: "_file",
+        FileOrigin: "_origin",
+        GateOpened: "_ask",
+        GateAnswered: "_hear",
+        TaskReset: "_close",
+        TaskEnded: "_close",
+        TaskRetried: "_close",
+    }
 
-@dataclass(slots=True)
-class RunView:
-    """One run. `status` is as recorded: "running" until its last event. `last` is the number of its last event."""
+    def __init__(self, run: str) -> None:
+        self.id = run
+        self.squad, self.status, self.stub = "", "running", False
+        self.began: float | None = None
+        self.ended: float | None = None
+        self.at = 0.0
+        self.last = 0
+        self.out: str | None = None
+        self.finished: RunFinished | None = None
+        self.files: dict[str, FileView] = {}
+        self.untrusted: dict[str, tuple[str, ...]] = {}
+        """File -> the sources of what others wrote that it may hold."""
+        self.asked: dict[str, GateOpened] = {}
+        self.work, self.money, self.calls = Tasks(), Money(), Calls()
+        self.timeline, self.talks, self.warnings = Timeline(), Talks(), Warnings()
+        parts = (self, self.work, self.money, self.calls, self.timeline, self.talks, self.warnings)
+        self._takers = takers(parts)
 
-    id: str
-    squad: str = ""
-    status: str = "running"
-    stub: bool = False
-    began: float | None = None
-    ended: float | None = None
-    spent: SpentSoFar = field(default_factory=SpentSoFar)
-    last: int = 0
-    tasks: dict[str, TaskView] = field(default_factory=dict)
+    @property
+    def tasks(self) -> dict[str, TaskView]:
+        """All tasks, by id."""
+        return self.work.all
+
+    @property
+    def spent(self) -> SpentSoFar:
+        return self.money.total
 
     def apply(self, event: Event) -> None:
         """Take the next event."""
         self.last += 1
-        self._count(event)
-        match event.data:
-            case RunStarted(squad, tasks, stub):
-                self.squad, self.stub, self.began = squad, stub, event.at
-                self.tasks = {name: TaskView(name) for name in tasks}
-            case RunResumed():
-                self.status, self.ended = "running", None
-            case RunEdited(tasks, again=again):
-                self.tasks = {n: TaskView(n) if n in again else self.tasks.get(n, TaskView(n)) for n in tasks}
-            case RunFinished() as finished:
-                self.status, self.ended = finished.status, event.at
-            case TaskStarted(name, attempt, who):
-                task = self._task(name)
-                task.status, task.who, task.attempt, task.ended = "running", who, attempt, None
-                task.began = event.at if task.began is None or attempt > 1 else task.began
-            case TaskEnded(name) as ended:
-                task = self._task(name)
-                task.status, task.ended, task.error = ended.status, event.at, ended.error or ""
-            case TaskReset(name):
-                self.tasks[name] = TaskView(name)
-            case GateOpened() if event.unit is not None:
-                self._task(event.unit.task).status = "gate"
-            case GateAnswered() if event.unit is not None and self._task(event.unit.task).status == "gate":
-                self._task(event.unit.task).status = "running"
+        self.at = event.at
+        for take in self._takers.get(type(event.data), ()):
+            take(event)
 
-    def _count(self, event: Event) -> None:
-        if (bill := bill_of(event.data)) is None:
-            return
-        self.spent.add(bill)
-        if event.unit is not None:
-            task = self._task(event.unit.task)
-            task.spent.add(bill)
-            task.turns += isinstance(event.data, TurnEnded)
+    def _begin(self, event: Event) -> None:
+        self.squad, self.stub, self.began, self.out = event.data.squad, event.data.stub, event.at, event.data.out
 
-    def _task(self, name: str) -> TaskView:
-        return self.tasks.setdefault(name, TaskView(name))
+    def _resume(self, event: Event) -> None:  # noqa: ARG002  # as all of these
+        self.status, self.ended, self.finished = "running", None, None
+
+    def _finish(self, event: Event) -> None:
+        self.status, self.ended, self.finished = event.data.status, event.at, event.data
+
+    def _artifact(self, event: Event) -> None:
+        made: ArtifactWritten = event.data
+        task = event.unit.task if event.unit else ""
+        self.files[made.path] = FileView(made.path, made.sha256, made.size, event.at, task, made.text)
+
+    def _file(self, event: Event) -> None:
+        path, task = event.data.path, event.unit.task if event.unit else ""
+        self.files[path] = FileView(path, event.data.sha256, event.data.size, event.at, task, None)
+
+    def _origin(self, event: Event) -> None:
+        self.untrusted[event.data.path] = event.data.untrusted
+
+    def _ask(self, event: Event) -> None:
+        self.asked[event.data.name] = event.data
+
+    def _hear(self, event: Event) -> None:
+        for name in [name for name, gate in self.asked.items() if event.data.task in (name, gate.task)]:
+            del self.asked[name]
+
+    def _close(self, event: Event) -> None:
+        of = event.data.task
+        for name in [name for name, gate in self.asked.items() if gate.task == of]:
+            del self.asked[name]
 
 
 def view_of(run: str, events: Iterable[Event]) -> RunView:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.journal.protocols import Journal
 from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.server.hosting import RunHost
+from orchestrator.server.watching import RunViews
 from orchestrator.squad.load import Squad
 from personas import Persona
 from providers.client.manager import ProviderManager
@@ -32,3 +33,5 @@ class ServerState:
     folder: Path
     """The folder that keeps what the server keeps beside the journal."""
     offline: bool = False
+    views: RunViews = field(default_factory=RunViews)
+    """The runs that are looked at, as far as their records go."""

@@ -11,6 +11,7 @@ from orchestrator.cli.app import settings_of
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui import drawing
 from orchestrator.cli.ui.console import print_json
+from orchestrator.squad.drawn import nodes_of
 
 
 @app.command("graph")
@@ -26,7 +27,7 @@ from orchestrator.cli.ui.console import print_json
 def graph_command(context: click.Context, file: str, form: str) -> None:
     """Draw the order of a squad's tasks: each is below the tasks that it needs."""
     squad = load_squad(file, settings_of(context))
-    nodes = drawing.nodes_of(squad.outline())
+    nodes = nodes_of(squad.outline())
     if form == "json":
         print_json(drawing.to_document(squad.name, nodes), indent=2)
     elif form == "ascii":

@@ -11,10 +11,10 @@ from orchestrator.cli.exits import Exit
 from orchestrator.cli.ui.caps import Caps
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
-from orchestrator.cli.ui.drawing import DrawnTask, nodes_of
 from orchestrator.cli.ui.figures import duration, usd
 from orchestrator.cli.ui.notices import STUB_NOTICE
 from orchestrator.run_opening import stub_would_answer
+from orchestrator.squad.drawn import DrawnTask, nodes_of
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentPlan, Plan
 from providers.documents.unicode import printable

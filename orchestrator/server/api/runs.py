@@ -18,9 +18,11 @@ from orchestrator.run.history import history_of
 from orchestrator.run.standing import OVER, RECORDED_AS, STATES, state_in
 from orchestrator.server.api.errors import RequestRefused
 from orchestrator.server.event_stream import EVENTS, EventStream
-from orchestrator.server.run_view import TaskView, view_of
+from orchestrator.server.run_view import RunView
 from orchestrator.server.state import ServerState
 from orchestrator.server.taking_up import resume
+from orchestrator.server.views.money import SpentSoFar
+from orchestrator.server.views.tasks import TaskView
 from providers.documents.problems import nearest
 
 MOST_LISTED = 500
@@ -122,8 +124,8 @@ def run_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:
     @router.get("/{run}", dependencies=[Depends(viewer)])
     async def show_run(run: str) -> RunDetail:
         """Show one run: its tasks, and how far each is."""
-        manifest = await state.journal.manifest(run)
-        view = view_of(run, await state.journal.events(run))
+        watched = await state.views.of(state.journal, run)
+        view, manifest = watched.view, watched.manifest
         return RunDetail(
             run_id=run,
             squad=manifest.squad,
@@ -133,7 +135,7 @@ def run_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:
             ended_at=view.ended,
             tokens=view.spent.tokens,
             unknown_prices=view.spent.unknown,
-            tasks=[_task(one, state) for one in view.tasks.values()],
+            tasks=[_task(one, view, state) for one in view.tasks.values()],
             last_event=view.last,
         )
 
@@ -163,7 +165,8 @@ def run_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:
     return router
 
 
-def _task(task: TaskView, state: ServerState) -> TaskShown:
+def _task(task: TaskView, view: RunView, state: ServerState) -> TaskShown:
+    spent = view.money.by_task.get(task.id, SpentSoFar())
     return TaskShown(
         id=task.id,
         status=task.status,
@@ -171,8 +174,8 @@ def _task(task: TaskView, state: ServerState) -> TaskShown:
         began_at=task.began,
         ended_at=task.ended,
         turns=task.turns,
-        tokens=task.spent.tokens,
-        cost_usd=task.spent.cost / 1e6,
+        tokens=spent.tokens,
+        cost_usd=spent.cost / 1e6,
         error=state.mask(task.error),
     )
 

@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 from orchestrator.cli.ui.drawing import (
     ASCII,
     UNICODE,
-    DrawnTask,
-    direct_needs,
     encodes,
     to_ascii,
     to_document,
     to_dot,
     to_mermaid,
 )
+from orchestrator.squad.drawn import DrawnTask, direct_needs
 
 UP = set("│├┤┼┴└┘")
 

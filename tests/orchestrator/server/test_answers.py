@@ -21,7 +21,10 @@ agents: {ann: {persona: analyst}}
 tasks:
   draft: {agent: ann, description: Write.}
   good: {needs: [draft], approval: {prompt: "Is it good?", show: [draft]}}
-  safe: {needs: [draft], approval: {prompt: "Is it safe?", choices: [approve, revise, reject], show: [draft]}, on_revise: {rerun: [draft], max_attempts: 3}}
+  safe:
+    needs: [draft]
+    approval: {prompt: "Is it safe?", choices: [approve, revise, reject], show: [draft]}
+    on_revise: {rerun: [draft], max_attempts: 3}
   tell: {agent: ann, needs: [good, safe], description: Tell it.}
 """
 
@@ -73,7 +76,7 @@ async def test_an_answer_to_a_question_that_is_asked_anew_does_not_count(squad: 
         again = {"question": "safe", "choice": "revise", "comment": "Shorter."}
         assert (await server.http.post(f"/api/approvals/{run}", json=again)).status_code == 200
         with anyio.fail_after(PATIENCE_S):
-            while len((await server.http.get("/api/approvals")).json()["approvals"]) < 2:
+            while len((await server.http.get("/api/approvals")).json()["approvals"]) < 2:  # noqa: ASYNC110  # as a client waits
                 await anyio.sleep(0.01)
         stale = {"question": "safe", "choice": "approve", "digest": "0" * 64}
         refused = await server.http.post(f"/api/approvals/{run}", json=stale)
