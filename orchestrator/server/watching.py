@@ -81,7 +81,7 @@ class RunViews:
         if watched is None or watched.manifest.created_at != manifest.created_at:
             watched = self._kept[run] = WatchedRun(manifest, RunView(run))
         elif watched.manifest != manifest:  # it was edited
-            watched.manifest, watched._planned = manifest, None  # noqa: SLF001  # a part of this module
+            watched.manifest, watched._planned = manifest, None
         self._kept.move_to_end(run)
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
@@ -106,5 +106,3 @@ def _plan_of(manifest: RunManifest, squads: Mapping[str, Squad]) -> Plan:
 
 def _caps(plan: Plan) -> tuple[int | None, int | None]:
     return (None, None) if plan.budget is None else (plan.budget.max_cost, plan.budget.max_tokens)
-
-
