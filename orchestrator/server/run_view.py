@@ -19,13 +19,13 @@ from orchestrator.events import (
     TaskReset,
     TaskRetried,
 )
-from orchestrator.server.views.calls import Calls
-from orchestrator.server.views.money import Money, SpentSoFar
-from orchestrator.server.views.notes import Warnings
-from orchestrator.server.views.part import Part, takers
-from orchestrator.server.views.talk import Talks
-from orchestrator.server.views.tasks import Tasks, TaskView
-from orchestrator.server.views.timeline import Timeline
+from orchestrator.server.views.calls import CallsView
+from orchestrator.server.views.money import MoneyView, SpentSoFar
+from orchestrator.server.views.notes import WarningsView
+from orchestrator.server.views.part import PartOfRun, takers
+from orchestrator.server.views.talk import TalksView
+from orchestrator.server.views.tasks import TasksView, TaskView
+from orchestrator.server.views.timeline import TimelineView
 
 
 class FileView(NamedTuple):
@@ -39,7 +39,7 @@ class FileView(NamedTuple):
     text: str | None
 
 
-class RunView(Part):
+class RunView(PartOfRun):
     """One run. `status` is as recorded: "running" until its last event. `last` is the number of its last event.
 
     `asked` are questions that may await a person, by name: none that does is missing, and some that do not may be in it
@@ -73,8 +73,8 @@ class RunView(Part):
         self.untrusted: dict[str, tuple[str, ...]] = {}
         """File -> the sources of what others wrote that it may hold."""
         self.asked: dict[str, GateOpened] = {}
-        self.work, self.money, self.calls = Tasks(), Money(), Calls()
-        self.timeline, self.talks, self.warnings = Timeline(), Talks(), Warnings()
+        self.work, self.money, self.calls = TasksView(), MoneyView(), CallsView()
+        self.timeline, self.talks, self.warnings = TimelineView(), TalksView(), WarningsView()
         parts = (self, self.work, self.money, self.calls, self.timeline, self.talks, self.warnings)
         self._takers = takers(parts)
 

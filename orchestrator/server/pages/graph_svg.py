@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
-from orchestrator.server.pages.layout import BOX_H, BOX_W, Layout, laid_out
+from orchestrator.server.pages.layout import BOX_H, BOX_W, GraphLayout, laid_out
 from orchestrator.server.pages.words import STATES
 from orchestrator.server.views.graph import GraphNode, layers_of
 from providers.documents.unicode import cut, printable
@@ -43,7 +43,7 @@ def _line(upper: GraphNode, points: Sequence[tuple[float, float]]) -> str:
     return f'<path class="line{done}" d="{"".join(path)}"/><path class="arrow{done}" d="{arrow}"/>'
 
 
-def _box(node: GraphNode, layout: Layout, href: str, *, is_selected: bool) -> str:
+def _box(node: GraphNode, layout: GraphLayout, href: str, *, is_selected: bool) -> str:
     place = layout.places[node.id]
     sign, word = STATES.get(node.status, ("", node.status))
     of = f"{node.done} of {node.elements}" if node.elements and not node.many else ""

@@ -17,7 +17,7 @@ MOST_BENDS = 2000
 """Lines that pass layers are led around boxes; more are drawn straight."""
 
 
-class Place(NamedTuple):
+class Corner(NamedTuple):
     """The left upper corner of a box."""
 
     x: float
@@ -25,10 +25,10 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class GraphLayout:
     """The places of boxes by their ids, the points of each line, and the size of all of it."""
 
-    places: Mapping[str, Place]
+    places: Mapping[str, Corner]
     lines: Mapping[tuple[str, str], Sequence[tuple[float, float]]]
     width: float
     height: float
@@ -48,14 +48,14 @@ class _Layers:
         return BEND_W if name in self.bends else BOX_W
 
 
-def laid_out(layers: Sequence[Sequence[str]], needs: Mapping[str, Sequence[str]]) -> Layout:
+def laid_out(layers: Sequence[Sequence[str]], needs: Mapping[str, Sequence[str]]) -> GraphLayout:
     """Return where the boxes of these layers stand. What a box needs is in a layer above it."""
     made = _with_bends(layers, needs)
     _order(made)
     centres = _centres(made)
     left = min((centres[name] - made.width(name) / 2 for row in made.rows for name in row), default=0.0)
     shift = MARGIN - left
-    places: dict[str, Place] = {}
+    places: dict[str, Corner] = {}
     points: dict[str, tuple[float, float, float]] = {}
     for number, row in enumerate(made.rows):
         y = MARGIN + number * (BOX_H + GAP_Y)
@@ -63,11 +63,11 @@ def laid_out(layers: Sequence[Sequence[str]], needs: Mapping[str, Sequence[str]]
             x = centres[name] + shift
             points[name] = (x, y, y + BOX_H)
             if name not in made.bends:
-                places[name] = Place(x - BOX_W / 2, y)
+                places[name] = Corner(x - BOX_W / 2, y)
     lines = {edge: _points(chain, points) for edge, chain in made.chains.items()}
     right = max((place.x + BOX_W for place in places.values()), default=0.0)
     right = max([right, *(x for line in lines.values() for x, _ in line)])
-    return Layout(places, lines, right + MARGIN, 2 * MARGIN + len(made.rows) * (BOX_H + GAP_Y) - GAP_Y)
+    return GraphLayout(places, lines, right + MARGIN, 2 * MARGIN + len(made.rows) * (BOX_H + GAP_Y) - GAP_Y)
 
 
 def _points(chain: Sequence[str], points: Mapping[str, tuple[float, float, float]]) -> list[tuple[float, float]]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 from orchestrator.server.pages.words import seconds
-from orchestrator.server.views.timeline import Lane, Span, Switch, Timeline
+from orchestrator.server.views.timeline import Lane, ProviderSwitch, Span, TimelineView
 from providers.documents.unicode import printable
 
 STRIP_H = 22
@@ -131,7 +131,7 @@ def _anchor(place: float) -> str:
     return "start" if place < 3 else "end" if place > 97 else "middle"
 
 
-def lane_svg(lane: Lane, switches: Iterable[Switch], scale: Scale, now: float) -> Markup:
+def lane_svg(lane: Lane, switches: Iterable[ProviderSwitch], scale: Scale, now: float) -> Markup:
     """Return the strip of one lane: work behind, calls and waits in front, a mark for each switch of provider."""
     order = {"work": 0, "person": 1, "wait": 2, "call": 3}
     parts = [f'<line class="grid" x1="{at:.2f}%" x2="{at:.2f}%" y1="0" y2="{STRIP_H}"/>' for at, _ in scale.ticks()]
@@ -185,11 +185,11 @@ class TimelineShown:
 
     axis: Markup
     lanes: Sequence[LaneShown]
-    switches: Sequence[Switch]
+    switches: Sequence[ProviderSwitch]
     left_out: int
 
 
-def timeline_shown(timeline: Timeline, now: float, most: int | None) -> TimelineShown:
+def timeline_shown(timeline: TimelineView, now: float, most: int | None) -> TimelineShown:
     """Return the timeline; of more than `most` lanes those that were at work last. `now` ends what goes on."""
     lanes = list(timeline.lanes.values())
     if most is not None and len(lanes) > most:
@@ -197,7 +197,7 @@ def timeline_shown(timeline: Timeline, now: float, most: int | None) -> Timeline
         kept = {lane.name for lane in latest}
         lanes = [lane for lane in lanes if lane.name in kept]
     scale = scale_of((span for lane in lanes for span in lane.spans), now)
-    by_lane: dict[str, list[Switch]] = {}
+    by_lane: dict[str, list[ProviderSwitch]] = {}
     for switch in timeline.switches:
         by_lane.setdefault(switch.lane, []).append(switch)
     shown = [

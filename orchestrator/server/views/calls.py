@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from agents.events import RiskyCallHeld, ToolEnded, ToolProgress, ToolStarted
 from orchestrator.events import Event
-from orchestrator.server.views.part import Part
+from orchestrator.server.views.part import PartOfRun
 from orchestrator.units import StepPath, Unit
 
 
@@ -28,7 +28,7 @@ class CallView:
     note: str = ""
 
 
-class Calls(Part):
+class CallsView(PartOfRun):
     """All calls in the order in which they began."""
 
     __slots__ = ("_open", "all")

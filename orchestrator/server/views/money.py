@@ -8,7 +8,7 @@ from typing import ClassVar
 from agents.events import TextsEmbedded, TurnEnded, TurnStarted
 from orchestrator.events import Event, RunForked
 from orchestrator.run.budget import Bill, bill_of
-from orchestrator.server.views.part import Part
+from orchestrator.server.views.part import PartOfRun
 from orchestrator.units import StepPath, Unit
 from providers.events import AttemptEnded
 
@@ -29,7 +29,7 @@ class SpentSoFar:
         self.calls += 1
 
 
-class Money(Part):
+class MoneyView(PartOfRun):
     """What was billed. `by_task`, `by_agent` and `by_model` are by name; a model's is `provider/model`."""
 
     __slots__ = ("_agents", "by_agent", "by_model", "by_task", "forked_from", "total")

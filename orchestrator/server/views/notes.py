@@ -19,7 +19,7 @@ from orchestrator.events import (
     TaskEnded,
     TaskReset,
 )
-from orchestrator.server.views.part import Part
+from orchestrator.server.views.part import PartOfRun
 
 MOST_PLACES = 5
 
@@ -32,7 +32,7 @@ class Warned(NamedTuple):
     text: str
 
 
-class Warnings(Part):
+class WarningsView(PartOfRun):
     """All warnings, oldest first."""
 
     __slots__ = ("all",)

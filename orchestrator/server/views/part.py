@@ -10,14 +10,14 @@ from orchestrator.events import Event
 Take = Callable[[Event], object]
 
 
-class Part:
+class PartOfRun:
     """A fold of some events of a run. `TAKES`: by an event's payload, the method that takes it."""
 
     __slots__ = ()
     TAKES: ClassVar[Mapping[type, str]] = {}
 
 
-def takers(parts: Iterable[Part]) -> dict[type[Any], tuple[Take, ...]]:
+def takers(parts: Iterable[PartOfRun]) -> dict[type[Any], tuple[Take, ...]]:
     """Return the methods that take an event, by its payload."""
     found: dict[type[Any], tuple[Take, ...]] = {}
     for part in parts:

@@ -14,10 +14,10 @@ from orchestrator.events import (
     TaskReset,
     UserSaid,
 )
-from orchestrator.server.views.part import Part
+from orchestrator.server.views.part import PartOfRun
 
 
-class Utterance(NamedTuple):
+class SaidView(NamedTuple):
     """Something that was said. `heard`: who is shown it beside its speaker; None: not recorded."""
 
     at: float
@@ -34,17 +34,17 @@ class Utterance(NamedTuple):
 
 
 @dataclass(slots=True)
-class Talk:
+class TalkView:
     """One conversation, at one place of a run. `ended` says why it ended; empty: it goes on."""
 
     place: str
     task: str
     name: str
-    said: list[Utterance] = field(default_factory=list)
+    said: list[SaidView] = field(default_factory=list)
     ended: str = ""
 
 
-class Talks(Part):
+class TalksView(PartOfRun):
     """All conversations, by their place, and the chat."""
 
     __slots__ = ("all", "chat")
@@ -58,23 +58,23 @@ class Talks(Part):
     }
 
     def __init__(self) -> None:
-        self.all: dict[str, Talk] = {}
-        self.chat: dict[int, list[Utterance]] = {}
+        self.all: dict[str, TalkView] = {}
+        self.chat: dict[int, list[SaidView]] = {}
         """Of a chat: what the person said, and the answer, by the number of their exchange."""
 
     def _speak(self, event: Event) -> None:
         spoken: MessageSpoken = event.data
         talk = self._talk(event, spoken.conversation)
         talk.said.append(
-            Utterance(event.at, spoken.speaker, spoken.text, spoken.round, spoken.heard, tuple(spoken.asked))
+            SaidView(event.at, spoken.speaker, spoken.text, spoken.round, spoken.heard, tuple(spoken.asked))
         )
 
     def _end(self, event: Event) -> None:
         self._talk(event, event.data.conversation).ended = event.data.reason
 
-    def _talk(self, event: Event, name: str) -> Talk:
+    def _talk(self, event: Event, name: str) -> TalkView:
         if (talk := self.all.get(event.path)) is None:
-            talk = self.all[event.path] = Talk(event.path, event.unit.task if event.unit else "", name)
+            talk = self.all[event.path] = TalkView(event.path, event.unit.task if event.unit else "", name)
         talk.name = talk.name or name
         return talk
 
@@ -85,14 +85,14 @@ class Talks(Part):
 
     def _say(self, event: Event) -> None:
         said: UserSaid = event.data
-        self.chat[said.number] = [Utterance(event.at, "you", said.text, to=said.agent)]
+        self.chat[said.number] = [SaidView(event.at, "you", said.text, to=said.agent)]
 
     def _answer(self, event: Event) -> None:
         number = event.data.task.removeprefix("say-")
         if event.data.task.startswith("say-") and number.isdigit() and (exchange := self.chat.get(int(number))):
             ended: TaskEnded = event.data
             why = "" if ended.status == "ok" else ended.error or str(ended.status)
-            exchange[1:] = [Utterance(event.at, exchange[0].to, str(ended.output or ""), error=why)]
+            exchange[1:] = [SaidView(event.at, exchange[0].to, str(ended.output or ""), error=why)]
 
     def _undo(self, event: Event) -> None:
         for number in event.data.numbers:
@@ -100,6 +100,6 @@ class Talks(Part):
                 exchange[:] = [one._replace(is_undone=True) for one in exchange]
 
 
-def latest(talk: Talk, most: int) -> Talk:
+def latest(talk: TalkView, most: int) -> TalkView:
     """Return a conversation with no more than its latest utterances."""
     return replace(talk, said=talk.said[-most:])

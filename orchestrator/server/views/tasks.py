@@ -30,7 +30,7 @@ from orchestrator.events import (
     TaskStarted,
     UserSaid,
 )
-from orchestrator.server.views.part import Part
+from orchestrator.server.views.part import PartOfRun
 from orchestrator.squad.plan import HUMAN
 
 ENDED = frozenset({"ok", "failed", "skipped", "cancelled"})
@@ -71,7 +71,7 @@ class TaskView:
         return sum(status in ENDED for status in self.elements.values())
 
 
-class Tasks(Part):
+class TasksView(PartOfRun):
     """All tasks, by id, those of the plan first."""
 
     __slots__ = ("all",)

@@ -19,7 +19,7 @@ from orchestrator.events import (
     TaskRetried,
     TaskStarted,
 )
-from orchestrator.server.views.part import Part
+from orchestrator.server.views.part import PartOfRun
 from orchestrator.units import Unit
 from providers.events import AttemptEnded, AttemptStarted, WaitingForBudget, WaitingForProvider
 
@@ -40,7 +40,7 @@ class Span:
     attempt: int = 1
 
 
-class Switch(NamedTuple):
+class ProviderSwitch(NamedTuple):
     """A turn went on with another provider: `why` the first one gave no answer."""
 
     at: float
@@ -59,7 +59,7 @@ class Lane:
     spans: list[Span] = field(default_factory=list)
 
 
-class Timeline(Part):
+class TimelineView(PartOfRun):
     """The lanes by name, in the order in which their work began, and the switches from one provider to another."""
 
     __slots__ = ("_before", "_last", "_open", "lanes", "switches")
@@ -82,7 +82,7 @@ class Timeline(Part):
 
     def __init__(self) -> None:
         self.lanes: dict[str, Lane] = {}
-        self.switches: list[Switch] = []
+        self.switches: list[ProviderSwitch] = []
         self._open: dict[Hashable, tuple[Lane, Span]] = {}
         self._before: dict[Hashable, tuple[str, str]] = {}
         """The provider that a turn asked last, and why it gave no answer."""
@@ -149,7 +149,7 @@ class Timeline(Part):
         self._close(("wait", lane.name), event.at)
         before, why = self._before.get(turn, (asked.provider, ""))
         if before != asked.provider:
-            self.switches.append(Switch(event.at, lane.name, before, asked.provider, why))
+            self.switches.append(ProviderSwitch(event.at, lane.name, before, asked.provider, why))
         self._before[turn] = asked.provider, ""
         self._begin(("call", turn, asked.number), event, lane, Span("call", event.at, name, attempt=asked.number))
 

@@ -18,7 +18,7 @@ from orchestrator.server.pages.timeline_svg import GAP, scale_of
 from orchestrator.server.run_view import RunView, view_of
 from orchestrator.server.views.graph import GraphNode, collapsed, graph_of, layers_of, reduced
 from orchestrator.server.views.tasks import TaskView
-from orchestrator.server.views.timeline import Span, Timeline
+from orchestrator.server.views.timeline import Span, TimelineView
 from orchestrator.server.watching import RunViews
 from orchestrator.squad.drawn import DrawnTask
 from orchestrator.units import Unit
@@ -121,7 +121,7 @@ def test_what_took_no_work_is_drawn_short_and_a_change_of_provider_is_told() -> 
     assert [round(scale.at(time)) for time in (0, 10, 20_000, 20_010)] == [0, 48, 52, 100]
     assert [gap.took for gap in scale.gaps] == [19_990]
     assert scale.at(20_000) - scale.at(10) == pytest.approx(GAP)
-    timeline, unit = Timeline(), Unit("a")
+    timeline, unit = TimelineView(), Unit("a")
 
     def told(at: float, data: object) -> None:
         event = Event("r", unit, ("try-1",), 1, 1, at, data)
