@@ -151,6 +151,7 @@ class AccountScope:
     accounts: tuple[Account, ...]
     clock: Callable[[], float] = field(repr=False)
     calls: CallsOfRun = field(default_factory=CallsOfRun, repr=False)
+    share: float = SHARE
 
     @property
     def is_capped(self) -> bool:
@@ -197,7 +198,7 @@ class AccountScope:
         now = self.clock()
         for account in self.accounts:
             account.check(size, now)
-        part = min((account.longest(size, SHARE) for account in self.accounts), default=inf)
+        part = min((account.longest(size, self.share) for account in self.accounts), default=inf)
         whole = min((account.longest(size) for account in self.accounts), default=inf)
         output = floor(min(size.most, max(size.usual, part), max(whole, size.least)))
         # A quotient may be off by a rounding.
@@ -210,12 +211,12 @@ class AccountScope:
 
     def within(self, account: Account | None) -> AccountScope:
         """Return a scope that draws on `account` too."""
-        return self if account is None else AccountScope((*self.accounts, account), self.clock, self.calls)
+        return self if account is None else AccountScope((*self.accounts, account), self.clock, self.calls, self.share)
 
     def without(self, kind: str) -> AccountScope:
         """Return a scope that draws on no account of this kind."""
         kept = tuple(account for account in self.accounts if account.ref.kind != kind)
-        return AccountScope(kept, self.clock, self.calls)
+        return AccountScope(kept, self.clock, self.calls, self.share)
 
     def on_exceed(self, budget: BudgetRef) -> OnExceed:
         """Return what the account of `budget` wants done when it is spent."""

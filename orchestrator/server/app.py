@@ -98,7 +98,7 @@ def _refusal(scope: Scope, status: int, text: str, headers: Mapping[str, str] | 
 
 
 def _told(scope: Scope, failure: GatewayFailure, more: Mapping[str, str] | None = None) -> Response:
-    headers = {**(more or {}), **({} if failure.may_retry else {"x-should-retry": "false"})}
+    headers = {**(more or {}), **failure.headers, "x-should-retry": str(failure.may_retry).lower()}
     if failure.retry_after is not None:
         headers["retry-after"] = str(ceil(failure.retry_after))
     if failure.status == 401:

@@ -39,7 +39,7 @@ class EventStream(Response):
 
     A client that leaves, or reads nothing for `SEND_S`, ends it: the work behind `body` is cancelled, and its sockets
     are closed. Headers wait for the first piece up to `headers_s`. An error before they went is raised, so it has its
-    status; one after them is what `broken` makes of it, in the stream.
+    status; one after them is what `broken` makes of it, in the stream. `late` are headers that may be known by then.
     """
 
     media_type = "text/event-stream"
@@ -53,11 +53,13 @@ class EventStream(Response):
         headers_s: float = 0.0,
         broken: BreakTold = ((), lambda _: b""),
         send_s: float = SEND_S,
+        late: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         unbuffered = {"cache-control": "no-store", "x-accel-buffering": "no"}  # the second is nginx's word
         super().__init__(None, 200, {**headers, **unbuffered}, self.media_type)
         self._pieces, self._keep_alive_s, self._send_s = pieces, keep_alive_s, send_s
         self._headers_s, self._broken, self._is_begun = headers_s, broken, False
+        self._late = late
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI's
         write, read = anyio.create_memory_object_stream[bytes](16)
@@ -93,6 +95,7 @@ class EventStream(Response):
             piece = await _next(read)
         self._is_begun = True
         headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
+        headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in self._late.items()]
         await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
         while piece is not None:
             with anyio.move_on_after(self._send_s) as patience:

@@ -14,6 +14,7 @@ from orchestrator.options import RunOptions
 from orchestrator.server.access import Access
 from orchestrator.server.app import application
 from orchestrator.server.gateway.keys import ClientKeys
+from orchestrator.server.gateway.store import gateway_store
 from orchestrator.server.hosting import hosting
 from orchestrator.server.pages.live import live_pages
 from orchestrator.server.state import ServerState
@@ -62,7 +63,12 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
         notify=options.notify,
         trust=options.trust,
     )
-    async with opening as manager, hosting(settings.journal, options, settings.out) as host, live_pages() as live:
+    async with (
+        gateway_store(options.state, options.clock) as store,
+        opening as manager,
+        hosting(settings.journal, options, settings.out) as host,
+        live_pages() as live,
+    ):
         state = ServerState(
             manager,
             settings.journal,
@@ -73,6 +79,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
             options.clock,
             settings.mask,
             options.state,
+            store,
             bool(options.offline),
         )
         access = Access(options.state, options.clock)

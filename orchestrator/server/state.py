@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestrator.journal.protocols import Journal
 from orchestrator.server.gateway.keys import ClientKeys
+from orchestrator.server.gateway.store import GatewayStore
 from orchestrator.server.hosting import RunHost
 from orchestrator.server.watching import RunViews
 from orchestrator.squad.load import Squad
@@ -32,6 +33,7 @@ class ServerState:
     mask: Callable[[str], str]
     folder: Path
     """The folder that keeps what the server keeps beside the journal."""
+    store: GatewayStore
     offline: bool = False
     views: RunViews = field(default_factory=RunViews)
     """The runs that are looked at, as far as their records go."""

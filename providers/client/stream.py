@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from providers.catalog.model import Candidate
 from providers.client.attempt import LiveAttempt
 from providers.client.contexts import OwnContexts
 from providers.client.hedge import race
@@ -80,6 +81,16 @@ class ResponseStream:
             self._said.append(delta.text)
         elif not isinstance(delta, Resumed):
             self._said = None
+
+    @property
+    def speaker(self) -> Candidate | None:
+        """Whose deltas are passed on; None before the first."""
+        return None if self._heard is None else self._heard.effect.candidate
+
+    @property
+    def begun(self) -> int:
+        """How many attempts were begun so far."""
+        return len(self._out)
 
     async def aclose(self) -> None:
         """Close the socket and the account. Idempotent, and not stopped by a cancellation."""

@@ -49,20 +49,15 @@ class KeyMeters:
     def rates(self) -> tuple[LimitKey, ...]:
         return tuple(meter for meter in (self.requests, self.tokens) if meter is not None)
 
-    def reserves(self, size: RequestSize, cost: float) -> Amounts:
-        """Return what a request holds. An answer that would not fit an empty minute is expected to fill it."""
-        return self._amounts(
-            size.whole if self.tokens is None else min(size.whole, max(size.read, self.tokens.amount)), cost
-        )
+    def tokens_of(self, size: RequestSize) -> float:
+        """Return the tokens that a request holds. An answer that would not fit a minute is expected to fill it."""
+        return size.whole if self.tokens is None else min(size.whole, max(size.read, self.tokens.amount))
 
-    def took(self, tokens: int, cost: float) -> Amounts:
-        """Return what to count in place of what was held."""
-        return self._amounts(tokens, cost)
-
-    def _amounts(self, tokens: float, cost: float) -> Amounts:
+    def amounts(self, tokens: float, cost: float) -> Amounts:
+        """Return what a request holds, or came to. One that costs nothing goes past budgets that are spent."""
         amounts = [] if self.requests is None else [(self.requests, 1.0)]
         amounts += [] if self.tokens is None else [(self.tokens, float(tokens))]
-        return [*amounts, *((meter, cost) for meter in self.budgets)]
+        return [*amounts, *((meter, float(cost)) for meter in self.budgets if cost)]
 
 
 def meters_of(key: Key, timezone: str) -> KeyMeters:

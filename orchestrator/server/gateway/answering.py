@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol, TypeVar
 
 import anyio
@@ -16,8 +17,12 @@ from starlette.responses import Response as HttpResponse
 from agents.output import Invalid, Shape, shape_of
 from orchestrator.errors import OrchestratorError
 from orchestrator.server.event_stream import EventStream, event, until_gone
+from orchestrator.server.gateway.admission import Grant
+from orchestrator.server.gateway.allowance import RequestSize
 from orchestrator.server.gateway.asked import CompletionAsked, DialectEvent, DialectReply
 from orchestrator.server.gateway.failures import GatewayFailure, invalid
+from orchestrator.server.gateway.sizing import size_of
+from providers.catalog.model import Candidate
 from providers.client.manager import ProviderManager
 from providers.embeddings import Embeddings
 from providers.errors import ProviderError, RoutingError
@@ -43,51 +48,75 @@ KNOWN = (GatewayFailure, RoutingError, ProviderError, OrchestratorError)
 
 
 class Deltas(Protocol):
-    """An answer as it comes: `ResponseStream`."""
+    """An answer as it comes: `ResponseStream`. Who gives it is its `speaker`, else the `response` says so."""
 
     @property
     def response(self) -> Response | None: ...
+
+    @property
+    def speaker(self) -> Candidate | None: ...
+
+    @property
+    def begun(self) -> int: ...
 
     def __aiter__(self) -> AsyncIterator[Delta]: ...
 
 
 class Answerer(Protocol):
-    """Who answers one request: a model, or a squad."""
+    """Who answers one request: a model, a squad, or an answer that is kept. `headers` tell more of it."""
 
     @property
-    def run(self) -> str | None:
-        """The run that answers, of a squad."""
+    def headers(self) -> Mapping[str, str]: ...
+
+    def size(self, now: float) -> RequestSize:
+        """Return what the request may take of its key's allowance."""
         ...
 
-    async def whole(self) -> Response: ...
+    async def whole(self, grant: Grant) -> Response: ...
 
-    def pieces(self) -> AbstractAsyncContextManager[Deltas]: ...
+    def pieces(self, grant: Grant) -> AbstractAsyncContextManager[Deltas]: ...
 
 
 class ModelAnswerer:
     """Asks the provider manager. Raise `GatewayFailure` for a request whose schema is none."""
 
     def __init__(self, manager: ProviderManager, request: Request) -> None:
-        self._manager, self._request, self.run = manager, request, None
+        self._manager, self.request = manager, request
+        self.headers: Mapping[str, str] = {}
         try:
             self._shape = None if request.output_schema is None else shape_of(request.output_schema)
         except ValueError as error:
             raise invalid(str(error), "response_format") from None
 
-    async def whole(self) -> Response:
-        """Return the answer. One that must have a shape has it, and holds nothing beside, or another model is asked."""
-        if self._shape is None:
-            return await self._manager.complete(self._request)
-        answer = await self._manager.complete(self._request, accept=self._shape.accept)
-        return answer if answer.tool_calls else _bare(answer, self._shape)
+    @property
+    def pool(self) -> tuple[str, ...]:
+        """The names of those that may answer."""
+        return self._manager.fleet.ranking(self.request.needs).route.names
 
-    def pieces(self) -> AbstractAsyncContextManager[Deltas]:
-        """Return the answer as it comes; one that must have a shape comes once it is known to have it."""
-        return self._manager.stream(self._request) if self._shape is None else self._at_once()
+    def size(self, now: float) -> RequestSize:
+        return size_of(self._manager.fleet, self.request, now)
+
+    async def whole(self, grant: Grant) -> Response:
+        """Return the answer. One that must have a shape has it, and holds nothing beside, or another model is asked."""
+        shape = self._shape
+        ask = partial(self._manager.complete, self.request, emit=grant.hear, budgets=grant.budgets)
+        answer = await (ask() if shape is None else ask(accept=shape.accept))
+        grant.answered(answer)
+        return answer if shape is None or answer.tool_calls else _bare(answer, shape)
 
     @asynccontextmanager
-    async def _at_once(self) -> AsyncIterator[Deltas]:
-        yield AtOnce(self.whole)
+    async def pieces(self, grant: Grant) -> AsyncIterator[Deltas]:
+        """Yield the answer as it comes; one that must have a shape comes once it is known to have it."""
+        if self._shape is not None:
+            yield AtOnce(partial(self.whole, grant))
+            return
+        stream = self._manager.stream(self.request, emit=grant.hear, budgets=grant.budgets)
+        try:
+            async with stream as pieces:
+                yield pieces
+        finally:
+            if stream.response is not None:
+                grant.answered(stream.response)
 
 
 def _bare(answer: Response, shape: Shape) -> Response:
@@ -109,6 +138,8 @@ class AtOnce:
 
     ask: Callable[[], Awaitable[Response]]
     response: Response | None = None
+    speaker = None
+    begun = 0
 
     async def __aiter__(self) -> AsyncIterator[Delta]:
         self.response = await self.ask()
@@ -136,30 +167,51 @@ async def answered(
     by: Answerer,
     reply: DialectReply,
     told: Callable[[Exception], GatewayFailure],
+    admit: Callable[[Callable[[float], RequestSize]], AbstractAsyncContextManager[Grant]],
 ) -> HttpResponse:
-    """Return the response to a request. `told` makes of an error what its client may know."""
+    """Return the response to a request. `told` makes of an error what its client may know; `admit` lets it in."""
     ignored = {"x-orchestrator-ignored": ", ".join(asked.ignored)} if asked.ignored else {}
-    headers = {**ignored, **({} if by.run is None else {"x-orchestrator-run": by.run})}
+    headers = {**ignored, **by.headers}
     if asked.stream:
+        late = dict[str, str]()
         broken = (KNOWN, lambda error: _bytes(reply.broken(told(error))))
-        return EventStream(_events(by, reply), headers, headers_s=HEADERS_S, broken=broken)
-    answer = await unless_gone(http, by.whole)
-    return JSONResponse(reply.whole(answer), headers={**who_answered(answer, answer.model), **headers})
+        return EventStream(_events(by, reply, admit, late), headers, headers_s=HEADERS_S, broken=broken, late=late)
+    async with admit(by.size) as grant:
+        answer = await unless_gone(http, partial(by.whole, grant))
+    return JSONResponse(reply.whole(answer), headers={**who_answered(answer, answer.model), **headers, **grant.headers})
 
 
-async def _events(by: Answerer, reply: DialectReply) -> AsyncIterator[bytes]:
+async def _events(
+    by: Answerer,
+    reply: DialectReply,
+    admit: Callable[[Callable[[float], RequestSize]], AbstractAsyncContextManager[Grant]],
+    late: dict[str, str],
+) -> AsyncIterator[bytes]:
     is_open = False
-    async with by.pieces() as pieces:
-        async for delta in heard(pieces):
+    async with admit(by.size) as grant:
+        late |= grant.headers
+        async with by.pieces(grant) as pieces:
+            async for delta in heard(pieces):
+                if not is_open:
+                    is_open = True
+                    late |= _who_answers(pieces)
+                    yield _bytes(reply.opening())
+                if piece := _bytes(reply.piece(delta)):
+                    yield piece
+            assert pieces.response is not None, "a stream that was read to its end has one"
             if not is_open:
-                is_open = True
                 yield _bytes(reply.opening())
-            if piece := _bytes(reply.piece(delta)):
-                yield piece
-        assert pieces.response is not None, "a stream that was read to its end has one"
-        if not is_open:
-            yield _bytes(reply.opening())
-        yield _bytes(reply.closing(pieces.response)) + reply.ending
+        # What it came to is counted before its end is told: who asks again at once finds it counted.
+    yield _bytes(reply.closing(pieces.response)) + reply.ending
+
+
+def _who_answers(pieces: Deltas) -> dict[str, str]:
+    """Return who answers, as far as that is known with the first piece: what it will cost is not."""
+    if (answer := pieces.response) is not None:
+        return who_answered(answer, answer.model)
+    if (speaker := pieces.speaker) is None:
+        return {}
+    return _who(speaker.provider.name, speaker.model.name, pieces.begun)
 
 
 def _bytes(told: Iterable[DialectEvent]) -> bytes:
@@ -168,14 +220,16 @@ def _bytes(told: Iterable[DialectEvent]) -> bytes:
 
 def who_answered(answer: Response | Embeddings, model: str) -> dict[str, str]:
     """Return who answered, after how many attempts, and what it cost."""
-    made = {
-        "x-orchestrator-provider": answer.provider,
-        "x-orchestrator-model": model,
-        "x-orchestrator-attempts": str(len(answer.attempts)),
-    }
+    made = _who(answer.provider, model, len(answer.attempts))
     if answer.cost is not None:
         made["x-orchestrator-cost-usd"] = f"{answer.cost / 1e6:.6f}"
     return made
+
+
+def _who(provider: str, model: str, attempts: int) -> dict[str, str]:
+    """Return the headers of who answers. A name that is no ASCII is told as far as a header can."""
+    who = {"provider": provider, "model": model, "attempts": str(attempts)}
+    return {f"x-orchestrator-{name}": value.encode("ascii", "replace").decode() for name, value in who.items()}
 
 
 async def unless_gone(http: HttpRequest, work: Callable[[], Awaitable[T]]) -> T:

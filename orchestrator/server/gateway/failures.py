@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Literal
 
@@ -34,6 +35,7 @@ class GatewayFailure(Exception):
     """A request that gets no answer. `status` is HTTP's, `code` and `param` are OpenAI's words for what is wrong.
 
     `may_retry`: whether the same request may be answered later, `retry_after` in how many seconds, where known.
+    `headers` are told beside it.
     """
 
     status: int
@@ -43,6 +45,7 @@ class GatewayFailure(Exception):
     param: str | None = None
     may_retry: bool = False
     retry_after: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.message
@@ -51,6 +54,12 @@ class GatewayFailure(Exception):
 def invalid(message: str, param: str | None = None, code: str | None = None) -> GatewayFailure:
     """Return the failure of a request that can never be answered as it is."""
     return GatewayFailure(400, "invalid_request", message, code, param)
+
+
+def not_allowed(key: str, model: str) -> GatewayFailure:
+    """Return the failure of a request for a model that its key may not ask."""
+    text = f"the key '{key}' may not ask the model '{model[:80]}'"
+    return GatewayFailure(403, "permission", text, "model_not_allowed", "model")
 
 
 def failure_of(error: Exception, now: float) -> GatewayFailure:

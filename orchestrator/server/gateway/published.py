@@ -35,27 +35,32 @@ class Published:
         owner = "orchestrator" if name.startswith((TIER, AGENT, SQUAD)) else name.partition("/")[0]
         return {"id": name, "object": "model", "created": created, "owned_by": owner}
 
-    def asked(self, model: str, request: Request) -> Request:
-        """Return the request as it is routed for `model`. Raise `GatewayFailure` where none is called so.
+    def name_of(self, model: str) -> str:
+        """Return the name under which a model is published. Raise `GatewayFailure` where none is called so.
 
-        A squad is asked by `SquadAnswerer`. A model's own name stands for `provider/model` where one provider has it.
+        A model's own name stands for `provider/model` where one provider has it.
         """
-        needs = request.needs
-        kind, _, name = model.partition("/")
-        if model.startswith(TIER) and name in self.tiers:
-            return replace(request, needs=replace(needs, tier=name))
-        if kind + "/" == AGENT and name in self.personas:
-            persona = self.personas[name]
-            opening = system(persona.instructions())
-            needs = replace(needs, persona=persona.name, tier=persona.tier)
-            return replace(request, messages=(opening, *request.messages), needs=needs)
-        meant = [one for one in self.models if one == model or one.partition("/")[2] == model]
-        if model in meant or len(meant) == 1:
-            return replace(request, needs=replace(needs, model=model if model in meant else meant[0]))
+        if model in self.names():
+            return model
+        meant = [one for one in self.models if one.partition("/")[2] == model]
+        if len(meant) == 1:
+            return meant[0]
         if meant:
             text = f"several providers have the model '{model}': write one of {', '.join(meant)}"
             raise GatewayFailure(404, "not_found", text, "model_not_found", "model")
         raise self._unknown(model)
+
+    def asked(self, name: str, request: Request) -> Request:
+        """Return the request as it is routed for a published model. A squad is asked by `SquadAnswerer`."""
+        needs = request.needs
+        if name in self.models:
+            return replace(request, needs=replace(needs, model=name))
+        if name.startswith(TIER):
+            return replace(request, needs=replace(needs, tier=name.removeprefix(TIER)))
+        persona = self.personas[name.removeprefix(AGENT)]
+        opening = system(persona.instructions())
+        needs = replace(needs, persona=persona.name, tier=persona.tier)
+        return replace(request, messages=(opening, *request.messages), needs=needs)
 
     def _unknown(self, model: str) -> GatewayFailure:
         shown = model if len(model) <= 80 else f"{model[:80]}…"

@@ -14,15 +14,20 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
+from orchestrator.server.gateway.admission import Admission
 from orchestrator.server.gateway.answering import Answerer, ModelAnswerer, answered, unless_gone, who_answered
 from orchestrator.server.gateway.anthropic_messages import MessagesReply, model_card, read_messages
-from orchestrator.server.gateway.asked import CompletionAsked
-from orchestrator.server.gateway.failures import GatewayFailure, failure_of
+from orchestrator.server.gateway.asked import CompletionAsked, DialectReply
+from orchestrator.server.gateway.caching import HEADER as CACHE
+from orchestrator.server.gateway.caching import kept_for, with_cache
+from orchestrator.server.gateway.embedding import VectorsAnswerer
+from orchestrator.server.gateway.failures import GatewayFailure, failure_of, not_allowed
 from orchestrator.server.gateway.keys import Key
 from orchestrator.server.gateway.openai_chat import ChatReply, read_chat
 from orchestrator.server.gateway.openai_embeddings import embeddings_body, read_embeddings
 from orchestrator.server.gateway.openai_responses import ResponsesReply, read_responses
 from orchestrator.server.gateway.published import SQUAD, Published
+from orchestrator.server.gateway.sizing import with_known_prices
 from orchestrator.server.gateway.squad_models import SquadAnswerer
 from orchestrator.server.state import ServerState
 
@@ -33,6 +38,7 @@ class Gateway:
     def __init__(self, state: ServerState) -> None:
         self.manager, self.keys = state.manager, state.keys
         self._state, self.began = state, state.clock()
+        self.admission = Admission(state.manager, state.store)
 
     @property
     def published(self) -> Published:
@@ -52,17 +58,41 @@ class Gateway:
         text = text.strip() if scheme.lower() == "bearer" else http.headers.get("x-api-key", "")
         if not text:
             raise GatewayFailure(401, "authentication", "give a key of this gateway: Authorization: Bearer sk-orch-...")
-        if (key := self.keys.of(text)) is None:
+        try:
+            key = self.keys.of(text)
+        except ValueError as error:  # the file that holds them is damaged: none counts
+            raise GatewayFailure(500, "ours", str(error), "keys_unreadable") from None
+        if key is None:
             raise GatewayFailure(401, "authentication", "this key is none of this gateway's", "invalid_api_key")
         return key
 
-    def answerer(self, asked: CompletionAsked, key: Key | None) -> Answerer:
+    def allowed(self, key: Key | None, model: str) -> str:
+        """Return the name under which a model is published. Raise `GatewayFailure` where a key may not ask it."""
+        name = self.published.name_of(model)
+        if key is not None and not key.may_ask(name, model):
+            raise not_allowed(key.name, model)
+        return name
+
+    def answerer(self, asked: CompletionAsked, key: Key | None) -> ModelAnswerer | SquadAnswerer:
         """Return who answers. Raise `GatewayFailure` for a model that is not there, or that the key may not ask."""
-        check_allowed(key, asked.model)
-        name = asked.model.removeprefix(SQUAD)
-        if asked.model.startswith(SQUAD) and name in self._state.squads:
-            return SquadAnswerer(self._state, self._state.squads[name], asked.request)
-        return ModelAnswerer(self.manager, self.published.asked(asked.model, asked.request))
+        name = self.allowed(key, asked.model)
+        if name.startswith(SQUAD):
+            return SquadAnswerer(self._state, self._state.squads[name.removeprefix(SQUAD)], asked.request)
+        request = self.published.asked(name, asked.request)
+        if key is not None:
+            request = with_known_prices(self.manager.fleet, request, key, self.manager.reservations.wall())
+        return ModelAnswerer(self.manager, request)
+
+    async def complete(
+        self, http: HttpRequest, key: Key | None, asked: CompletionAsked, reply: DialectReply
+    ) -> Response:
+        """Return the response to a request, whichever dialect it came in."""
+        by: Answerer = self.answerer(asked, key)
+        kept_s = kept_for(key, http.headers.get(CACHE))
+        if isinstance(by, ModelAnswerer):
+            by = await with_cache(by, asked.model, key, kept_s, self._state.store, self.manager.reservations.wall)
+        admit = partial(self.admission.admitted, key, anthropic=speaks_anthropic(http.scope))
+        return await answered(http, asked, by, reply, self.told, admit)
 
     def told(self, error: Exception) -> GatewayFailure:
         """Return what a client is told of an error, without secrets."""
@@ -73,13 +103,6 @@ class Gateway:
 def speaks_anthropic(scope: Scope) -> bool:
     """Return whether who asks reads Anthropic's shapes: of models and of errors."""
     return scope["path"].startswith("/v1/messages") or "anthropic-version" in Headers(scope=scope)
-
-
-def check_allowed(key: Key | None, model: str) -> None:
-    """Raise `GatewayFailure` where a key may not ask a model."""
-    if key is not None and not key.may_ask(model):
-        text = f"the key '{key.name}' may not ask the model '{model[:80]}'"
-        raise GatewayFailure(403, "permission", text, "model_not_allowed", "model")
 
 
 def routes(gateway: Gateway) -> APIRouter:
@@ -99,7 +122,7 @@ def routes(gateway: Gateway) -> APIRouter:
 
     @router.get("/v1/models/{model:path}")
     async def show_model(http: HttpRequest, model: str) -> Response:
-        check_allowed(gateway.key_of(http), model)
+        gateway.allowed(gateway.key_of(http), model)
         card = gateway.published.card(model, int(gateway.began))
         return JSONResponse(model_card(model, began) if speaks_anthropic(http.scope) else card)
 
@@ -109,38 +132,38 @@ def routes(gateway: Gateway) -> APIRouter:
         asked = read_chat(await http.body())
         ident = f"chatcmpl-{secrets.token_hex(12)}"
         reply = ChatReply(ident, asked.model, int(time.time()), asked.include_usage, asked.by_functions)
-        return await answered(http, asked, gateway.answerer(asked, key), reply, gateway.told)
+        return await gateway.complete(http, key, asked, reply)
 
     @router.post("/v1/responses")
     async def respond(http: HttpRequest) -> Response:
         key = gateway.key_of(http)
         asked = read_responses(await http.body())
         reply = ResponsesReply(f"resp_{secrets.token_hex(16)}", asked.model, int(time.time()))
-        return await answered(http, asked, gateway.answerer(asked, key), reply, gateway.told)
+        return await gateway.complete(http, key, asked, reply)
 
     @router.post("/v1/embeddings")
     async def embed(http: HttpRequest) -> Response:
         key = gateway.key_of(http)
         asked = read_embeddings(await http.body())
-        check_allowed(key, asked.model)
-        asking = partial(gateway.manager.embed, asked.texts, model=asked.model, dimensions=asked.dimensions)
-        made = await unless_gone(http, asking)
-        return JSONResponse(embeddings_body(asked, made), headers=who_answered(made, made.model_asked))
+        embeddings = VectorsAnswerer(gateway.manager, asked, key)
+        async with gateway.admission.admitted(key, embeddings.size) as grant:
+            made = await unless_gone(http, partial(embeddings.made, grant))
+        headers = {**who_answered(made, made.model_asked), **grant.headers}
+        return JSONResponse(embeddings_body(asked, made), headers=headers)
 
     @router.post("/v1/messages")
     async def create_message(http: HttpRequest) -> Response:
         key = gateway.key_of(http)
         asked = read_messages(await http.body())
         reply = MessagesReply(f"msg_{secrets.token_hex(12)}", asked.model, asked.request.input_tokens)
-        return await answered(http, asked, gateway.answerer(asked, key), reply, gateway.told)
+        return await gateway.complete(http, key, asked, reply)
 
     @router.post("/v1/messages/count_tokens")
     async def count_tokens(http: HttpRequest) -> Response:
         key = gateway.key_of(http)
         asked = read_messages(await http.body(), is_count=True)
-        check_allowed(key, asked.model)
-        is_squad = asked.model in [SQUAD + name for name in gateway.published.squads]
-        request = asked.request if is_squad else gateway.published.asked(asked.model, asked.request)
+        name = gateway.allowed(key, asked.model)
+        request = asked.request if name.startswith(SQUAD) else gateway.published.asked(name, asked.request)
         return JSONResponse({"input_tokens": request.input_tokens})
 
     return router

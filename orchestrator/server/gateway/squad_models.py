@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, RunNotFound
 from orchestrator.mcp_server import RunProgress, text_of
 from orchestrator.run.approvals import questions_of
+from orchestrator.run.budget import Bill, bill_of
+from orchestrator.run.history import history_of
 from orchestrator.run.result import RunResult
 from orchestrator.run_opening import new_run_id
-from orchestrator.server.gateway.failures import GatewayFailure, invalid
+from orchestrator.server.gateway.admission import Grant
+from orchestrator.server.gateway.allowance import RequestSize
+from orchestrator.server.gateway.failures import OUT_OF_QUOTA, GatewayFailure, invalid
+from orchestrator.server.gateway.sizing import size_of_run
 from orchestrator.server.state import ServerState
 from orchestrator.squad.load import Squad
+from providers.client.reservations import BOOK_S
 from providers.documents.problems import ProblemsFound
 from providers.messages import (
     Delta,
@@ -28,7 +35,9 @@ from providers.messages import (
     Response,
     Text,
     TextDelta,
+    Usage,
 )
+from providers.transport.closing import undisturbed
 
 AS_TEXT = ("string", "file", "image")
 """Inputs whose value is the message as it stands."""
@@ -43,30 +52,53 @@ class SquadAnswerer:
         if request.output_schema is not None:
             raise invalid("a squad's outputs have the shape that it declares", "response_format")
         self._state, self._squad = state, squad
-        self._inputs = inputs_in(squad, request)
+        self._request, self._inputs = request, inputs_in(squad, request)
         self.run = new_run_id(squad.name, state.clock())
 
-    async def whole(self) -> Response:
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"x-orchestrator-run": self.run.encode("ascii", "replace").decode()}
+
+    def size(self, now: float) -> RequestSize:  # noqa: ARG002  # an `Answerer`
+        return size_of_run(self._squad, self._request)
+
+    async def whole(self, grant: Grant) -> Response:
         """Return the outputs of a run."""
-        async with self.pieces() as heard:
+        async with self.pieces(grant) as heard:
             async for _ in heard:
                 pass
         assert heard.response is not None, "a run that was followed to its end has an answer"
         return heard.response
 
-    def pieces(self) -> AbstractAsyncContextManager[RunHeard]:
-        """Return the run's progress, then its outputs."""
-        return self._heard()
-
     @asynccontextmanager
-    async def _heard(self) -> AsyncIterator[RunHeard]:
+    async def pieces(self, grant: Grant) -> AsyncIterator[RunHeard]:
+        """Yield the run's progress, then its outputs. It may spend what the grant holds."""
+        capped = {} if grant.held is None else {"max_cost_usd": grant.held / 1e6}
         try:
-            async with self._state.host.driving(self._squad, self._inputs, self.run) as driven:
+            async with self._state.host.driving(self._squad, self._inputs, self.run, **capped) as driven:
                 yield RunHeard(driven, self._answer)
         except ProblemsFound as error:
             raise invalid(str(error), "messages") from None
         except OrchestratorError as error:
             raise GatewayFailure(500, "ours", f"the run {self.run}: {error}", "run_failed") from None
+        finally:
+            await undisturbed(partial(self._charge, grant), BOOK_S)
+
+    async def _charge(self, grant: Grant) -> None:
+        """Tell the grant what the run has come to so far, by its record."""
+        try:
+            events = await self._state.journal.events(self.run)
+        except RunNotFound:  # it never began
+            return
+        paid, bills = history_of(events).paid, [bill for event in events if (bill := bill_of(event.data)) is not None]
+        if paid:
+            grant.charged(sum(call.cost or 0 for call in paid), sum(call.tokens for call in paid))
+            known = None if any(call.cost is None for call in paid) else sum(call.cost or 0 for call in paid)
+            grant.billed(*self._as_model, Bill(sum((bill.usage for bill in bills), Usage()), known))
+
+    @property
+    def _as_model(self) -> tuple[str, str]:
+        return "orchestrator", f"squad/{self._squad.name}"
 
     async def _answer(self, result: RunResult, last: Any) -> Response:
         if result.status == "waiting":
@@ -79,13 +111,13 @@ class SquadAnswerer:
         if result.status != "done":
             why = "; ".join(f"{task}: {error}" for task, error in result.errors.items())
             text = f"the run {self.run} is not done: it is {result.status}. {why}".strip()
+            if result.status in ("stopped", "paused"):  # by a cap; `runs resume` goes on with it
+                raise GatewayFailure(429, "quota", text, OUT_OF_QUOTA)
             raise GatewayFailure(500, "ours", text, "run_failed")
         outputs = dict(result.outputs) if self._squad.spec.outputs else {"output": last}
         said = Text(self._state.mask(text_of(outputs)))
-        name = f"squad/{self._squad.name}"
-        return Response(
-            Message("assistant", (said,)), FinishReason.STOP, result.usage, "orchestrator", name, cost=result.cost
-        )
+        whole = Message("assistant", (said,))
+        return Response(whole, FinishReason.STOP, result.usage, *self._as_model, cost=result.cost)
 
 
 class RunHeard:
@@ -93,6 +125,7 @@ class RunHeard:
 
     def __init__(self, driven: Any, answer: Callable[[RunResult, Any], Any]) -> None:
         self._driven, self._answer = driven, answer
+        self.speaker, self.begun = None, 0
         self.response: Response | None = None
 
     async def __aiter__(self) -> AsyncIterator[Delta]:

@@ -19,6 +19,7 @@ from orchestrator.options import RunOptions, steady
 from orchestrator.server.access import Access
 from orchestrator.server.app import application
 from orchestrator.server.gateway.keys import ClientKeys
+from orchestrator.server.gateway.store import gateway_store
 from orchestrator.server.hosting import hosting
 from orchestrator.server.pages.live import live_pages
 from orchestrator.server.state import ServerState
@@ -53,10 +54,20 @@ async def served(
 ) -> AsyncIterator[Served]:
     personas = {"analyst": LIBRARY.get("analyst")}
     journal, clock = MemoryJournal(), steady()
-    async with hosting(journal, RunOptions(clock=clock, manager=manager)) as host, live_pages() as live:
+    options = RunOptions(clock=clock, manager=manager)
+    async with gateway_store(folder, clock) as store, hosting(journal, options) as host, live_pages() as live:
         access, by_name = Access(folder, clock), {squad.name: squad for squad in squads}
         state = ServerState(
-            manager, journal, host, by_name, personas, keys, clock, lambda text: text.replace(SECRET, "***"), folder
+            manager,
+            journal,
+            host,
+            by_name,
+            personas,
+            keys,
+            clock,
+            lambda text: text.replace(SECRET, "***"),
+            folder,
+            store,
         )
         app = application(state, access, live, ["test", "127.0.0.1"])
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)

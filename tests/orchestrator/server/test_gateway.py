@@ -115,9 +115,9 @@ async def test_clients_that_know_functions_alone_hear_of_one(stream: bool, tmp_p
 def test_a_models_own_name_stands_for_the_only_one() -> None:
     published = Published((), {}, ("a/x", "b/x", "b/y"))
     asked = Request((user("Hi"),))
-    assert published.asked("y", asked).needs.model == "b/y"
+    assert published.asked(published.name_of("y"), asked).needs.model == "b/y"
     with pytest.raises(GatewayFailure, match="write one of a/x, b/x"):
-        published.asked("x", asked)
+        published.name_of("x")
 
 
 async def test_models_are_listed(tmp_path: Path) -> None:

@@ -1,0 +1,150 @@
+"""What the gateway keeps beside the journal, in `gateway.sqlite3` of its folder: what keys spent, and whole answers.
+
+What is written goes out with all that waits for the disk by then: no client waits for it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from agents.memory.database import Layout, MemoryUnusable, connect, told, transaction
+from orchestrator.server.gateway.kept_answers import TABLE as ANSWERS
+from orchestrator.server.gateway.kept_answers import read_answer, write_answers
+from orchestrator.server.gateway.spent import TABLE as SPENT
+from orchestrator.server.gateway.spent import KeyFigures, KeySpent, SpentRows, added, read_spent, write_spent
+
+T = TypeVar("T")
+FILE = "gateway.sqlite3"
+LAYOUT = Layout(0x6F726777, 1, SPENT + ANSWERS, 1, lambda db: None)  # noqa: ARG005  # nothing follows from its tables
+AGAIN_S = 1.0
+"""How long after a write that failed the next one is tried."""
+
+
+@dataclass(slots=True)
+class _Unwritten:
+    spent: SpentRows = field(default_factory=dict)
+    answers: dict[bytes, tuple[float, bytes]] = field(default_factory=dict)
+    used: dict[bytes, float] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.spent or self.answers or self.used)
+
+
+class GatewayStore:
+    """One server's. The file is made with the first write, and costs no client its answer where that fails.
+
+    Raises `MemoryUnusable` where there is one that is none of ours. `clock` gives epoch seconds.
+    """
+
+    def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
+        self.path, self._clock = folder / FILE, clock
+        self._db = connect(self.path, LAYOUT) if self.path.exists() else None
+        self._one_at_a_time = anyio.CapacityLimiter(1)
+        self._unwritten, self._due = _Unwritten(), anyio.Event()
+
+    def spend(self, whose: KeySpent, figures: KeyFigures) -> None:
+        """Count what a key spent."""
+        added(self._unwritten.spent, whose, figures)
+        self._due.set()
+
+    def keep(self, digest: bytes, until: float, answer: bytes) -> None:
+        """Keep an answer until an instant, in epoch seconds."""
+        self._unwritten.answers[digest] = (until, answer)
+        self._due.set()
+
+    async def answer(self, digest: bytes, now: float) -> tuple[float, bytes] | None:
+        """Return an answer that is kept, and until when; None: none is, or it cannot be read."""
+        found = self._unwritten.answers.get(digest)
+        if found is None and self._db is not None:
+            try:
+                found = await self._do(lambda db: read_answer(db, digest, now))
+            except MemoryUnusable:
+                return None
+        if found is None or found[0] <= now:
+            return None
+        self._unwritten.used[digest] = now
+        self._due.set()
+        return found
+
+    async def write_out(self) -> None:
+        """Write all that waits. Raise `MemoryUnusable`, and what was spent waits on."""
+        if not (mine := self._unwritten):
+            return
+        self._unwritten = _Unwritten()
+        try:
+            await self._do(lambda db: _write(db, mine, self._clock()))
+        except BaseException:
+            for whose, figures in mine.spent.items():
+                added(self._unwritten.spent, whose, figures)
+            raise
+
+    async def run(self) -> None:
+        """Write what comes, until cancelled."""
+        while True:
+            await self._due.wait()
+            self._due = anyio.Event()
+            try:
+                await self.write_out()
+            except MemoryUnusable:
+                self._due.set()
+                await anyio.sleep(AGAIN_S)
+
+    async def aclose(self) -> None:
+        """Write what waits, and close the file."""
+        try:
+            await self.write_out()
+        except MemoryUnusable:
+            pass  # what it says was there before, and is lost now
+        finally:
+            if self._db is not None:
+                await anyio.to_thread.run_sync(self._db.close, limiter=self._one_at_a_time)
+
+    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await anyio.to_thread.run_sync(self._work, work, limiter=self._one_at_a_time)
+
+    def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._db is None:
+            self._db = connect(self.path, LAYOUT)
+        with told(str(self.path)):
+            return work(self._db)
+
+
+def _write(db: sqlite3.Connection, what: _Unwritten, now: float) -> None:
+    with transaction(db):
+        write_spent(db, what.spent)
+        write_answers(db, what.answers, what.used, now)
+
+
+@asynccontextmanager
+async def gateway_store(folder: Path, clock: Callable[[], float]) -> AsyncIterator[GatewayStore]:
+    """Yield the store in a folder, which is written while the block lasts."""
+    store = GatewayStore(folder, clock)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.run)
+            try:
+                yield store
+            finally:
+                tasks.cancel_scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await store.aclose()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None
+
+
+def spent_in(folder: Path, since: float = 0.0) -> SpentRows:
+    """Return what keys spent, by the file in a server's folder; nothing where there is none. Raise `MemoryUnusable`."""
+    if not (folder / FILE).exists():
+        return {}
+    with closing(connect(folder / FILE, LAYOUT)) as db, told(str(folder / FILE)):
+        return read_spent(db, since)
