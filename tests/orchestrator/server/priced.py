@@ -27,14 +27,14 @@ class Answers(LocalAdapter):
         self.text = "Hi there"
         self.finish = FinishReason.STOP
 
-    def respond(self, request: Request, candidate: Candidate) -> Response:  # noqa: ARG002  # its own
+    def respond(self, request: Request, candidate: Candidate) -> Response:  # its own
         self.requests.append(request)
         return Response(Message("assistant", (Text(self.text),)), self.finish, Usage(input=5, output=10))
 
 
 def priced(
     answers: LocalAdapter,
-    prices: Mapping[str, Price | None] = {"m": PRICE},  # noqa: B006  # nobody changes it
+    prices: Mapping[str, Price | None] = {"m": PRICE},  # nobody changes it
     *,
     ledger: Ledger | None = None,
     clock: Callable[[], float] = lambda: NOON,
@@ -46,7 +46,7 @@ def priced(
     provider = Provider("local", "local", "", None, models)
     known = [Candidate(provider, model) for model in models.values()]
     policy = Policy({"worker": tuple(order) or tuple(one.name for one in known)}, last_resort=())
-    return ProviderManager(known, policy, adapters={"local": answers}, rng=Random(0), ledger=ledger, clock=clock)  # noqa: S311
+    return ProviderManager(known, policy, adapters={"local": answers}, rng=Random(0), ledger=ledger, clock=clock)
 
 
 def key(**more: Any) -> Key:

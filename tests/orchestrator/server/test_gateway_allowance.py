@@ -13,7 +13,7 @@ from orchestrator.server.gateway.keys import ClientKeys, KeyBudget
 from orchestrator.server.gateway.store import spent_in
 from providers.limits.counter import Used
 from providers.limits.ledger.sqlite import SqliteLedger
-from tests.orchestrator.server.priced import ASK, NOON, Answers, budget, key, priced
+from tests.orchestrator.server.priced import ASK, NOON, Answers, key, priced
 from tests.orchestrator.server.served import Served, served
 
 pytestmark = pytest.mark.anyio
