@@ -29,7 +29,7 @@ from orchestrator.journal.protocols import (
     StepRecord,
 )
 from orchestrator.units import Unit, text_of
-from providers.events import AttemptEnded
+from providers.events import AttemptEnded, WaitingForProvider
 
 
 @dataclass(slots=True)
@@ -77,6 +77,7 @@ class _Run:
 _NOTHING = _Run()
 """The record of a run that has none. Never written to."""
 _TURNING = (RunStarted, RunEdited, RunResumed, RunFinished)
+_OF_TURNS = (TurnStarted, AttemptEnded, WaitingForProvider, TurnEnded)
 
 
 class MemoryJournal:
@@ -232,6 +233,16 @@ class MemoryJournal:
     async def bills(self, since: float = 0.0) -> Sequence[Event]:
         return [event for run in self._runs.values() for event in _billed(run.events) if event.at >= since]
 
+    async def turns(self, since: float, until: float, most: int) -> Sequence[Event]:
+        found = [
+            event
+            for run in self._runs.values()
+            for event in _own(run.events)
+            if since <= event.at < until and isinstance(event.data, _OF_TURNS)
+        ]
+        begun = sorted((event.at for event in found if isinstance(event.data, TurnStarted)), reverse=True)
+        return [event for event in found if event.at >= begun[most - 1]] if len(begun) >= most else found
+
     async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> Any:
         found = self._run(run)
         _, stands = found.signals.setdefault(idempotency_key, (name, value))
@@ -296,13 +307,18 @@ def _place(step: InFlightStep | StepRecord) -> tuple[str, str]:
 
 def _billed(events: Sequence[Event]) -> Iterator[Event]:
     """Yield what says what was billed after the run's last fork, and the turns in which attempts were lost."""
-    forks = [number for number, event in enumerate(events) if isinstance(event.data, RunForked)]
-    own = events[forks[-1] + 1 :] if forks else events
+    own = _own(events)
     lost = {(event.unit, event.step) for event in own if _is_lost(event.data)}
     for event in own:
         had_it = isinstance(event.data, TurnStarted) and (event.unit, event.step) in lost
         if had_it or isinstance(event.data, TurnEnded | TextsEmbedded) or _is_lost(event.data):
             yield event
+
+
+def _own(events: Sequence[Event]) -> Sequence[Event]:
+    """Return what the run itself did, after its last fork."""
+    forks = [number for number, event in enumerate(events) if isinstance(event.data, RunForked)]
+    return events[forks[-1] + 1 :] if forks else events
 
 
 def _is_lost(data: Any) -> bool:

@@ -250,6 +250,10 @@ class EventLog(Protocol):
         """Return the events of all runs since (epoch seconds UTC) that say what was billed, and who had the turn of an
         attempt that was lost. What a fork took over is not among them: the run that it came from paid for it."""
 
+    async def turns(self, since: float, until: float, most: int) -> Sequence[Event]:
+        """Return the events that tell of the latest `most` turns of all runs in a time (epoch seconds UTC): when each
+        began, its attempts, its waits and its end; run by run, without what a fork took over."""
+
 
 class Signals(Protocol):
     """What people and other processes tell a run: answers, and that it should stop."""

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from providers.catalog.model import Catalog
 from providers.policy.model import Policy
 from providers.simulation.report import Bucket, Claim, Durations, GroupUse, LimitUse, ProviderUse, Report, Waits
-from providers.simulation.scenario import Behaviour, Expectation, Flaky, Latency, Load, Outage, Scenario
+from providers.simulation.scenario import Behaviour, Expectation, Flaky, Latency, Load, ModelBehaviour, Outage, Scenario
 
 __all__ = [
     "Behaviour",
@@ -29,6 +29,7 @@ __all__ = [
     "Latency",
     "LimitUse",
     "Load",
+    "ModelBehaviour",
     "Outage",
     "ProviderUse",
     "Report",

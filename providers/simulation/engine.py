@@ -84,8 +84,10 @@ class Simulation:
         self._counts = CounterStore()
         self._terms = AllTerms({name: each.hidden for name, each in behaviours.items()}, policy.budget, starts)
         self._kinds: list[list[Kind]] = []
+        texts, number = dict[int, str](), 0
         for each in load:
-            self._kinds.append(kinds(each, sum(map(len, self._kinds))))
+            self._kinds.append(kinds(each, number, texts))
+            number += len(self._kinds[-1])
         self._arrivals = [arrivals(each, starts, dice(seed, "load", at)) for at, each in enumerate(load)]
         self._dice = dice(seed, "sizes")
         self._heap: list[QueuedEvent] = []
@@ -194,8 +196,9 @@ class Simulation:
         if attempt not in turn.out:  # given up while it asked the ledger
             self._close(attempt, "unsent", now)
             return
-        provider = self._providers[effect.candidate.provider.name]
-        seconds, attempt.error = provider.answer(now, turn.kind.usage.output, attempt.terms)
+        provider, model = self._providers[effect.candidate.provider.name], effect.candidate.model.name
+        usage = turn.kind.usage
+        seconds, attempt.error = provider.answer(now, model, usage.output + usage.reasoning, attempt.terms)
         patience = effect.timeouts.first_token
         if seconds > patience:
             seconds, attempt.error = patience, TimedOut(f"nothing came within {patience:g} s", phase="first_token")

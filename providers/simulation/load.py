@@ -43,16 +43,19 @@ def dice(*of: object) -> Random:
     return Random("/".join(map(str, of)))  # noqa: S311  # dice, not a secret
 
 
-def kinds(load: Load, first: int) -> list[Kind]:
-    """Return the kinds of a load's turns, numbered from `first`, each as likely as the others."""
+def kinds(load: Load, first: int, texts: dict[int, str]) -> list[Kind]:
+    """Return the kinds of a load's turns, numbered from `first`, each as likely as the others.
+
+    `texts` keeps the text of each size: loads may be many.
+    """
     sizes = [1.0]
     if load.spread:
         normal = NormalDist(0.0, load.spread)
         sizes = [exp(normal.inv_cdf((at + 0.5) / SIZES)) for at in range(SIZES)]
-    return [_kind(load, size, first + at) for at, size in enumerate(sizes)]
+    return [_kind(load, size, first + at, texts) for at, size in enumerate(sizes)]
 
 
-def _kind(load: Load, size: float, number: int) -> Kind:
+def _kind(load: Load, size: float, number: int, texts: dict[int, str]) -> Kind:
     needs = Needs(
         agent=load.agent,
         persona=load.persona,
@@ -64,16 +67,20 @@ def _kind(load: Load, size: float, number: int) -> Kind:
         deadline_s=load.deadline,
     )
     wanted = min(max(TOKENS_PER_MESSAGE + 1, round(load.input_tokens * size)), MOST_TOKENS)
-    text = "x" * ((wanted - TOKENS_PER_MESSAGE - 1) * BYTES_PER_TOKEN)  # so that the estimate is `wanted`
+    if wanted not in texts:  # so that the estimate is `wanted`
+        texts[wanted] = "x" * ((wanted - TOKENS_PER_MESSAGE - 1) * BYTES_PER_TOKEN)
     output = max(1, min(round(load.output_tokens * size), load.max_output_tokens or 10**9))
-    request = Request((user(text),), needs=needs, max_output_tokens=load.max_output_tokens)
-    answer = Response(assistant("done"), FinishReason.STOP, Usage(input=wanted, output=output))
-    return Kind(number, request, answer)
+    request = Request((user(texts[wanted]),), needs=needs, max_output_tokens=load.max_output_tokens)
+    usage = Usage(input=wanted, output=output) if load.usage is None else load.usage
+    return Kind(number, request, Response(assistant("done"), FinishReason.STOP, usage))
 
 
 def arrivals(load: Load, starts: float, own: Random) -> Iterator[float]:
     """Yield the instants at which the load's turns arrive, in order; epoch seconds."""
     begins = starts + load.begins
+    if load.instants:
+        yield from (starts + at for at in load.instants)
+        return
     if load.arrivals == "even":
         for at in range(load.count):
             yield begins + load.over * at / load.count

@@ -38,7 +38,8 @@ class Tab:
     def __init__(self, candidate: Candidate, turn: ModelledTurn) -> None:
         usage, price = turn.kind.usage, candidate.model.price
         self.candidate, self.load = candidate, turn.load
-        self.input, self.output = usage.input, usage.output
+        self.input = usage.input + usage.cache_read + usage.cache_write
+        self.output = usage.output + usage.reasoning
         self.cost = None if price is None else price.cost(usage)
         """Micro-USD of each; None: not known."""
         self.answers = 0
@@ -174,7 +175,7 @@ class Records:
             ends.in_time += 1
         if took > self.slowest:
             self.slowest = took
-        self.durations[int(STEPS * ln(took)) if took > 0 else AT_ONCE] += 1
+        self.durations[step_of(took)] += 1
         answers = self._stretch(now).answers
         answers[tab] = answers.get(tab, 0) + 1
         self.ended_at = now
@@ -217,6 +218,11 @@ class Records:
         self._hash.update(text)
         if self._log is not None:
             self._log.write(text)
+
+
+def step_of(seconds: float) -> int:
+    """Return the bucket that a duration is counted in."""
+    return int(STEPS * ln(seconds)) if seconds > 0 else AT_ONCE
 
 
 def _round(seconds: float) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from providers.catalog.model import Catalog, Limit
-from providers.messages import Capability
+from providers.messages import Capability, Usage
 from providers.policy.model import Policy
 
 EVERY = "*"
@@ -19,9 +19,9 @@ MOST_TOKENS = 2_000_000
 """Of one turn's input: no model's context is larger."""
 MIDNIGHT = 1_795_132_800.0
 """2026-11-20T00:00:00Z."""
-Mode = Literal["refuses", "hangs", "errors", "retires", "blocks"]
+Mode = Literal["refuses", "hangs", "errors", "retires", "blocks", "limits"]
 """How a provider is down: connections are refused, nothing is ever answered, every answer is a server's error, its
-models are gone, or a firewall in front of it refuses all calls."""
+models are gone, a firewall in front of it refuses all calls, or every call is one too many for it."""
 ErrorKind = Literal["server", "overloaded", "rate_limited", "malformed", "unreachable", "hangs", "declined", "refused"]
 """`refused`: a 400 for a reason that nobody recognises."""
 
@@ -30,12 +30,14 @@ ErrorKind = Literal["server", "overloaded", "rate_limited", "malformed", "unreac
 class Latency:
     """Seconds of an answer: (`first_token` + `per_token` x tokens of output), times a log-normal draw of median 1.
 
-    `spread` is the sigma of that draw: 0.5 puts 95 % of the answers between 0.37 and 2.7 times the median.
+    `spread` is the sigma of that draw: 0.5 puts 95 % of the answers between 0.37 and 2.7 times the median. `factors`,
+    each as likely as the others, take its place: those that were measured.
     """
 
     first_token: float = 0.5
     per_token: float = 0.005
     spread: float = 0.0
+    factors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,23 @@ class Flaky:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelBehaviour:
+    """How one model behaves: `latency` and `errors` in place of its provider's; it is down in its own `outages`, too.
+
+    `error_seconds`: how long a call takes that fails so, where that is known.
+    """
+
+    latency: Latency = Latency()
+    errors: Mapping[ErrorKind, float] = field(default_factory=dict)
+    outages: tuple[Outage, ...] = ()
+    error_seconds: Mapping[ErrorKind | Mode, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Behaviour:
     """How one provider behaves. It enforces the limits that its catalog row keeps, and `hidden` ones that are not known
-    of beforehand. `errors` are shares of all calls, by kind. `region`: it is down whenever its region is."""
+    of beforehand. `errors` are shares of all calls, by kind. `region`: it is down whenever its region is. `models` are
+    those of its models, by their names there, that are known to behave in a way of their own."""
 
     latency: Latency = Latency()
     errors: Mapping[ErrorKind, float] = field(default_factory=dict)
@@ -65,6 +81,7 @@ class Behaviour:
     flaky: Flaky | None = None
     region: str | None = None
     hidden: tuple[Limit, ...] = ()
+    models: Mapping[str, ModelBehaviour] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +92,9 @@ class Load:
     the sigma of a log-normal draw around them. `output_tokens` is what an answer comes to; `max_output_tokens` what the
     request allows (None: it says nothing, and what the model may say is reserved). `deadline`: seconds for the turn.
     `phase` names the part of the scenario that the load belongs to.
+
+    `instants`: the seconds at which the turns arrive, in order, where these are known; `over` still says how long the
+    load is. `usage`: what an answer is billed as, in place of `input_tokens` and `output_tokens`.
     """
 
     count: int
@@ -94,6 +114,8 @@ class Load:
     arrivals: Literal["even", "random"] = "even"
     phase: str = ""
     chain: tuple[str, ...] = ()
+    instants: tuple[float, ...] = ()
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def summary(records: Records, modelled: Mapping[str, ModelledProvider], limits: 
         input_tokens=whole.input_tokens,
         output_tokens=whole.output_tokens,
         waits=Waits(records.waited, records.waits, records.waited_s, records.longest),
-        durations=_durations(records.durations, records.slowest),
+        durations=durations_of(records.durations, records.slowest),
         providers=providers,
         models={
             name: _use([calls], [tab for tab in tabs if tab.candidate.name == name], answered)
@@ -52,7 +52,7 @@ def summary(records: Records, modelled: Mapping[str, ModelledProvider], limits: 
             if calls.calls
         },
         agents=_groups(records, [each.agent or each.persona or "" for each in records.load]),
-        tiers=_groups(records, [_tier(each, fleet) for each in records.load]),
+        tiers=_groups(records, [tier_of(_needs(each), fleet) for each in records.load]),
         phases=_groups(records, [each.phase for each in records.load]),
         failures=dict(records.failures),
         would_cost=_would_cost(records.calls, Usage(whole.input_tokens, output=whole.output_tokens)),
@@ -137,9 +137,13 @@ def _groups(records: Records, names: Sequence[str]) -> dict[str, GroupUse]:
     return groups
 
 
-def _tier(load: Load, fleet: Fleet) -> str:
-    """Return the tier that a load's turns are for by policy; nothing where a chain or a pinned model serves them."""
-    ranking = fleet.ranking(Needs(load.agent, load.persona, load.tier, load.model, chain=load.chain))
+def _needs(load: Load) -> Needs:
+    return Needs(load.agent, load.persona, load.tier, load.model, chain=load.chain)
+
+
+def tier_of(needs: Needs, fleet: Fleet) -> str:
+    """Return the tier that turns are for by policy; nothing where a chain or a pinned model serves them."""
+    ranking = fleet.ranking(needs)
     pools = [(each.name, ranking.pools[each.name]) for each in ranking.states[:1]]
     return next((pool for name, pool in pools if pool != name), "")
 
@@ -157,7 +161,8 @@ def _bucket(at: float, stretch: Stretch) -> Bucket:
     return Bucket(at, dict(answers), dict(stretch.errors), stretch.failed, cost)
 
 
-def _durations(counted: Counter[int], slowest: float) -> Durations:
+def durations_of(counted: Counter[int], slowest: float) -> Durations:
+    """Return what durations come to that were counted by their `step_of`."""
     total, seen, found = counted.total(), 0, dict[float, float]()
     for step in sorted(counted):
         seen += counted[step]

@@ -24,6 +24,7 @@ from orchestrator.journal.sqlite.file import JournalFile
 from orchestrator.journal.sqlite.home import home_of
 from orchestrator.journal.sqlite.lock import is_locked
 from orchestrator.journal.sqlite.sql import unpacked
+from orchestrator.journal.sqlite.traffic import turns
 from orchestrator.units import key_of, place_of, unit_of
 
 POLL_S, SELDOM_S = 0.2, 15.0
@@ -175,6 +176,9 @@ class SqliteReader:
 
     async def bills(self, since: float = 0.0) -> Sequence[Event]:
         return await self._file.read(lambda db: list(bills(db, since)))
+
+    async def turns(self, since: float, until: float, most: int) -> Sequence[Event]:
+        return await self._file.read(lambda db: list(turns(db, since, until, most)))
 
     # -- what others say
 

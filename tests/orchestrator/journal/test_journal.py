@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from math import inf
 from pathlib import Path
 
 import anyio
@@ -228,6 +229,9 @@ async def test_bills_are_what_turns_took_and_what_lost_attempts_did_but_not_what
     await journal.append("f", [*[event._replace(run_id="f") for event in events], forked, own])
     assert await journal.bills() == [*events[:3], own]
     assert await journal.bills(3.0) == [events[2], own]
+    assert await journal.turns(0.0, inf, 100) == [*events[:3], *other, own]
+    assert await journal.turns(2.0, 9.0, 100) == events[1:3]
+    assert await journal.turns(0.0, inf, 1) == [*other, own]
 
 
 async def test_what_was_given_is_recorded_when_its_driver_leaves(journal: Journal) -> None:

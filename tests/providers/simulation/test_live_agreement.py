@@ -143,7 +143,7 @@ class World:
     async def send(self, request: HttpRequest, *, first_byte_s: float, **limits: float) -> HttpReply:
         candidate, kind = self.candidates[request.url], ANSWERS[int(request.body)]
         vendor = self.modelled_providers[candidate.provider.name]
-        seconds, error = vendor.answer(self.now(), kind.usage.output, None)
+        seconds, error = vendor.answer(self.now(), candidate.model.name, kind.usage.output, None)
         await anyio.sleep(min(seconds, first_byte_s))
         if seconds > first_byte_s:
             raise TimedOut("late", phase="first_token")
@@ -166,7 +166,7 @@ async def lived(scenario: Scenario) -> dict[int, list[tuple[str, str]]]:
         clock=world.now,
         rng=dice(scenario.seed, "router", 0),
     )
-    loads = [kinds(each, at)[0] for at, each in enumerate(scenario.load)]
+    loads = [kinds(each, at, {})[0] for at, each in enumerate(scenario.load)]
     ANSWERS.update({id(kind.request): kind for kind in loads})
     instants = sorted(
         (at, number)
