@@ -8,18 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from math import inf
 from typing import Any
 
 from orchestrator.forecast.figures import Figures, ModelError, as_recorded, model_error, simulated
 from orchestrator.forecast.recorded import model_of, scenario_of
-from orchestrator.forecast.traffic import MOST_TURNS, Traffic, turns_in
-from orchestrator.journal.protocols import Journal
-from orchestrator.squad.load import Squad
-from orchestrator.squad.plan import AgentPlan
+from orchestrator.forecast.traffic import Traffic
 from providers.catalog.model import Catalog
-from providers.documents.problems import ProblemsFound
-from providers.messages import Capability, Needs
 from providers.policy.model import Policy
 from providers.routing.fleet import Fleet
 from providers.simulation import Report, Scenario, simulate
@@ -30,34 +24,6 @@ Routing = tuple[Policy, Catalog]
 """A policy, and the catalog that it was proved against."""
 MOST_SQUADS = 100
 """Squads whose agents are looked up: those that ran last."""
-
-
-async def recorded_traffic(journal: Journal, since: float = 0.0, until: float = inf, most: int = MOST_TURNS) -> Traffic:
-    """Return the latest `most` turns that runs of the journal made in a time (epoch seconds UTC).
-
-    What their agents ask for is taken from the latest run of each squad. Code that a squad names does not run.
-    """
-    turns, left_out = turns_in(await journal.turns(since, until, most))
-    runs = {turn.run for turn in turns}
-    lines = [line for line in await journal.runs(None) if line.run in runs]
-    latest: dict[str, str] = {}
-    for line in lines:  # the newest first
-        latest.setdefault(line.squad, line.run)
-    needs: dict[tuple[str, str], Needs] = {}
-    for squad, run in list(latest.items())[:MOST_SQUADS]:
-        manifest = await journal.manifest(run)
-        try:
-            plan = Squad.from_text(manifest.text, manifest.file, sources=manifest.sources).outline()
-        except ProblemsFound:  # of another release, or made of a program's own tools
-            continue
-        needs |= {(squad, name): agent.needs(_capabilities(agent)) for name, agent in plan.agents.items()}
-    return Traffic(tuple(turns), {line.run: line.squad for line in lines}, needs, left_out)
-
-
-def _capabilities(agent: AgentPlan) -> frozenset[Capability]:
-    """Return what an agent's turns need at least of a model."""
-    found = [(Capability.TOOLS, bool(agent.tools)), (Capability.VISION, agent.sees)]
-    return frozenset(capability for capability, needed in found if needed)
 
 
 @dataclass(frozen=True, slots=True)

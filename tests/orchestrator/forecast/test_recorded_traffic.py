@@ -9,10 +9,11 @@ import pytest
 
 from agents.events import TurnEnded, TurnStarted
 from orchestrator.events import Event, RunForked
-from orchestrator.forecast.preview import PolicyTrial, preview, recorded_traffic
+from orchestrator.forecast.preview import PolicyTrial, preview
 from orchestrator.forecast.traffic import Traffic, turns_in
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import RunManifest
+from orchestrator.recorded_traffic import recorded_traffic
 from orchestrator.units import Unit
 from providers.catalog.file import load_catalog
 from providers.catalog.model import Catalog
