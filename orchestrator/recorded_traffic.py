@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from orchestrator.forecast.traffic import MOST_TURNS, Traffic, turns_in
+from orchestrator.forecast.traffic import MOST_TURNS, RecordedTraffic, turns_in
 from orchestrator.journal.protocols import Journal
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentPlan
@@ -15,7 +15,9 @@ MOST_SQUADS = 100
 """Squads whose agents are looked up: those that ran last."""
 
 
-async def recorded_traffic(journal: Journal, since: float = 0.0, until: float = inf, most: int = MOST_TURNS) -> Traffic:
+async def recorded_traffic(
+    journal: Journal, since: float = 0.0, until: float = inf, most: int = MOST_TURNS
+) -> RecordedTraffic:
     """Return the latest `most` turns that runs of the journal made in a time (epoch seconds UTC).
 
     What their agents ask for is taken from the latest run of each squad. Code that a squad names does not run.
@@ -34,7 +36,7 @@ async def recorded_traffic(journal: Journal, since: float = 0.0, until: float = 
         except ProblemsFound:  # of another release, or made of a program's own tools
             continue
         needs |= {(squad, name): agent.needs(_capabilities(agent)) for name, agent in plan.agents.items()}
-    return Traffic(tuple(turns), {line.run: line.squad for line in lines}, needs, left_out)
+    return RecordedTraffic(tuple(turns), {line.run: line.squad for line in lines}, needs, left_out)
 
 
 def _capabilities(agent: AgentPlan) -> frozenset[Capability]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from orchestrator.forecast.traffic import RecordedTurn, Traffic
+from orchestrator.forecast.traffic import RecordedTraffic, RecordedTurn
 from providers.simulation import Durations, Report
 from providers.simulation.records import step_of
 from providers.simulation.summary import durations_of
@@ -68,7 +68,7 @@ def simulated(report: Report) -> Figures:
     )
 
 
-def as_recorded(traffic: Traffic, tier_of: Callable[[RecordedTurn], str]) -> Figures:
+def as_recorded(traffic: RecordedTraffic, tier_of: Callable[[RecordedTurn], str]) -> Figures:
     """Return the figures of what really happened. `tier_of` says which tier a turn was for; "" where it was for none.
 
     The cost is of all that was billed, attempts that brought no answer among them.

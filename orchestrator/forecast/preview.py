@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.forecast.figures import Figures, ModelError, as_recorded, model_error, simulated
 from orchestrator.forecast.recorded import model_of, scenario_of
-from orchestrator.forecast.traffic import Traffic
+from orchestrator.forecast.traffic import RecordedTraffic
 from providers.catalog.model import Catalog
 from providers.policy.model import Policy
 from providers.routing.fleet import Fleet
@@ -51,7 +51,7 @@ class Preview:
 
 
 def preview(
-    traffic: Traffic,
+    traffic: RecordedTraffic,
     before: Routing,
     after: Routing,
     providers: Collection[str],
@@ -74,7 +74,7 @@ def preview(
 class PolicyTrial:
     """Recorded traffic, ready to be simulated under any policy; `own` is the one that was in force."""
 
-    def __init__(self, traffic: Traffic, own: Routing, providers: Collection[str]) -> None:
+    def __init__(self, traffic: RecordedTraffic, own: Routing, providers: Collection[str]) -> None:
         self.traffic = traffic
         self._names = sorted({call.name for turn in traffic.turns for call in turn.calls})
         catalog = self._catalog(own)

@@ -8,7 +8,7 @@ from math import exp, log
 from statistics import median
 
 from orchestrator.forecast.observed import behaviour_of
-from orchestrator.forecast.traffic import RecordedCall, RecordedTurn, Traffic
+from orchestrator.forecast.traffic import RecordedCall, RecordedTraffic, RecordedTurn
 from providers.catalog.model import Catalog
 from providers.messages import Needs, Usage
 from providers.policy.model import Policy
@@ -30,7 +30,7 @@ class ObservedProviders:
     assumptions: tuple[str, ...]
 
 
-def model_of(traffic: Traffic, catalog: Catalog, configured: Collection[str]) -> ObservedProviders:
+def model_of(traffic: RecordedTraffic, catalog: Catalog, configured: Collection[str]) -> ObservedProviders:
     """Return how providers behaved: those that were asked, and of the `configured` ones those that nobody asked."""
     calls, starts = calls_of(traffic), starts_of(traffic)
     asked = {name: own for name, own in calls.items() if name in catalog.providers}
@@ -42,7 +42,7 @@ def model_of(traffic: Traffic, catalog: Catalog, configured: Collection[str]) ->
 
 
 def scenario_of(
-    traffic: Traffic, policy: Policy, catalog: Catalog, model: ObservedProviders, seed: int = 1
+    traffic: RecordedTraffic, policy: Policy, catalog: Catalog, model: ObservedProviders, seed: int = 1
 ) -> Scenario:
     """Return the traffic as the load of a scenario under this policy."""
     return Scenario(
@@ -58,12 +58,12 @@ def scenario_of(
     )
 
 
-def starts_of(traffic: Traffic) -> float:
+def starts_of(traffic: RecordedTraffic) -> float:
     """Return when the first turn arrived; epoch seconds."""
     return traffic.turns[0].at if traffic.turns else 0.0
 
 
-def calls_of(traffic: Traffic) -> dict[str, list[RecordedCall]]:
+def calls_of(traffic: RecordedTraffic) -> dict[str, list[RecordedCall]]:
     """Return the calls of each provider, oldest first."""
     found: dict[str, list[RecordedCall]] = {}
     for call in sorted((call for turn in traffic.turns for call in turn.calls), key=lambda call: call.began):
@@ -71,7 +71,7 @@ def calls_of(traffic: Traffic) -> dict[str, list[RecordedCall]]:
     return found
 
 
-def _loads(traffic: Traffic) -> Iterable[Load]:
+def _loads(traffic: RecordedTraffic) -> Iterable[Load]:
     """Yield a load for all turns that ask for the same and are about as large."""
     starts, usual = starts_of(traffic), _usual(traffic.turns)
     over = traffic.turns[-1].at - starts if traffic.turns else 0.0

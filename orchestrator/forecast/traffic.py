@@ -64,7 +64,7 @@ class RecordedTurn:
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class RecordedTraffic:
     """The `turns` of a time, oldest first. `squads` names the squad of each run, `needs` what the agents of each squad
     ask for; of others only the name is known. `left_out` counts turns by why they are not among them."""
 

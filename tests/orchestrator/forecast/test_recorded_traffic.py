@@ -10,7 +10,7 @@ import pytest
 from agents.events import TurnEnded, TurnStarted
 from orchestrator.events import Event, RunForked
 from orchestrator.forecast.preview import PolicyTrial, preview
-from orchestrator.forecast.traffic import Traffic, turns_in
+from orchestrator.forecast.traffic import RecordedTraffic, turns_in
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import RunManifest
 from orchestrator.recorded_traffic import recorded_traffic
@@ -65,9 +65,9 @@ class Record:
         self.end(at + took, name, usage)
 
 
-def traffic(*records: Record) -> Traffic:
+def traffic(*records: Record) -> RecordedTraffic:
     turns, left_out = turns_in(event for record in records for event in record.events)
-    return Traffic(tuple(turns), {record.run: "squad" for record in records}, {}, left_out)
+    return RecordedTraffic(tuple(turns), {record.run: "squad" for record in records}, {}, left_out)
 
 
 def a_day(seed: int = 1, count: int = 600, down: tuple[float, float] = (0.0, 0.0)) -> Record:
