@@ -67,8 +67,6 @@ class Fleet:
         "_demands",
         "_ranker",
         "_sole",
-        "_unconfigured",
-        "_weights",
         "barred",
         "control",
         "orderings",
@@ -79,7 +77,9 @@ class Fleet:
         "retries",
         "shut",
         "states",
+        "unconfigured",
         "unpaid",
+        "weights",
         "written",
     )
 
@@ -127,22 +127,22 @@ class Fleet:
         self.retries.share = policy.retry_budget
         states = (CandidateState(candidate) for candidate in candidates)
         self.states = {new.name: _kept(known.get(new.name), new) for new in states}
-        self._unconfigured = dict(unconfigured or {})
+        self.unconfigured: Mapping[str, Reason] = dict(unconfigured or {})
         self.operate(self.control)
 
     def operate(self, control: RoutingControl) -> None:
         """Go on under what operators have set, from the next choice on: what is in flight ends as it will."""
         self.control, policy = control, self.written
         self.policy = policy if control.strategy is None else replace(policy, strategy=control.strategy)
-        self._ranker = Ranker(self.policy, self.states, self._unconfigured, self._sole)
-        self._weights = {**policy.weights, **control.weights}
+        self._ranker = Ranker(self.policy, self.states, self.unconfigured, self._sole)
+        self.weights: Mapping[str, float] = {**policy.weights, **control.weights}
         self.points_seen = tuple([policy.factors[factor] for factor in SEEN])
         self._credit.clear()
         self._bar()
 
     def weight(self, provider: str) -> float:
         """Return a provider's base weight. One that was given none has no share: it is asked after those that have."""
-        return self._weights.get(provider, 0.0)
+        return self.weights.get(provider, 0.0)
 
     def set_weight(self, provider: str, weight: float) -> None:
         """Change a provider's base weight while this runs; 0: it is never asked (by the strategy `weighted`)."""
@@ -159,14 +159,21 @@ class Fleet:
         self.operate(self.control.holding([provider], None))
 
     def _bar(self) -> None:
-        """Find out who is not to be asked: an operator's word goes before a weight, and that before the environment."""
+        self.barred = self.barred_under(self.control)
+
+    def barred_under(self, control: RoutingControl) -> dict[str, Reason]:
+        """Return the candidates that would not be asked under what operators set, and why.
+
+        An operator's word about one goes before a weight of 0, and that before the environment.
+        """
         barred = self._elsewhere()
-        if self.policy.strategy == "weighted":
-            barred |= {name: _NO_WEIGHT for name, weight in self._weights.items() if weight == 0.0}
+        if (control.strategy or self.written.strategy) == "weighted":
+            weights = {**self.written.weights, **control.weights}
+            barred |= {name: _NO_WEIGHT for name, weight in weights.items() if weight == 0.0}
         found = {name: barred.get(state.account[0]) for name, state in self.states.items()}
-        held = {name: self.control.hold_of(name) for name in self.states} if self.control.holds else {}
+        held = {name: control.hold_of(name) for name in self.states} if control.holds else {}
         found |= {name: hold.told() for name, hold in held.items() if hold is not None}
-        self.barred = {name: why for name, why in found.items() if why is not None}
+        return {name: why for name, why in found.items() if why is not None}
 
     def _elsewhere(self) -> dict[str, Reason]:
         """Return the providers that are not for the environment that this runs in, and why."""

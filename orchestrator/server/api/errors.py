@@ -43,6 +43,11 @@ CODES = {
     "too_slow": "the request did not come in time",
     "too_many": "too many requests, logins or streams at once: try again later",
     "busy": "the server has no room for the request now, or is stopping",
+    "bad_change": "a change of providers names what is not there, or what is no weight; the message has each mistake",
+    "no_change": "there is no such change of providers to undo",
+    "stale_version": "somebody else changed it meanwhile; `present` is what is set now",
+    "leaves_nobody": "a tier or an agent would have nobody to ask; `force` does it all the same",
+    "control_damaged": "the file of what operators changed cannot be read",
     "internal_error": "an error of the server's own; its log says which",
 }
 """Codes of errors that no class of the Python API has -> what is wrong, and what to do."""

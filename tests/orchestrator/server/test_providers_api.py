@@ -1,0 +1,147 @@
+"""Providers over the API: their state, how load is spread, and changing that while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from orchestrator.server.access import COOKIE
+from providers.client.control_log import ControlFollower, ControlLog
+from providers.client.manager import ProviderManager
+from providers.policy.model import AgentPolicy
+from tests.orchestrator.server.served import SECRET, Served, served
+from tests.providers.client.test_manager import ASK, Net, manager_of, ok, refused
+
+pytestmark = [pytest.mark.anyio, pytest.mark.long]
+PATH = "/api/providers/rebalance"
+
+
+@asynccontextmanager
+async def serving(folder: Path, net: Net | None = None, **policy: Any) -> AsyncIterator[tuple[Served, ProviderManager]]:
+    manager = manager_of(net or Net({"a": [ok()], "b": [ok()]}), **policy)
+    manager.follower = ControlFollower(ControlLog(folder))
+    async with served(manager, folder) as server:
+        yield server, manager
+
+
+async def change(server: Served, version: int | None, status: int = 200, **asked: Any) -> dict[str, Any]:
+    body = {"reason": "a new key", **asked} | ({} if version is None else {"expected_version": version})
+    answer = await server.http.post(PATH, json=body)
+    assert answer.status_code == status, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+async def test_a_change_is_shown_made_recorded_conflicts_and_is_undone(tmp_path: Path) -> None:
+    agents = {"pinned": AgentPolicy(model="a/m")}
+    async with serving(tmp_path, agents=agents) as (server, manager):
+        shown = await change(server, None, preview=True, weights={"a": 0.25, "b": 0.75}, strategy="weighted")
+        assert shown["changes"] == [
+            "the weight of a: none -> 0.25",
+            "the weight of b: none -> 0.75",
+            "the strategy: the policy’s -> weighted",
+        ]
+        assert (shown["applied"], shown["version"], ControlLog(tmp_path).stamp()) == (False, 0, None)
+        done = await change(server, 0, weights={"a": 0.25, "b": 0.75}, strategy="weighted", by="Ann")
+        assert (done["applied"], done["version"]) == (True, 1)
+        counts = [(await manager.complete(ASK)).provider for _ in range(8)]
+        assert (counts.count("a"), counts.count("b")) == (2, 6)
+        stale = await change(server, 0, 409, drain=["b"])
+        assert (stale["error"]["code"], stale["present"]["version"]) == ("stale_version", 1)
+        alone = await change(server, 1, 409, drain=["a"])
+        assert alone["error"]["code"] == "leaves_nobody"
+        assert "the agent 'pinned' would have nobody" in alone["error"]["message"]
+        await change(server, 1, drain=["a"], force=True, reason=f"its key is {SECRET}")
+        assert (await manager.complete(ASK)).provider == "b"
+        status = (await server.http.get("/api/providers/status")).json()
+        first, second = status["providers"]
+        assert (first["why_not"], second["why_not"]) == ("drained by an operator: its key is ***", "")
+        assert (first["weight"], second["share"], status["control"]["version"]) == (0.25, 7 / 9, 2)
+        await change(server, 2, undo=2)
+        await change(server, 3, undo=3, force=True)
+        assert (await change(server, 4, 404, undo=9))["error"]["code"] == "no_change"
+        changes = (await server.http.get("/api/providers/changes")).json()["changes"]
+        assert [(one["version"], one["restores"], one["by"]) for one in changes] == [
+            (4, 2, "api"),
+            (3, 1, "api"),
+            (2, None, "api"),
+            (1, None, "Ann (api)"),
+        ]
+        assert changes[0]["after"]["holds"]["a"]["kind"] == "drained", "what was undone is undone"
+        assert changes[2]["reason"] == "its key is ***"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "said"),
+    [
+        ({"weights": {"a": -1}}, 422, "the weight of a is -1.0"),
+        ({"weights": {"größe": 1}}, 422, "there is no provider 'größe' here"),
+        ({"pause": ["b", "a"]}, 409, "the tier 'worker' would have nobody to ask: a/m, b/m"),
+        ({"weights": {"a": 0, "b": 0}, "strategy": "weighted"}, 409, "would have nobody to ask"),
+        ({"resume": ["a"]}, 422, "neither drained nor paused"),
+        ({}, 422, "nothing is to be changed"),
+        ({"drain": ["a"], "reason": " "}, 422, "give a reason"),
+        ({"drain": ["a"], "undo": 1}, 422, "undo stands alone"),
+        ({"drain": ["a"], "expected_version": None}, 422, "give expected_version"),
+        ({"drain": ["a"], "no_such": 1}, 422, "no_such"),
+        ({"pause": ["a"], "pause_for_s": 0}, 422, "pause_for_s"),
+    ],
+)
+async def test_what_cannot_be_is_refused_in_words(
+    tmp_path: Path, asked: dict[str, Any], status: int, said: str
+) -> None:
+    async with serving(tmp_path) as (server, _):
+        body = {"reason": "so", "expected_version": 0, **asked}
+        answer = await server.http.post(PATH, json=body)
+        assert (answer.status_code, ControlLog(tmp_path).stamp()) == (status, None), answer.text
+        assert said in answer.json()["error"]["message"]
+        raw = '{"expected_version": 0, "reason": "x", "weights": {"a": NaN}}'
+        nan = await server.http.post(PATH, content=raw, headers={"content-type": "application/json"})
+        assert nan.status_code == 422
+
+
+async def test_a_viewer_looks_and_changes_nothing(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (server, _):
+        headers = {"authorization": "", "cookie": f"{COOKIE}={server.access.session('viewer')}"}
+        assert (await server.http.get("/api/providers/load", headers=headers)).status_code == 200
+        body = {"reason": "so", "expected_version": 0, "drain": ["a"]}
+        assert (await server.http.post(PATH, json=body, headers=headers)).status_code == 403
+        assert (await server.http.post(PATH, json=body, headers={"authorization": ""})).status_code == 401
+        assert ControlLog(tmp_path).stamp() is None
+
+
+async def test_of_operators_at_once_one_changes_something_and_the_others_are_told(tmp_path: Path) -> None:
+    statuses: list[int] = []
+    async with serving(tmp_path) as (server, _), anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            body = {"reason": "so", "expected_version": 0, "drain": ["a"]}
+            statuses.append((await server.http.post(PATH, json=body)).status_code)
+
+        for _ in range(5):
+            tasks.start_soon(ask)
+    assert sorted(statuses) == [200, 409, 409, 409, 409]
+    assert ControlLog(tmp_path).present().version == 1
+
+
+async def test_load_is_told_by_tier_and_agent_with_failovers(tmp_path: Path) -> None:
+    net = Net({"a": [refused(503, f"busy {SECRET}"), ok()], "b": [ok()], "idle": [ok()]})
+    async with serving(tmp_path, net) as (server, manager):
+        await manager.complete(ASK)
+        load = (await server.http.get("/api/providers/load")).json()
+        (tier,) = load["tiers"]
+        assert (tier["tier"], tier["answered"]) == ("worker", 1)
+        assert [(one["provider"], one["share"]) for one in tier["providers"]] == [("b", 1.0)]
+        (failover,) = load["failovers"]
+        assert (failover["origin"], failover["target"], failover["count"]) == ("a/m", "b/m", 1)
+        assert failover["words"] == "it is overloaded"
+        first, _, idle = (await server.http.get("/api/providers/status")).json()["providers"]
+        (endpoint,) = first["endpoints"]
+        assert endpoint["last_error"]["detail"] == "busy ***"
+        assert (endpoint["breaker"]["state"], endpoint["breaker"]["faults_in_a_row"]) == ("closed", 1)
+        assert (first["five_minutes"]["success"], idle["five_minutes"]["success"]) == (0.0, None)
