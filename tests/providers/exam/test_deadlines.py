@@ -261,7 +261,9 @@ OFTEN = {"silent", "head drips", "comments"}
 @pytest.mark.parametrize("hang", [h if h in OFTEN else pytest.param(h, marks=pytest.mark.long) for h in HANGS])
 async def test_45_a_first_candidate_that_hangs_leaves_time_for_the_second(lab: Lab, raw: RawServer, hang: str):
     await answered(lab, raw, [HANGS[hang]])
-    assert await anyio.to_thread.run_sync(raw.requests[0].left.wait, PATIENCE_S), "no socket is left behind"
+    for line in raw.requests:
+        if line.name == "p0":  # on a busy machine its share may be over before its connection is made
+            assert await anyio.to_thread.run_sync(line.left.wait, PATIENCE_S), "no socket is left behind"
 
 
 @pytest.mark.parametrize(

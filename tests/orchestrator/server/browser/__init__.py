@@ -1,0 +1,1 @@
+"""A real browser over a real server with a real run going on. See `dashboard.py`."""
