@@ -1,29 +1,33 @@
-"""What recorded traffic would have come to under another policy, beside what it really came to.
+"""What recorded traffic would have come to under another policy, beside what it really came to. Pure.
 
 traffic = await recorded_traffic(journal, since, until)
-preview(traffic, (policy, catalog), (changed, its_catalog), providers).after.cost
+preview(traffic, RoutingInForce(policy, catalog), RoutingInForce(policy, catalog, control), providers).after.cost
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.forecast.figures import Figures, ModelError, as_recorded, model_error, simulated
-from orchestrator.forecast.recorded import model_of, scenario_of
+from orchestrator.forecast.recorded import observed_in, scenario_of
 from orchestrator.forecast.traffic import RecordedTraffic
 from providers.catalog.model import Catalog
 from providers.policy.model import Policy
+from providers.routing.control import NOTHING_SET, RoutingControl
 from providers.routing.fleet import Fleet
 from providers.simulation import Report, Scenario, simulate
 from providers.simulation.present import candidates_of
 from providers.simulation.summary import tier_of
 
-Routing = tuple[Policy, Catalog]
-"""A policy, and the catalog that it was proved against."""
-MOST_SQUADS = 100
-"""Squads whose agents are looked up: those that ran last."""
+
+class RoutingInForce(NamedTuple):
+    """A policy, the catalog that it was proved against, and what operators have set over it."""
+
+    policy: Policy
+    catalog: Catalog
+    control: RoutingControl = NOTHING_SET
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,46 +56,43 @@ class Preview:
 
 def preview(
     traffic: RecordedTraffic,
-    before: Routing,
-    after: Routing,
+    before: RoutingInForce,
+    after: RoutingInForce,
     providers: Collection[str],
     *,
-    drained: Collection[str] = (),
     seed: int = 1,
 ) -> Preview:
     """Return what the traffic comes to under both.
 
     `providers` are the names of those that may be asked: which have a key here; those that were asked are among them in
-    any case. `drained` ones get nothing after the change. Nothing is sent. It takes some seconds for 10,000 turns,
-    all of it computing: call it in a thread where others wait.
+    any case. Nothing is sent. It takes some seconds for 10,000 turns, all of it computing: call it in a thread where
+    others wait.
     """
-    replayed = PolicyTrial(traffic, before, providers)
-    real, same = replayed.recorded, simulated(replayed.under(before, seed))
-    changed = simulated(replayed.under(after, seed, drained))
-    return Preview(real, same, changed, model_error(real, same), replayed.model.assumptions)
+    trial = PolicyTrial(traffic, before, providers)
+    same, changed = simulated(trial.under(before, seed)), simulated(trial.under(after, seed))
+    return Preview(trial.recorded, same, changed, model_error(trial.recorded, same), trial.observed.assumptions)
 
 
 class PolicyTrial:
     """Recorded traffic, ready to be simulated under any policy; `own` is the one that was in force."""
 
-    def __init__(self, traffic: RecordedTraffic, own: Routing, providers: Collection[str]) -> None:
+    def __init__(self, traffic: RecordedTraffic, own: RoutingInForce, providers: Collection[str]) -> None:
         self.traffic = traffic
         self._names = sorted({call.name for turn in traffic.turns for call in turn.calls})
         catalog = self._catalog(own)
-        self.model = model_of(traffic, catalog, providers)
-        fleet = Fleet(candidates_of(catalog, self.model.providers), own[0], {})
+        self.observed = observed_in(traffic, catalog, providers)
+        fleet = Fleet(candidates_of(catalog, self.observed.providers), own.policy, {})
         self.recorded = as_recorded(traffic, lambda turn: tier_of(traffic.needs_of(turn), fleet))
 
-    def scenario(self, routing: Routing, seed: int = 1, drained: Collection[str] = ()) -> Scenario:
+    def scenario(self, routing: RoutingInForce, seed: int = 1) -> Scenario:
         """Return the traffic as a scenario under a policy."""
-        there = {name: each for name, each in self.model.providers.items() if name not in drained}
-        model = replace(self.model, providers=there)
-        return scenario_of(self.traffic, routing[0], self._catalog(routing), model, seed)
+        made = scenario_of(self.traffic, routing.policy, self._catalog(routing), self.observed, seed)
+        return replace(made, control=routing.control)
 
-    def under(self, routing: Routing, seed: int = 1, drained: Collection[str] = ()) -> Report:
+    def under(self, routing: RoutingInForce, seed: int = 1) -> Report:
         """Return what the traffic comes to under a policy."""
-        return simulate(self.scenario(routing, seed, drained))
+        return simulate(self.scenario(routing, seed))
 
-    def _catalog(self, routing: Routing) -> Catalog:
+    def _catalog(self, routing: RoutingInForce) -> Catalog:
         """Return the catalog with the models that were asked of servers that serve whatever is loaded."""
-        return routing[1].serving_pinned(self._names)
+        return routing.catalog.serving_pinned(self._names)

@@ -30,7 +30,7 @@ class ObservedProviders:
     assumptions: tuple[str, ...]
 
 
-def model_of(traffic: RecordedTraffic, catalog: Catalog, configured: Collection[str]) -> ObservedProviders:
+def observed_in(traffic: RecordedTraffic, catalog: Catalog, configured: Collection[str]) -> ObservedProviders:
     """Return how providers behaved: those that were asked, and of the `configured` ones those that nobody asked."""
     calls, starts = calls_of(traffic), starts_of(traffic)
     asked = {name: own for name, own in calls.items() if name in catalog.providers}
@@ -42,7 +42,7 @@ def model_of(traffic: RecordedTraffic, catalog: Catalog, configured: Collection[
 
 
 def scenario_of(
-    traffic: RecordedTraffic, policy: Policy, catalog: Catalog, model: ObservedProviders, seed: int = 1
+    traffic: RecordedTraffic, policy: Policy, catalog: Catalog, observed: ObservedProviders, seed: int = 1
 ) -> Scenario:
     """Return the traffic as the load of a scenario under this policy."""
     return Scenario(
@@ -51,7 +51,7 @@ def scenario_of(
         about="",
         policy=policy,
         catalog=catalog,
-        providers=model.providers,
+        providers=observed.providers,
         load=tuple(_loads(traffic)),
         starts=starts_of(traffic),
         seed=seed,

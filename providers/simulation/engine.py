@@ -81,6 +81,8 @@ class Simulation:
             ModelledRouter(number, Fleet(candidates, policy, unconfigured), dice(seed, "router", number))
             for number in range(scenario.instances)
         ]
+        for router in self._routers:
+            router.fleet.operate(scenario.control)
         self._counts = CounterStore()
         self._terms = AllTerms({name: each.hidden for name, each in behaviours.items()}, policy.budget, starts)
         self._kinds: list[list[Kind]] = []

@@ -12,6 +12,7 @@ from typing import Literal
 from providers.catalog.model import Catalog, Limit
 from providers.messages import Capability, Usage
 from providers.policy.model import Policy
+from providers.routing.control import NOTHING_SET, RoutingControl
 
 EVERY = "*"
 """Stands for the providers that a scenario names nowhere else."""
@@ -140,7 +141,8 @@ class Scenario:
     `providers` holds which providers there are and how each behaves; the key `*` stands for every provider of the
     catalog that is named nowhere else and is not switched off. Turns come to the `instances` routers one after the
     other; each has its own view of health. They share every limit on one ledger, which a message reaches after
-    `message_delay` seconds and whose answer takes as long. `regions` holds the outages of whole regions.
+    `message_delay` seconds and whose answer takes as long. `regions` holds the outages of whole regions. `control` is
+    what operators have set over the policy.
     """
 
     name: str
@@ -156,3 +158,4 @@ class Scenario:
     instances: int = 1
     message_delay: float = 0.0
     seed: int = 1
+    control: RoutingControl = NOTHING_SET

@@ -9,18 +9,17 @@ import pytest
 
 from agents.events import TurnEnded, TurnStarted
 from orchestrator.events import Event, RunForked
-from orchestrator.forecast.preview import PolicyTrial, preview
+from orchestrator.forecast.preview import PolicyTrial, RoutingInForce, preview
 from orchestrator.forecast.traffic import RecordedTraffic, turns_in
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import RunManifest
 from orchestrator.recorded_traffic import recorded_traffic
 from orchestrator.units import Unit
 from providers.catalog.file import load_catalog
-from providers.catalog.model import Catalog
 from providers.events import AttemptEnded
 from providers.messages import FinishReason, Usage
-from providers.policy.model import Policy
 from providers.policy.parse import parse_policy
+from providers.routing.control import NOTHING_SET, OperatorHold
 
 GROQ, CEREBRAS = "groq/openai/gpt-oss-20b", "cerebras/gpt-oss-120b"
 CATALOG = load_catalog()
@@ -29,8 +28,8 @@ USUAL = Usage(900, output=300)
 TIERS = {"worker": [GROQ, CEREBRAS]}
 
 
-def routing(**fields: Any) -> tuple[Policy, Catalog]:
-    return parse_policy({"tiers": TIERS, "last_resort": [], **fields}, CATALOG)
+def routing(**fields: Any) -> RoutingInForce:
+    return RoutingInForce(*parse_policy({"tiers": TIERS, "last_resort": [], **fields}, CATALOG))
 
 
 class Record:
@@ -102,7 +101,7 @@ def test_the_same_policy_comes_to_what_was_recorded():
 def test_a_recorded_outage_is_one_in_the_simulation():
     recorded = traffic(a_day(down=(6000.0, 12000.0)))
     own = PolicyTrial(recorded, routing(), ["groq", "cerebras"])
-    (outage,) = own.model.providers["groq"].outages
+    (outage,) = own.observed.providers["groq"].outages
     assert (outage.begins, outage.lasts, outage.how) == (6000.0, 6000.0, "refuses")
     report = own.under(routing())
     assert report.failed == 0
@@ -117,7 +116,8 @@ def test_another_policy_costs_what_its_models_cost():
     assert found.after.providers == {"cerebras": 60}
     assert found.after.cost > found.before.cost > 0
     assert any("never asked" in text and "cerebras" in text for text in found.assumptions)
-    gone = preview(traffic(a_day(count=60)), routing(), routing(), ["cerebras"], drained=["groq"])
+    drained = routing()._replace(control=NOTHING_SET.holding(["groq"], OperatorHold("drained")))
+    gone = preview(traffic(a_day(count=60)), routing(), drained, ["cerebras"])
     assert gone.after.providers == {"cerebras": 60}
 
 
@@ -132,7 +132,7 @@ def test_faults_here_and_there_are_a_share_of_the_calls():
             record.end(at + 3.0, CEREBRAS, Usage(900, output=300))
         else:
             record.answered(at, 1.0)
-    groq = PolicyTrial(traffic(record), routing(), []).model.providers["groq"]
+    groq = PolicyTrial(traffic(record), routing(), []).observed.providers["groq"]
     model = groq.models["openai/gpt-oss-20b"]
     assert (groq.outages, model.outages) == ((), ())
     assert model.errors["server"] == pytest.approx(0.3, abs=0.04)
