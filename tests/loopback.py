@@ -179,7 +179,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.seen = self.loopback.take(self.path, headers, data)
         self.streamed = bool(self.seen.body.get("stream"))
         kind, _, argument = self.seen.mode.partition("=")
-        MODES[kind](self, argument)
+        try:
+            MODES[kind](self, argument)
+        except ConnectionError:  # it left before the answer, or the part of it that the mode sends
+            self.gone()
+
+    def gone(self) -> None:
+        """Note that the client closed its socket before the answer was over."""
+        self.seen.left_at = time.monotonic()
+        self.seen.left.set()
+        self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the standard library's name
         """Say nothing on stderr."""
@@ -240,9 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
         waiting = select.poll()  # a select would end at the 1024th socket
         waiting.register(self.connection, select.POLLIN)
         if waiting.poll(seconds * 1000) and not self._peek():
-            self.seen.left_at = time.monotonic()
-            self.seen.left.set()
-            self.close_connection = True
+            self.gone()
 
     def _peek(self) -> bytes:
         with suppress(ConnectionError):
@@ -306,13 +313,8 @@ def _stall(handler: _Handler, _: str) -> None:
 def _endless(handler: _Handler, word: str) -> None:
     """Stream one word for ever, whatever cap was asked for."""
     handler.open_events()
-    try:
-        while True:
-            handler.chunk(_event({"choices": [{"index": 0, "delta": {"content": word or "more "}}]}) * 16)
-    except ConnectionError:
-        handler.seen.left_at = time.monotonic()
-        handler.seen.left.set()
-        handler.close_connection = True
+    while True:
+        handler.chunk(_event({"choices": [{"index": 0, "delta": {"content": word or "more "}}]}) * 16)
 
 
 def _malformed(handler: _Handler, _: str) -> None:

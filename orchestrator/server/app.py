@@ -24,6 +24,7 @@ from orchestrator.server.api.runs import run_routes
 from orchestrator.server.gateway.anthropic_messages import messages_error
 from orchestrator.server.gateway.failures import FailureKind, GatewayFailure
 from orchestrator.server.gateway.openai_errors import error_body
+from orchestrator.server.gateway.replies import ToldJson
 from orchestrator.server.gateway.routes import Gateway, routes, speaks_anthropic
 from orchestrator.server.guard import Guard
 from orchestrator.server.openapi import ERRORS, described, openapi_routes
@@ -105,4 +106,4 @@ def _told(scope: Scope, failure: GatewayFailure, more: Mapping[str, str] | None 
     if failure.status == 401:
         headers["www-authenticate"] = "Bearer"
     body = messages_error(failure) if speaks_anthropic(scope) else error_body(failure)
-    return JSONResponse(body, failure.status, headers)
+    return ToldJson(body, failure.status, headers)

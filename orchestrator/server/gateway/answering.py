@@ -11,7 +11,6 @@ from typing import Protocol, TypeVar
 
 import anyio
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse
 from starlette.responses import Response as HttpResponse
 
 from agents.output import Invalid, Shape, shape_of
@@ -21,6 +20,7 @@ from orchestrator.server.gateway.admission import Grant
 from orchestrator.server.gateway.allowance import RequestSize
 from orchestrator.server.gateway.asked import CompletionAsked, DialectEvent, DialectReply
 from orchestrator.server.gateway.failures import GatewayFailure, invalid
+from orchestrator.server.gateway.replies import ToldJson
 from orchestrator.server.gateway.sizing import size_of
 from providers.catalog.model import Candidate
 from providers.client.manager import ProviderManager
@@ -178,7 +178,7 @@ async def answered(
         return EventStream(_events(by, reply, admit, late), headers, headers_s=HEADERS_S, broken=broken, late=late)
     async with admit(by.size) as grant:
         answer = await unless_gone(http, partial(by.whole, grant))
-    return JSONResponse(reply.whole(answer), headers={**who_answered(answer, answer.model), **headers, **grant.headers})
+    return ToldJson(reply.whole(answer), headers={**who_answered(answer, answer.model), **headers, **grant.headers})
 
 
 async def _events(

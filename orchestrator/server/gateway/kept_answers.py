@@ -82,9 +82,14 @@ def unpacked(kept: bytes) -> Response | None:
 
 
 def write_answers(
-    db: sqlite3.Connection, answers: Mapping[bytes, tuple[float, bytes]], used: Mapping[bytes, float], now: float
+    db: sqlite3.Connection,
+    answers: Mapping[bytes, tuple[float, bytes]],
+    used: Mapping[bytes, float],
+    now: float,
+    most: tuple[int, int] = (MOST_ANSWERS, MOST_BYTES),
 ) -> None:
-    """Keep answers, each until an instant, note which were `used` when, and forget what is too old or too much."""
+    """Keep answers, each until an instant, note which were `used` when, and forget what is too old, or more than the
+    `most` answers and bytes: those first that were asked for longest ago."""
     db.executemany(
         "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
         [(digest, until, now, len(answer), answer) for digest, (until, answer) in answers.items()],
@@ -94,7 +99,7 @@ def write_answers(
         return
     db.execute("DELETE FROM answers WHERE until <= ?", (now,))
     [(count, size)] = db.execute("SELECT count(*), coalesce(sum(size), 0) FROM answers")
-    while count > MOST_ANSWERS or size > MOST_BYTES:
+    while count > most[0] or size > most[1]:
         query = "DELETE FROM answers WHERE digest = (SELECT digest FROM answers ORDER BY used LIMIT 1) RETURNING size"
         [(each,)] = db.execute(query).fetchall()
         count, size = count - 1, size - each

@@ -11,7 +11,7 @@ from functools import partial
 from fastapi import APIRouter
 from starlette.datastructures import Headers
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import Scope
 
 from orchestrator.server.gateway.admission import Admission
@@ -27,6 +27,7 @@ from orchestrator.server.gateway.openai_chat import ChatReply, read_chat
 from orchestrator.server.gateway.openai_embeddings import embeddings_body, read_embeddings
 from orchestrator.server.gateway.openai_responses import ResponsesReply, read_responses
 from orchestrator.server.gateway.published import SQUAD, Published
+from orchestrator.server.gateway.replies import ToldJson
 from orchestrator.server.gateway.sizing import with_known_prices
 from orchestrator.server.gateway.squad_models import SquadAnswerer
 from orchestrator.server.state import ServerState
@@ -117,14 +118,14 @@ def routes(gateway: Gateway) -> APIRouter:
         if speaks_anthropic(http.scope):
             cards = [model_card(name, began) for name in names]
             ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None}
-            return JSONResponse({"data": cards, "has_more": False, **ends})
-        return JSONResponse({"object": "list", "data": [published.card(name, int(gateway.began)) for name in names]})
+            return ToldJson({"data": cards, "has_more": False, **ends})
+        return ToldJson({"object": "list", "data": [published.card(name, int(gateway.began)) for name in names]})
 
     @router.get("/v1/models/{model:path}")
     async def show_model(http: HttpRequest, model: str) -> Response:
         gateway.allowed(gateway.key_of(http), model)
         card = gateway.published.card(model, int(gateway.began))
-        return JSONResponse(model_card(model, began) if speaks_anthropic(http.scope) else card)
+        return ToldJson(model_card(model, began) if speaks_anthropic(http.scope) else card)
 
     @router.post("/v1/chat/completions")
     async def complete_chat(http: HttpRequest) -> Response:
@@ -149,7 +150,7 @@ def routes(gateway: Gateway) -> APIRouter:
         async with gateway.admission.admitted(key, embeddings.size) as grant:
             made = await unless_gone(http, partial(embeddings.made, grant))
         headers = {**who_answered(made, made.model_asked), **grant.headers}
-        return JSONResponse(embeddings_body(asked, made), headers=headers)
+        return ToldJson(embeddings_body(asked, made), headers=headers)
 
     @router.post("/v1/messages")
     async def create_message(http: HttpRequest) -> Response:
@@ -164,6 +165,6 @@ def routes(gateway: Gateway) -> APIRouter:
         asked = read_messages(await http.body(), is_count=True)
         name = gateway.allowed(key, asked.model)
         request = asked.request if name.startswith(SQUAD) else gateway.published.asked(name, asked.request)
-        return JSONResponse({"input_tokens": request.input_tokens})
+        return ToldJson({"input_tokens": request.input_tokens})
 
     return router

@@ -46,7 +46,8 @@ class GatewayStore:
 
     def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
         self.path, self._clock = folder / FILE, clock
-        self._db = connect(self.path, LAYOUT) if self.path.exists() else None
+        self._is_there = self.path.exists()
+        self._db = connect(self.path, LAYOUT) if self._is_there else None
         self._one_at_a_time = anyio.CapacityLimiter(1)
         self._unwritten, self._due = _Unwritten(), anyio.Event()
 
@@ -63,7 +64,7 @@ class GatewayStore:
     async def answer(self, digest: bytes, now: float) -> tuple[float, bytes] | None:
         """Return an answer that is kept, and until when; None: none is, or it cannot be read."""
         found = self._unwritten.answers.get(digest)
-        if found is None and self._db is not None:
+        if found is None and self._is_there:
             try:
                 found = await self._do(lambda db: read_answer(db, digest, now))
             except MemoryUnusable:
@@ -78,7 +79,7 @@ class GatewayStore:
         """Write all that waits. Raise `MemoryUnusable`, and what was spent waits on."""
         if not (mine := self._unwritten):
             return
-        self._unwritten = _Unwritten()
+        self._unwritten, self._is_there = _Unwritten(), True
         try:
             await self._do(lambda db: _write(db, mine, self._clock()))
         except BaseException:
