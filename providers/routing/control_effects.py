@@ -43,13 +43,13 @@ def differences(before: RoutingControl, after: RoutingControl, written: Mapping[
     for name in dict.fromkeys([*before.weights, *after.weights]):
         was, is_now = (control.weights.get(name, written.get(name)) for control in (before, after))
         if was != is_now:
-            told.append(f"the weight of {name}: {_weight(was)} -> {_weight(is_now)}")
+            told.append(f"the weight of {name}: {_weight(was)} → {_weight(is_now)}")
     if before.strategy != after.strategy:
-        told.append(f"the strategy: {before.strategy or 'the policy’s'} -> {after.strategy or 'the policy’s'}")
+        told.append(f"the strategy: {before.strategy or 'the policy’s'} → {after.strategy or 'the policy’s'}")
     for name in dict.fromkeys([*before.holds, *after.holds]):
         had, has = before.holds.get(name), after.holds.get(name)
         if had != has:
-            told.append(f"{name}: {'in use' if had is None else had.kind} -> {'in use' if has is None else has.kind}")
+            told.append(f"{name}: {'in use' if had is None else had.kind} → {'in use' if has is None else has.kind}")
     return told
 
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from orchestrator.server.pages.load import load_values
 from orchestrator.server.pages.now import now_values
 from orchestrator.server.pages.page import Page
+from orchestrator.server.pages.providers import providers_values
+from orchestrator.server.pages.rebalancing import rebalance_act, rebalancing_values
 from orchestrator.server.pages.runs import run_values, runs_values
 
 PAGES = (
     Page(name="now", path="/", values=now_values, label="Now"),
     Page(name="runs", path="/runs", values=runs_values, label="Runs"),
     Page(name="run", path="/runs/{run}", values=run_values, under="/runs"),
+    Page(name="providers", path="/providers", values=providers_values, label="Providers"),
+    Page(name="load", path="/load", values=load_values, label="Load"),
+    Page(
+        name="rebalance",
+        path="/load/rebalance",
+        values=rebalancing_values,
+        act=rebalance_act,
+        under="/load",
+        is_live=False,
+    ),
 )

@@ -46,6 +46,7 @@ class Dashboard:
             router.add_route(page.path, partial(self._shown, page), methods=["GET"])
             if page.act:
                 router.add_route(page.path, partial(self._done, page), methods=["POST"])
+        router.add_route("/provider-status", _to_providers, methods=["GET"])
         router.add_route("/login", self._login, methods=["GET"])
         router.add_route("/live", self._changes, methods=["GET"])
         router.add_route("/static/{name}", _static, methods=["GET"])
@@ -123,6 +124,10 @@ class Dashboard:
     def _html(self, name: str, values: Mapping[str, Any], status: int) -> Response:
         told = {"offline": self._state.offline, "links": [(page.label, page.path) for page in PAGES if page.label]}
         return HTMLResponse(self._pages.page(name, {**told, **values}), status, {"content-security-policy": POLICY})
+
+
+async def _to_providers(_: HttpRequest) -> Response:
+    return RedirectResponse("/providers", 308)
 
 
 async def _static(http: HttpRequest) -> Response:

@@ -42,9 +42,9 @@ async def test_a_change_is_shown_made_recorded_conflicts_and_is_undone(tmp_path:
     async with serving(tmp_path, agents=agents) as (server, manager):
         shown = await change(server, None, preview=True, weights={"a": 0.25, "b": 0.75}, strategy="weighted")
         assert shown["changes"] == [
-            "the weight of a: none -> 0.25",
-            "the weight of b: none -> 0.75",
-            "the strategy: the policy’s -> weighted",
+            "the weight of a: none → 0.25",
+            "the weight of b: none → 0.75",
+            "the strategy: the policy’s → weighted",
         ]
         assert (shown["applied"], shown["version"], ControlLog(tmp_path).stamp()) == (False, 0, None)
         done = await change(server, 0, weights={"a": 0.25, "b": 0.75}, strategy="weighted", by="Ann")
