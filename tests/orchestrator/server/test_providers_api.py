@@ -145,3 +145,37 @@ async def test_load_is_told_by_tier_and_agent_with_failovers(tmp_path: Path) -> 
         assert endpoint["last_error"]["detail"] == "busy ***"
         assert (endpoint["breaker"]["state"], endpoint["breaker"]["faults_in_a_row"]) == ("closed", 1)
         assert (first["five_minutes"]["success"], idle["five_minutes"]["success"]) == (0.0, None)
+
+
+async def test_the_pages_show_it_and_rebalance_in_three_steps(tmp_path: Path) -> None:
+    async with serving(tmp_path, Net({"a": [refused(503), ok()], "größe": [ok()]})) as (server, manager):
+        await manager.complete(ASK)
+        led = await server.http.get("/provider-status", follow_redirects=True)
+        assert "it is overloaded" in led.text
+        assert "größe/m" in (await server.http.get("/load")).text
+        asked = {"preview": "1", "strategy": "policy", "use.a": "drained", "use.größe": "in-use", "weight.größe": "0.5"}
+        preview = await server.http.get("/load/rebalance", params=asked)
+        assert "a: in use → drained" in preview.text
+        assert "weights change nothing while the strategy is `tier`" in preview.text
+        assert ControlLog(tmp_path).stamp() is None
+        why = {"version": "0", "reason": "<script>alert(1)</script>", "by": "Ann"}
+        lacking = await server.http.post("/load/rebalance", params=asked, data={**why, "reason": ""})
+        assert (lacking.status_code, "give a reason" in lacking.text) == (422, True)
+        done = await server.http.post("/load/rebalance", params=asked, data=why)
+        assert (done.status_code, done.headers["location"]) == (303, "/load?done=1")
+        shown = (await server.http.get("/load?done=1")).text
+        assert "Version 1 is set" in shown
+        assert "<script>alert" not in shown
+        late = await server.http.post("/load/rebalance", params={**asked, "use.a": "paused"}, data=why)
+        assert (late.status_code, "changed meanwhile" in late.text, 'value="Ann"' in late.text) == (422, True, True)
+        everybody = {"preview": "1", "use.größe": "paused", "minutes": "5"}
+        alone = await server.http.post("/load/rebalance", params=everybody, data={**why, "version": "1"})
+        assert "would have nobody to ask" in alone.text
+        forced = {**why, "version": "1", "force": "on"}
+        assert (await server.http.post("/load/rebalance", params=everybody, data=forced)).status_code == 303
+        undo = {"version": "2", "reason": "back"}
+        assert (await server.http.post("/load/rebalance?undo=2", data=undo)).headers["location"] == "/load?done=3"
+        assert "größe: paused → in use" in (await server.http.get("/load")).text
+        for wrong in ("undo=99", "undo=x", "preview=1&weight.a=much", "preview=1&use.a=paused&minutes=soon"):
+            answer = await server.http.get(f"/load/rebalance?{wrong}")
+            assert (answer.status_code, 'role="alert"' in answer.text) == (200, True), wrong
