@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from orchestrator.session import Session
     from orchestrator.squad.load import Squad
     from orchestrator.squad.plan import Plan
+    from orchestrator.subscribers import Subject, Subscriber
     from orchestrator.trust import CodeNotTrusted, CodeUse, trust_file
     from providers.catalog.trust import KeyUse, NotTrusted
     from providers.documents.problems import Problem, ProblemsFound, SpecError
@@ -71,6 +72,8 @@ __all__ = [
     "SpecError",
     "SqliteJournal",
     "Squad",
+    "Subject",
+    "Subscriber",
     "ToolUnusable",
     "edit_of_run",
     "end_conversation",
@@ -113,6 +116,7 @@ _HOMES = {
     "orchestrator.session": ("Session",),
     "orchestrator.squad.load": ("Squad",),
     "orchestrator.squad.plan": ("Plan",),
+    "orchestrator.subscribers": ("Subject", "Subscriber"),
     "orchestrator.trust": ("CodeNotTrusted", "CodeUse", "trust_file"),
     "providers.catalog.trust": ("KeyUse", "NotTrusted"),
     "providers.documents.problems": ("Problem", "ProblemsFound", "SpecError"),

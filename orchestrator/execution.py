@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -36,6 +36,7 @@ from orchestrator.run.work_clock import RunClock
 from orchestrator.run.worker import TaskRunner
 from orchestrator.squad.plan import Plan
 from orchestrator.squad.termination import listens
+from orchestrator.subscribers import Listeners, Subscriber, subject_of, subscribed
 from orchestrator.units import HARMLESS
 from providers.emit import Emit, ignore
 
@@ -194,6 +195,9 @@ class Setting:
     """Answers the run's steps instead of their work."""
     origins: FileOrigins = field(default_factory=FileOrigins)
     """Which of the files that the run works on hold what others wrote; its tools share it."""
+    subscribers: Sequence[Subscriber] = ()
+    traceparent: str | None = None
+    """The span that asked for the run, as W3C Trace Context has it."""
 
 
 def in_doubt(in_flight: Sequence[InFlightStep], past: RunHistory) -> Sequence[InFlightStep]:
@@ -209,6 +213,18 @@ async def running(
     plan: Plan, complete: Complete, stub: bool, setting: Setting, started: RunStarted | None
 ) -> AsyncIterator[Run]:
     """Drive the run while the block lasts. `started` None: it goes on."""
+    clock, run = setting.clock, setting.run_id
+    subject = subject_of(run, setting.traceparent, name=plan.name)
+    async with subscribed(setting.subscribers, subject, setting.notify, clock) as told:
+        around = replace(setting.around, hooks=(*told.hooks, *setting.around.hooks))
+        async with _driven(plan, complete, stub, replace(setting, around=around), started, told) as opened:
+            yield opened
+
+
+@asynccontextmanager
+async def _driven(
+    plan: Plan, complete: Complete, stub: bool, setting: Setting, started: RunStarted | None, told: Listeners
+) -> AsyncIterator[Run]:
     journal, clock, run = setting.journal, setting.clock, setting.run_id
     send, receive = anyio.create_memory_object_stream[Event](math.inf)
 
@@ -218,6 +234,7 @@ async def running(
     def heard(event: Event) -> None:
         if deltas is not None:
             deltas.saw(event)
+        told.tell(event)
         send.send_nowait(event)
 
     def take_up(past: RunHistory, in_flight: Sequence[InFlightStep]) -> Driven:
@@ -245,6 +262,7 @@ async def running(
             work_clock=work_clock,
             notify=setting.notify,
             rehearse=setting.rehearse,
+            trace=told.trace,
         )
         return Driven(driver, recorder, runner, past)
 

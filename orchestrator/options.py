@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.journal.protocols import Journal
     from orchestrator.run.durable import Rehearse
     from orchestrator.run.questions import Ask
+    from orchestrator.subscribers import Subscriber
 
 
 async def leave_unanswered(gate: GateOpened) -> GateAnswered | None:  # noqa: ARG001
@@ -72,6 +73,8 @@ class RunOptions:
     hooks: Sequence[Hooks] = ()
     rehearse: Rehearse | None = None
     stand_ins: Mapping[str, StandIn] = field(default_factory=dict)
+    subscribers: Sequence[Subscriber] = ()
+    traceparent: str | None = None
 
     @property
     def folder(self) -> Path | None:
@@ -98,7 +101,9 @@ def recorded_options(options: RunOptions, stub: bool) -> dict[str, Any]:
     """Return the options that a resume needs again: who answered, where artifacts are, the caller's caps."""
     folder = options.folder
     overwrites = {"overwrite": True} if options.overwrite else {}
-    return {"stub": stub, "out": None if folder is None else str(folder.absolute()), **overwrites, **options.caps}
+    asked_by = {} if options.traceparent is None else {"traceparent": options.traceparent}
+    out = None if folder is None else str(folder.absolute())
+    return {"stub": stub, "out": out, **overwrites, **asked_by, **options.caps}
 
 
 def raised(recorded: Mapping[str, Any], caps: Mapping[str, float | None]) -> dict[str, Any]:

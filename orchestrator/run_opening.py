@@ -73,6 +73,7 @@ async def _begun(squad: Squad, options: RunOptions, remote: Sequence[Tool]) -> A
     notify, stream, around = options.notify, options.stream, options.around
     setting = Setting(name, journal, options.ask, clock, files, notify=notify, stream=stream, around=around)
     setting = replace(setting, rehearse=options.rehearse, origins=origins)
+    setting = replace(setting, subscribers=options.subscribers, traceparent=options.traceparent)
     async with open_providers(squad, plan, options, options.offline) as (complete, stub):
         manifest = manifest_of(
             squad, uncapped, recorded_options(options, stub), clock(), lasting=options.journal is not None
@@ -142,7 +143,8 @@ async def resume_with(
                 in_flight = await journal.cut_short(run_id)
                 more = (past, in_flight, options.notify, options.stream)
                 setting = Setting(run_id, journal, options.ask, clock, files, *more, around=options.around)
-                setting = replace(setting, origins=origins)
+                asked_by = recorded.get("traceparent")
+                setting = replace(setting, origins=origins, subscribers=options.subscribers, traceparent=asked_by)
                 async with (
                     open_memory(plan, _memory(squad, setting, options, complete)) as memory,
                     running(plan, complete, stub, replace(setting, memory=memory), None) as run,

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.run.deltas import RunDelta
     from orchestrator.run.questions import Ask
     from orchestrator.run.result import RunResult
+    from orchestrator.subscribers import Subscriber
 
 
 def open_run(
@@ -58,6 +59,8 @@ def open_run(
     memory: MemoryStore | Path | str | None = None,
     deps: Any = None,
     hooks: Sequence[Hooks] = (),
+    subscribers: Sequence[Subscriber] = (),
+    traceparent: str | None = None,
 ) -> AbstractAsyncContextManager[Run]:
     """Open everything that the run needs, start it, and close everything when the block ends.
 
@@ -68,10 +71,11 @@ def open_run(
     a file would send to an address, and says whether it may go there; by default a routing file that you named may say
     so, and a `.env` may not (docs/security.md). With `stream`, `Run.stream` tells what agents say as they say it.
     `deps` is what tools find in their `ToolContext`, `hooks` stand around each model and tool call
-    (docs/python-tools.md). Raises `NotTrusted` for such a key, `PlanError` for bad inputs, `ToolFault` for a tool that
-    needs other `deps`, `NoProvider` where no provider is configured, `CatalogError` for a ledger that cannot be used,
-    `CannotWrite` for a bad `out` and `JournalError` for a record that cannot be kept, all before anything is spent.
-    Leaving the block early cancels the run.
+    (docs/python-tools.md). `subscribers` are told of all that happens, and `traceparent` is the span that asks for the
+    run (docs/observability.md). Raises `NotTrusted` for such a key, `PlanError` for bad inputs, `ToolFault` for a tool
+    that needs other `deps`, `NoProvider` where no provider is configured, `CatalogError` for a ledger that cannot be
+    used, `CannotWrite` for a bad `out` and `JournalError` for a record that cannot be kept, all before anything is
+    spent. Leaving the block early cancels the run.
     """
     from orchestrator.run_opening import open_with  # on use: all that a run is made of
 
@@ -95,6 +99,8 @@ def open_run(
         memory=memory,
         deps=deps,
         hooks=hooks,
+        subscribers=subscribers,
+        traceparent=traceparent,
     )
     return open_with(squad, options)
 
@@ -120,6 +126,8 @@ def resume_run(
     memory: MemoryStore | Path | str | None = None,
     deps: Any = None,
     hooks: Sequence[Hooks] = (),
+    subscribers: Sequence[Subscriber] = (),
+    traceparent: str | None = None,
 ) -> AbstractAsyncContextManager[Run]:
     """Go on with a run from its record, as `open_run` would have: what is recorded is not done, nor paid, again.
 
@@ -149,6 +157,8 @@ def resume_run(
         memory=memory,
         deps=deps,
         hooks=hooks,
+        subscribers=subscribers,
+        traceparent=traceparent,
     )
     return resume_with(squad, run_id, journal, options, edited=edited)
 
@@ -174,6 +184,8 @@ async def run_squad(
     memory: MemoryStore | Path | str | None = None,
     deps: Any = None,
     hooks: Sequence[Hooks] = (),
+    subscribers: Sequence[Subscriber] = (),
+    traceparent: str | None = None,
     on_event: Callable[[Event], None] | None = None,
     on_delta: Callable[[RunDelta], None] | None = None,
 ) -> RunResult:
@@ -201,6 +213,8 @@ async def run_squad(
         memory=memory,
         deps=deps,
         hooks=hooks,
+        subscribers=subscribers,
+        traceparent=traceparent,
     )
     return await run_to_end(squad, options, on_event, on_delta)
 
@@ -226,6 +240,8 @@ def run_sync(
     memory: MemoryStore | Path | str | None = None,
     deps: Any = None,
     hooks: Sequence[Hooks] = (),
+    subscribers: Sequence[Subscriber] = (),
+    traceparent: str | None = None,
     on_event: Callable[[Event], None] | None = None,
     on_delta: Callable[[RunDelta], None] | None = None,
 ) -> RunResult:
@@ -255,6 +271,8 @@ def run_sync(
         memory=memory,
         deps=deps,
         hooks=hooks,
+        subscribers=subscribers,
+        traceparent=traceparent,
     )
     return anyio.run(run_to_end, squad, options, on_event, on_delta)
 

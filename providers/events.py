@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from providers.messages import Usage
@@ -32,7 +32,7 @@ class AttemptStarted:
 
     `reserved` (micro-USD) and `reserved_tokens` are what the attempt holds of its run's budgets, `reckoned` the tokens
     of input that it is taken to have; None: nothing caps it. Recorded before the request leaves, they count for an
-    attempt whose end is not recorded: it may have been billed.
+    attempt whose end is not recorded: it may have been billed. `span` is its span where the run is traced, in hex.
     """
 
     number: int
@@ -42,6 +42,7 @@ class AttemptStarted:
     reserved: int | None = None
     reserved_tokens: int = 0
     reckoned: int = 0
+    span: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ from orchestrator.units import StepPath, Unit
 from providers.budgets import BudgetRef
 from providers.emit import Emit, ignore
 from providers.errors import BudgetSpent, NoRoute
+from providers.trace_context import TraceContext
 
 NONE: frozenset[StepKey] = frozenset()
 Limited = Suspended | FileRefused | BudgetSpent
@@ -81,12 +82,13 @@ class Driver:
         work_clock: RunClock | None = None,
         notify: Emit = ignore,
         rehearse: Rehearse | None = None,
+        trace: TraceContext | None = None,
     ) -> None:
         self.plan = plan
         self.state = RunState(plan)
         self.interrupted = False
         self._perform = perform
-        self._rehearse = rehearse
+        self._rehearse, self._trace = rehearse, trace
         self._recorder = recorder
         self._journal = journal or MemoryJournal()
         self._dispatcher = dispatcher or LocalDispatcher()
@@ -293,7 +295,15 @@ class Driver:
     def _context(self, unit: Unit, fence: int, clock: UnitClock) -> RunContext:
         cut_short = frozenset(self._cut_short[unit]) if self._cut_short else NONE
         calls = DurableCalls(
-            self._journal, self._recorder, unit, fence, clock, cut_short, lambda: self.interrupted, self._rehearse
+            self._journal,
+            self._recorder,
+            unit,
+            fence,
+            clock,
+            cut_short,
+            lambda: self.interrupted,
+            self._rehearse,
+            self._trace,
         )
 
         async def approve(call: CallToApprove) -> Leave:

@@ -11,7 +11,8 @@ from orchestrator.events import CallRepeated
 from orchestrator.journal.protocols import Fence, Journal, Recorded
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.work_clock import UnitClock
-from orchestrator.units import Unit, text_of
+from orchestrator.units import Unit, path_of, text_of
+from providers.trace_context import CallScope, TraceContext, calls_of
 
 Rehearse = Callable[[Unit, StepKey, bytes, Callable[[], Awaitable[Any]], Recorder], Awaitable[Any]]
 """Stands for the work of a step: returns its result, having recorded what happened in it."""
@@ -30,6 +31,8 @@ class DurableCalls:
     cut_short: Collection[StepKey] = ()
     is_stopped: Callable[[], bool] = lambda: False
     rehearse: Rehearse | None = None
+    trace: TraceContext | None = None
+    """The trace that attempts at providers belong to; None: nobody traces them."""
 
     async def do(self, key: StepKey, request_hash: bytes, work: Callable[[], Awaitable[Any]]) -> Any:
         """Return what is recorded under `key`, else what `work` makes. Raise `Suspended` once the run is stopped."""
@@ -43,7 +46,8 @@ class DurableCalls:
         if isinstance(step, Recorded):
             return step.result
         try:
-            with self.clock.calling(key):
+            scope = CallScope(run, path_of(unit, key.step), key.turn, self.trace)
+            with self.clock.calling(key), calls_of(scope):
                 rehearse = self.rehearse
                 result = await (work() if rehearse is None else rehearse(unit, key, request_hash, work, recorder))
         except Exception:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
+from dataclasses import replace
 from typing import Literal
 
+from providers.adapters import HttpRequest
 from providers.budgets import BudgetReservation
 from providers.catalog.model import Candidate, numbered
 from providers.catalog.prices import cost_of
@@ -18,6 +21,7 @@ from providers.messages import Attempt, Response, Usage
 from providers.routing.admission import billed
 from providers.routing.effects import Try
 from providers.routing.traffic import AttemptSeen
+from providers.trace_context import TraceContext, call_scope
 
 AttemptEnding = Literal["ok", "failed", "cancelled"]
 
@@ -28,7 +32,7 @@ class AttemptAccount:
     `budgeted` is what pays for it under the run's budgets; None: nothing caps it.
     """
 
-    __slots__ = ("_began", "_budgeted", "_effect", "_open", "_reservation", "_turn", "body", "is_whole")
+    __slots__ = ("_began", "_budgeted", "_effect", "_open", "_reservation", "_trace", "_turn", "body", "is_whole")
 
     def __init__(
         self,
@@ -49,13 +53,23 @@ class AttemptAccount:
             turn.emit(RouteChosen(route.names, refused, contest))
         self._budgeted = budgeted
         self._began = turn.clock()
+        trace = call_scope().trace
+        self._trace: TraceContext | None = None if trace is None else trace.at(secrets.token_hex(8))
         if turn.emit is not ignore:  # an event without a listener would cost a microsecond
             whose = (effect.number, candidate.provider.name, candidate.model.name, candidate.account)
-            turn.emit(AttemptStarted(*whose, *self._reserved()))
+            span = "" if self._trace is None else self._trace.span_id
+            turn.emit(AttemptStarted(*whose, *self._reserved(), span))
 
-    def _reserved(self) -> tuple[int, int, int] | tuple[()]:
+    def sends(self, message: HttpRequest) -> HttpRequest:
+        """Take note of what is sent, and return it as it goes out: where it is traced, it says whose child it is."""
+        self.body = message.body
+        if self._trace is None:
+            return message
+        return replace(message, headers={**message.headers, **self._trace.headers})
+
+    def _reserved(self) -> tuple[int | None, int, int]:
         if self._budgeted is None:
-            return ()
+            return None, 0, 0
         size, output = self._budgeted.size, self._budgeted.output
         return size.cost_of(output), size.tokens + output, self._turn.fleet.demands(self._turn.request)[0]
 

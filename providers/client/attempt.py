@@ -136,9 +136,9 @@ class LiveAttempt:
         if self._streamed:
             return await self._read_on()
         adapter = adapters.remote[candidate.provider.dialect]
-        message = adapter.encode(self._request, candidate, stream=False)
         assert self._account is not None, "an attempt is admitted before it is sent"
-        self._account.body, self._account.is_whole = message.body, True
+        message = self._account.sends(adapter.encode(self._request, candidate, stream=False))
+        self._account.is_whole = True
         # A slow ledger's time is this attempt's too: the turn's deadline knows no difference.
         reply = await adapters.send(message, self.effect.timeouts, anyio.current_time() - self._began)
         if self._reservation is not None:

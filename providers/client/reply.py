@@ -70,8 +70,7 @@ class StreamedReply:
     async def open(self, account: AttemptAccount, reservation: Reservation | None) -> None:
         """Return once a 2xx reply has begun. Raise what another reply means."""
         candidate, limits = self._effect.candidate, self._effect.timeouts
-        message = self._adapter.encode(self._request, candidate, stream=True)
-        account.body = message.body
+        message = account.sends(self._adapter.encode(self._request, candidate, stream=True))
         seconds, phase = self._patience()
         try:
             with anyio.move_on_after(seconds):
