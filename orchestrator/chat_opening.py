@@ -33,6 +33,7 @@ from orchestrator.run.work_clock import RunClock
 from orchestrator.run_opening import check_tools, new_run_id, open_providers
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
+from orchestrator.subscribers import subject_of, subscribed
 from orchestrator.units import Unit
 from providers.budgets import BudgetRef
 from providers.messages import Message
@@ -125,8 +126,18 @@ class ChatOpening:
             at = clock() if past.manifest is None else past.manifest.created_at
             recorded = {**recorded, "stub": stub, "chat": True}
             manifest = manifest_of(squad, uncapped, recorded, at, lasting=lasting)
-            place = _Place(journal, run, clock, manifest, past, self.on_event)
-            chat = place.chat(plan, complete, stub, options, files, memory)
+            subject = subject_of(run, options.traceparent, name=squad.name)
+            told = await opened.enter_async_context(subscribed(options.subscribers, subject, options.notify, clock))
+
+            def heard(event: Event) -> None:
+                told.tell(event)
+                if self.on_event is not None:
+                    self.on_event(event)
+
+            place = _Place(journal, run, clock, manifest, past, heard)
+            listening = replace(options, hooks=(*told.hooks, *options.hooks))
+            chat = place.chat(plan, complete, stub, listening, files, memory)
+            chat.trace = told.trace
             chat.partner = self._partner(plan, past)
             live = OpenedChat(chat, plan, stub, self.own)
             try:
@@ -172,7 +183,7 @@ class _Place:
     clock: Callable[[], float]
     manifest: RunManifest
     past: _Past
-    on_event: Callable[[Event], None] | None
+    on_event: Callable[[Event], None]
 
     def chat(
         self,

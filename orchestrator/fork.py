@@ -113,8 +113,10 @@ async def fork_with(
     plan = squad.plan({**inputs_for(squad, was), **(options.inputs or {})}, squad.builtin(None), was.edition)
     squad.foresee(plan)
     recorded = raised(was.options, options.caps)
-    recorded.pop("overwrite", None)
+    for name in ("overwrite", "traceparent"):  # the source's own
+        recorded.pop(name, None)
     recorded |= {"overwrite": True} if options.overwrite else {}
+    recorded |= {} if options.traceparent is None else {"traceparent": options.traceparent}
     recorded["out"] = None if folder is None else str(folder.absolute())
     manifest = manifest_of(squad, plan, recorded, now)
     edit = edit_of(was, past, plan, manifest, start)

@@ -32,6 +32,7 @@ from orchestrator.run.deltas import DeltaLog, RunDelta
 from orchestrator.run.exchanges import Exchange
 from orchestrator.run.questions import Ask
 from orchestrator.squad.load import Squad
+from orchestrator.subscribers import Subscriber
 from providers.catalog.trust import Consent, of_the_program
 from providers.emit import Emit, ignore
 
@@ -65,6 +66,8 @@ class Session:
         memory: MemoryStore | Path | str | None = None,
         deps: Any = None,
         hooks: Sequence[Hooks] = (),
+        subscribers: Sequence[Subscriber] = (),
+        traceparent: str | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
         """`who` is a squad, an `Agent`, or the name of a library persona; None: an assistant without a persona.
@@ -93,6 +96,8 @@ class Session:
             memory=memory,
             deps=deps,
             hooks=hooks,
+            subscribers=subscribers,
+            traceparent=traceparent,
         )
         self._opening = ChatOpening(squad, options, agent, model, own, on_event)
         self._stack = AsyncExitStack()

@@ -119,11 +119,11 @@ class Feed(Subscriber):
         """Return once all that came before was heard; False: it was not within `patience` seconds."""
         if self._thread is None:
             return True
-        heard, is_heard = threading.Event(), False
+        heard = threading.Event()
         self._queue.put(heard)
         with anyio.CancelScope(shield=True):
-            is_heard = await anyio.to_thread.run_sync(heard.wait, patience)
-        return is_heard
+            await anyio.to_thread.run_sync(heard.wait, patience)
+        return heard.is_set()
 
     async def aclose(self) -> None:
         """Tell what is waiting, as far as that goes soon, and end."""

@@ -14,6 +14,7 @@ import anyio
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.exits import Exit, exit_of_run
+from orchestrator.cli.observed import observed
 from orchestrator.cli.signals import Interruption
 from orchestrator.cli.ui.caps import Caps
 from orchestrator.cli.ui.console import Console, print_json
@@ -62,8 +63,8 @@ class RunSession:
         progress = Progress()
         environ = os.environ if options.environ is None else options.environ
         screen = self._screen(progress, environ)
-        with screen:
-            result = await self._follow(opening, options, screen, progress)
+        with screen, observed(environ, self.console.warn) as by:
+            result = await self._follow(opening, replace(options, **by), screen, progress)
         if not self.as_json:
             print_results(result, progress)
         tell_end(self.console, progress, result, await self._continuation(result, options.journal))

@@ -32,6 +32,7 @@ from orchestrator.run.recorder import Recorder
 from orchestrator.run.work_clock import RunClock, UnitClock
 from orchestrator.units import StepPath
 from providers.messages import Message, user
+from providers.trace_context import TraceContext
 
 
 @dataclass(slots=True)
@@ -50,6 +51,8 @@ class Chat:
     exchanges: list[Exchange] = field(default_factory=list)
     in_flight: Sequence[InFlightStep] = ()
     is_open: bool = False
+    trace: TraceContext | None = None
+    """The trace that its calls belong to; None: nobody traces them."""
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
 
     @property
@@ -163,7 +166,7 @@ class Chat:
     def _context(self, exchange: Exchange, fence: Fence, clock: UnitClock) -> RunContext:
         unit = exchange.unit
         cut_short: Collection[StepKey] = frozenset(key for there, key in self.in_flight if there == unit)
-        calls = DurableCalls(self.journal, self.recorder, unit, fence, clock, cut_short)
+        calls = DurableCalls(self.journal, self.recorder, unit, fence, clock, cut_short, trace=self.trace)
 
         async def approve(call: CallToApprove) -> Leave:
             return await self.asker.leave(unit, call, clock, self.crew.plan.tool_sources.get(call.tool, ""))

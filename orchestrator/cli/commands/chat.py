@@ -19,6 +19,7 @@ from orchestrator.cli.files import environment, load_policy, routing_file
 from orchestrator.cli.inputs import given_inputs
 from orchestrator.cli.journals import db_option, journal_url, open_records, record_for_run, squad_of
 from orchestrator.cli.local import with_local_server
+from orchestrator.cli.observed import observed
 from orchestrator.cli.persona_files import load_persona
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.talk import Leaving, Talk
@@ -156,29 +157,31 @@ async def _one_session(settings: Settings, asked: ChatAsked, console: Console, j
         stream=sys.stdout.isatty() if asked.stream is None else asked.stream,
         verbose=settings.verbose,
     )
-    session = talk.session = Session(
-        squad,
-        id=name,
-        journal=journal,
-        agent=asked.agent if of_squad else None,
-        model=asked.model,
-        inputs=given_inputs(asked.pairs).of(squad) or None,
-        out=asked.out or (Path("out") / name if manifest is None else None),
-        environ=environ,
-        offline=True if stub else None,
-        max_cost_usd=asked.max_cost,
-        ask=answering(asked.approve, at_terminal=at_terminal, aside=talk.aside, environ=environ),
-        state=settings.state_folder,
-        notify=telling(console.warn),
-        trust=trust,
-        on_event=talk.saw,
-    )
-    async with session:
-        _greet(session, console, manifest is not None)
-        left = await talk.hold()
-        if session.exchanges and journal is not None:
-            console.say(f"go on with it: {command_line(settings, 'chat', '--session', name, db=asked.db)}")
-        return left._replace(name=name)
+    with observed(environ, console.warn) as by:
+        session = talk.session = Session(
+            squad,
+            id=name,
+            journal=journal,
+            agent=asked.agent if of_squad else None,
+            model=asked.model,
+            inputs=given_inputs(asked.pairs).of(squad) or None,
+            out=asked.out or (Path("out") / name if manifest is None else None),
+            environ=environ,
+            offline=True if stub else None,
+            max_cost_usd=asked.max_cost,
+            ask=answering(asked.approve, at_terminal=at_terminal, aside=talk.aside, environ=environ),
+            state=settings.state_folder,
+            notify=telling(console.warn),
+            trust=trust,
+            on_event=talk.saw,
+            **by,
+        )
+        async with session:
+            _greet(session, console, manifest is not None)
+            left = await talk.hold()
+            if session.exchanges and journal is not None:
+                console.say(f"go on with it: {command_line(settings, 'chat', '--session', name, db=asked.db)}")
+            return left._replace(name=name)
 
 
 def _greet(session: Session, console: Console, goes_on: bool) -> None:

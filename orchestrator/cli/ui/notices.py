@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from orchestrator.events import AnswerOverruled
+from orchestrator.subscribers import SubscriberTrouble
 from providers.emit import Emit
 from providers.events import AlertNotPosted, LedgerLost, LedgerRegained
 
@@ -25,6 +26,8 @@ def telling(say: Callable[[str], None]) -> Emit:
                 say(f"{task}: nobody needs to answer here any more: {stands} by {by}")
             case AnswerOverruled(task, choice, stands, by):
                 say(f"{task}: your answer {choice} does not count: it was answered before, {stands} by {by}")
+            case SubscriberTrouble(who, reason):
+                say(f"{who} is not told of all that happens: {reason}")
             case LedgerRegained():
                 say("the ledger of limits is back, and now holds what was used meanwhile")
 
