@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,10 +11,10 @@ from typing import Any
 
 import anyio
 
-from agents.events import TextsEmbedded, TurnEnded, TurnStarted
+from agents.events import TurnEnded, TurnStarted
 from agents.run_context import StepKey
 from orchestrator.errors import RunNotFound
-from orchestrator.events import Event, RunEdited, RunFinished, RunForked, RunResumed, RunStarted
+from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, RunStarted
 from orchestrator.journal.protocols import (
     Fence,
     Fenced,
@@ -28,6 +28,7 @@ from orchestrator.journal.protocols import (
     StepChanged,
     StepRecord,
 )
+from orchestrator.journal.spent import SpentBy, SpentRow, added_up, own_events, spent_in
 from orchestrator.units import Unit, text_of
 from providers.events import AttemptEnded, WaitingForProvider
 
@@ -230,14 +231,16 @@ class MemoryJournal:
     async def events(self, run: str, after_seq: int = 0) -> Sequence[Event]:
         return self._runs.get(run, _NOTHING).events[after_seq:]
 
-    async def bills(self, since: float = 0.0) -> Sequence[Event]:
-        return [event for run in self._runs.values() for event in _billed(run.events) if event.at >= since]
+    async def spent(self, by: Sequence[SpentBy], since: float = 0.0) -> Sequence[SpentRow]:
+        runs = ((run.manifest or RunManifest("")).squad for run in self._runs.values())
+        found = zip(runs, self._runs.values(), strict=True)
+        return added_up(row for squad, run in found for row in spent_in(squad, run.events, by, since))
 
     async def turns(self, since: float, until: float, most: int) -> Sequence[Event]:
         found = [
             event
             for run in self._runs.values()
-            for event in _own(run.events)
+            for event in own_events(run.events)
             if since <= event.at < until and isinstance(event.data, _OF_TURNS)
         ]
         begun = sorted((event.at for event in found if isinstance(event.data, TurnStarted)), reverse=True)
@@ -303,26 +306,6 @@ class MemoryJournal:
 
 def _place(step: InFlightStep | StepRecord) -> tuple[str, str]:
     return step.unit.path, text_of(step.unit, step.key)
-
-
-def _billed(events: Sequence[Event]) -> Iterator[Event]:
-    """Yield what says what was billed after the run's last fork, and the turns in which attempts were lost."""
-    own = _own(events)
-    lost = {(event.unit, event.step) for event in own if _is_lost(event.data)}
-    for event in own:
-        had_it = isinstance(event.data, TurnStarted) and (event.unit, event.step) in lost
-        if had_it or isinstance(event.data, TurnEnded | TextsEmbedded) or _is_lost(event.data):
-            yield event
-
-
-def _own(events: Sequence[Event]) -> Sequence[Event]:
-    """Return what the run itself did, after its last fork."""
-    forks = [number for number, event in enumerate(events) if isinstance(event.data, RunForked)]
-    return events[forks[-1] + 1 :] if forks else events
-
-
-def _is_lost(data: Any) -> bool:
-    return isinstance(data, AttemptEnded) and data.usage is not None
 
 
 def _line(name: str, run: _Run) -> RunLine:

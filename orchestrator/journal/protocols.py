@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from agents.run_context import StepKey
 from orchestrator.errors import OrchestratorError
 from orchestrator.events import Event
+from orchestrator.journal.spent import SpentBy, SpentRow
 from orchestrator.units import Unit, text_of
 
 Fence = int
@@ -246,9 +247,12 @@ class EventLog(Protocol):
         It never ends by itself: iterate inside `contextlib.aclosing`.
         """
 
-    async def bills(self, since: float = 0.0) -> Sequence[Event]:
-        """Return the events of all runs since (epoch seconds UTC) that say what was billed, and who had the turn of an
-        attempt that was lost. What a fork took over is not among them: the run that it came from paid for it."""
+    async def spent(self, by: Sequence[SpentBy], since: float = 0.0) -> Sequence[SpentRow]:
+        """Return what all runs spent since (epoch seconds UTC), added up under the names of each of `by`.
+
+        What a fork took over is not in it: the run that it came from paid for it. An attempt whose answer was not used
+        counts for the agent who had the turn.
+        """
 
     async def turns(self, since: float, until: float, most: int) -> Sequence[Event]:
         """Return the events that tell of the latest `most` turns of all runs in a time (epoch seconds UTC): when each

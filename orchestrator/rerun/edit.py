@@ -23,9 +23,9 @@ from orchestrator.events import (
     TaskStarted,
     TaskStatus,
 )
+from orchestrator.events.bills import Bill, bill_of
 from orchestrator.journal.protocols import InFlightStep, RunManifest, StepRecord
 from orchestrator.rerun.fingerprint import changed, conversations_of, doers_of, inputs_of
-from orchestrator.run.budget import Bill, bill_of
 from orchestrator.run.history import edited, standing
 from orchestrator.squad.elements import fan_outs, template_of
 from orchestrator.squad.parts import beginnings

@@ -32,7 +32,8 @@ from orchestrator.events import (
     TaskReset,
     TaskRetried,
 )
-from orchestrator.run.budget import Bill, Paid, counted_of
+from orchestrator.events.bills import Bill
+from orchestrator.run.budget import Paid, counted_of
 from orchestrator.run.open_calls import OpenCall, OpenCalls
 from orchestrator.run.work_time import WorkTime
 from orchestrator.squad.plan import HUMAN

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from agents.events import TextsEmbedded, TurnEnded, TurnStarted
 from orchestrator.events import Event, RunEdited, RunForked, RunResumed
-from orchestrator.run.budget import Bill, bill_of
+from orchestrator.events.bills import Bill, bill_of
 from orchestrator.units import StepPath, Unit
 from providers.events import AttemptEnded, AttemptStarted
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from orchestrator.events import Event, RunForked
-from orchestrator.run.budget import bill_of
+from orchestrator.events.bills import bill_of
 from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
 from orchestrator.run.open_calls import OpenCalls, in_doubt
 from orchestrator.units import StepPath, Unit

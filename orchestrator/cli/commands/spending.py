@@ -1,4 +1,4 @@
-"""`spending`: what recorded runs have cost, by provider, model, agent, run, task or day."""
+"""`spending`: what recorded runs have cost, by provider, model, agent, squad, run, task or day."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from orchestrator.cli.ui.arguments import TimeZoneOption
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import count, print_json
 from orchestrator.cli.ui.figures import usd
-from orchestrator.run.spending import Spending, spending
+from orchestrator.journal.spent import Spending
+from orchestrator.run.spending import asked_by, spending
 from providers.documents.unicode import printable
 
 TITLES = ("TURNS", "LOST", "TOKENS IN", "OUT", "COST", "COST UNKNOWN")
@@ -22,7 +23,7 @@ TITLES = ("TURNS", "LOST", "TOKENS IN", "OUT", "COST", "COST UNKNOWN")
 @app.command("spending")
 @click.option(
     "--by",
-    type=click.Choice(["provider", "model", "agent", "run", "task", "day"]),
+    type=click.Choice(["provider", "model", "agent", "squad", "run", "task", "day"]),
     default="provider",
     help="What to add up by (provider).",
 )
@@ -39,7 +40,7 @@ async def spending_command(records: RecordedRuns, by: Any, since: datetime | Non
     calls that were given up. Questions of `ask` are not recorded.
     """
     began = 0.0 if since is None else since.replace(tzinfo=zone).timestamp()
-    rows, total = spending(await records.journal.bills(began), by, zone)
+    rows, total = spending(await records.journal.spent([asked_by(by)], began), by, zone)
     if as_json:
         lines = [{by: name, **document(each)} for name, each in rows.items()]
         print_json({"schema_version": 1, "by": by, "rows": lines, "total": document(total)}, indent=2)

@@ -25,7 +25,7 @@ from providers.limits.ledger.private import FILE, make_private_file, make_privat
 
 T = TypeVar("T")
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-MOST_CHECKED = 64 * 1024 * 1024
+MOST_CHECKED = 32 * 1024 * 1024
 """Bytes of a file that is read through before the first look at it: a tenth of a second."""
 OF_ROWS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, RecursionError)
 """What code raises that is given a row that nobody wrote."""
@@ -170,7 +170,7 @@ def _checked(work: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) ->
     """
     (pages,), (size,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
     if pages * size <= MOST_CHECKED:
-        check = "integrity_check" if pages * size <= MOST_CHECKED // 8 else "quick_check"
+        check = "integrity_check" if pages * size <= MOST_CHECKED // 4 else "quick_check"
         (found,) = db.execute(f"PRAGMA {check}(1)").fetchone()
         if found != "ok":
             raise JournalDamaged(" ".join(str(found).split())[:100])

@@ -35,18 +35,8 @@ from orchestrator.journal.sqlite.holder import begin_write
 from orchestrator.journal.sqlite.home import with_home
 from orchestrator.journal.sqlite.lock import locked
 from orchestrator.journal.sqlite.reading import SqliteReader, refuse_bad_id
-from orchestrator.journal.sqlite.sql import (
-    DoneStep,
-    EventRow,
-    Rows,
-    StepRow,
-    packed,
-    rows_of,
-    seal,
-    spent_in,
-    texts_of,
-    unpacked,
-)
+from orchestrator.journal.sqlite.sealing import packed, seal, unpacked
+from orchestrator.journal.sqlite.sql import DoneStep, EventRow, Rows, StepRow, rows_of, spent_in, texts_of
 from orchestrator.journal.sqlite.upkeep import reclaim, remove_run
 from orchestrator.journal.sqlite.writer import Writer
 from orchestrator.units import Unit, text_of

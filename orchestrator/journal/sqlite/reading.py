@@ -19,11 +19,12 @@ from orchestrator.journal.protocols import (
     RunManifest,
     StepRecord,
 )
-from orchestrator.journal.sqlite.bills import bills
+from orchestrator.journal.spent import SpentBy, SpentRow
+from orchestrator.journal.sqlite.bills import spent
 from orchestrator.journal.sqlite.file import JournalFile
 from orchestrator.journal.sqlite.home import home_of
 from orchestrator.journal.sqlite.lock import is_locked
-from orchestrator.journal.sqlite.sql import unpacked
+from orchestrator.journal.sqlite.sealing import unpacked
 from orchestrator.journal.sqlite.traffic import turns
 from orchestrator.units import key_of, place_of, unit_of
 
@@ -174,8 +175,8 @@ class SqliteReader:
 
         return await self._file.read(work)
 
-    async def bills(self, since: float = 0.0) -> Sequence[Event]:
-        return await self._file.read(lambda db: list(bills(db, since)))
+    async def spent(self, by: Sequence[SpentBy], since: float = 0.0) -> Sequence[SpentRow]:
+        return await self._file.read(lambda db: spent(db, by, since))
 
     async def turns(self, since: float, until: float, most: int) -> Sequence[Event]:
         return await self._file.read(lambda db: list(turns(db, since, until, most)))

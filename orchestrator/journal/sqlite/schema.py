@@ -13,6 +13,7 @@ from contextlib import closing
 from functools import lru_cache
 
 from orchestrator.journal.protocols import JournalUnusable
+from orchestrator.journal.sqlite.bills import FIRST_VERSION, fill_bills
 
 APPLICATION_ID = 0x73717564
 """`squd`: tells a journal from any other SQLite database."""
@@ -64,7 +65,19 @@ MIGRATIONS = (
         PRIMARY KEY (run, number)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE names (id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, seal INTEGER NOT NULL);
+    CREATE TABLE bills (
+        run INTEGER NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, kind INTEGER NOT NULL,
+        task INTEGER NOT NULL, agent INTEGER NOT NULL, provider INTEGER NOT NULL, model INTEGER NOT NULL,
+        input INTEGER NOT NULL, output INTEGER NOT NULL, cached INTEGER NOT NULL, reasoning INTEGER NOT NULL,
+        cost INTEGER, seal INTEGER NOT NULL,
+        PRIMARY KEY (run, seq)
+    ) WITHOUT ROWID;
+    """,
 )
+FILLED = ((FIRST_VERSION, fill_bills),)
+"""Tables that hold what others say: a journal that gets them is read through once."""
 
 
 DEFENSIVE = 1010
@@ -150,6 +163,9 @@ def _migrate(connection: sqlite3.Connection) -> None:
             _refuse_what_is_not_ours(connection, version)
         for statement in _statements(version):
             connection.execute(statement)
+        for since, fill in FILLED:
+            if 0 < version < since:
+                fill(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")

@@ -12,10 +12,13 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, RunStarted
-from orchestrator.journal.codec import Bodies, Packed, Unreadable, pack, unpack
-from orchestrator.journal.protocols import Fence, Fenced, JournalDamaged, JournalError, RunManifest, StepRecord
-from orchestrator.journal.sqlite.bodies import LARGEST, JournalConnection, body_in
+from orchestrator.events import Event, RunEdited, RunFinished, RunForked, RunResumed, RunStarted
+from orchestrator.journal.codec import Bodies, Packed
+from orchestrator.journal.protocols import Fence, Fenced, RunManifest, StepRecord
+from orchestrator.journal.spent import BilledEvent, billed
+from orchestrator.journal.sqlite.bills import forget_bills, insert_bill, number_in
+from orchestrator.journal.sqlite.bodies import JournalConnection
+from orchestrator.journal.sqlite.sealing import packed, seal, unpacked
 from orchestrator.units import Unit, text_of
 from providers.messages import Response
 
@@ -38,6 +41,9 @@ class EventRow(NamedTuple):
     bodies: Bodies
     status: str | None
     cost: int | None
+    bill: BilledEvent | None
+    is_fork: bool
+    """Whether another run paid for all before it."""
 
 
 class DoneStep(NamedTuple):
@@ -81,6 +87,7 @@ class Rows:
         self._claims: dict[int, ClaimState] = {}
         self._last: dict[int, int] = {}
         """The sequence number of each run's last event."""
+        self._names: dict[str, int] = {}
         self._bodies: set[bytes] = set()
         self._ready: dict[bytes, bytes] = {}
 
@@ -100,14 +107,14 @@ class Rows:
         if version != self._version:
             self.forget()
             self._version = version
-        for kind in (self._runs, self._places, self._claims, self._last, self._bodies):
+        for kind in (self._runs, self._places, self._claims, self._last, self._names, self._bodies):
             if len(kind) > MOST_REMEMBERED:
                 kind.clear()
 
     def forget(self) -> None:
         """Remember nothing: the transaction that made it was undone, or rows were taken away."""
         self._version = None
-        for kind in (self._runs, self._places, self._claims, self._last, self._bodies):
+        for kind in (self._runs, self._places, self._claims, self._last, self._names, self._bodies):
             kind.clear()
 
     def insert_run(self, db: sqlite3.Connection, run: str, manifest: RunManifest, data: bytes) -> int:
@@ -224,7 +231,18 @@ class Rows:
                 self.keep(db, row.bodies)
                 if row.status is not None:
                     db.execute("UPDATE runs SET status = ?, cost = ? WHERE id = ?", (row.status, row.cost, of))
+                if row.bill is not None:
+                    number_of = partial(self.number, db)
+                    insert_bill(db, number_of, of, place, row.path, seq, row.at, row.bill)
+                elif row.is_fork:
+                    forget_bills(db, of)
         self._last[of] = seq
+
+    def number(self, db: sqlite3.Connection, name: str) -> int:
+        """Return the number of a name of `bills`."""
+        if (found := self._names.get(name)) is None:
+            found = self._names[name] = number_in(db, name)
+        return found
 
     def keep(self, db: sqlite3.Connection, bodies: Bodies) -> None:
         """Write the texts that are not there yet."""
@@ -243,7 +261,8 @@ def rows_of(events: Sequence[Event]) -> list[EventRow]:
     for event in events:
         data, bodies = packed(event.data)
         status, cost = _status(event.data)
-        rows.append(EventRow(event.path, event.turn, event.seq, event.at, data, bodies, status, cost))
+        bill, is_fork = billed(event.data), isinstance(event.data, RunForked)
+        rows.append(EventRow(event.path, event.turn, event.seq, event.at, data, bodies, status, cost, bill, is_fork))
     return rows
 
 
@@ -261,30 +280,3 @@ def _status(payload: Any) -> tuple[str | None, int | None]:
 def spent_in(result: Any) -> tuple[int | None, int | None]:
     """Return the tokens and the micro-USD that a step took; None where it is no model's answer."""
     return (result.usage.total, result.cost) if isinstance(result, Response) else (None, None)
-
-
-def packed(value: Any) -> Packed:
-    """Return the value as a record. Raise `JournalError` for what none can hold."""
-    try:
-        found = pack(value)
-    except TypeError as error:
-        raise JournalError(f"this cannot be kept in a journal: {error}") from error
-    if (largest := max(map(len, found.bodies.values()), default=0)) > LARGEST:
-        raise JournalError(f"this cannot be kept in a journal: a text of {largest:,} bytes, more than {LARGEST:,}")
-    return found
-
-
-def seal(data: bytes, *beside: Any) -> int:
-    """Return the checksum of a record and of the values `beside` it in its row."""
-    return zlib.crc32(data, zlib.crc32(repr(beside).encode("utf-8", "surrogatepass")))
-
-
-def unpacked(db: sqlite3.Connection, sealed: Sequence[Any], *beside: Any) -> Any:
-    """Return the value of (data, seal), which was sealed with the values `beside` it. Raise `JournalDamaged`."""
-    data, found = sealed
-    if not isinstance(data, bytes) or seal(data, *beside) != found:
-        raise JournalDamaged("a record is not what was written")
-    try:
-        return unpack(data, partial(body_in, db))
-    except Unreadable as error:
-        raise JournalDamaged(str(error)) from error

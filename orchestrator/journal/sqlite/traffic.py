@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from orchestrator.events import Event
 from orchestrator.journal.sqlite.bills import FORKS, begins
-from orchestrator.journal.sqlite.sql import unpacked
+from orchestrator.journal.sqlite.sealing import unpacked
 from orchestrator.units import place_of
 
 _LATEST = f"""

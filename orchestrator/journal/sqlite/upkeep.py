@@ -10,11 +10,16 @@ import sqlite3
 from collections.abc import Iterator
 
 from orchestrator.journal.codec import references
+from orchestrator.journal.sqlite.bills import NAMED
 from orchestrator.journal.sqlite.bodies import body_in
 
 OF_UNITS = ("claims", "ends", "intents", "given_up", "results")
-OF_RUNS = ("events", "signals", "cancels", "edits", "places")
+OF_RUNS = ("events", "bills", "signals", "cancels", "edits", "places")
 RECORDS = ("runs.about", "edits.about", "events.data", "results.data", "signals.value")
+
+UNUSED_NAMES = "DELETE FROM names WHERE id NOT IN ({})".format(  # noqa: S608  # made of constants
+    " UNION ".join(f"SELECT {column} FROM bills" for column in NAMED)  # noqa: S608  # as above
+)
 
 
 def remove_run(db: sqlite3.Connection, run: str) -> bool:
@@ -42,6 +47,7 @@ def reclaim(db: sqlite3.Connection) -> None:
         if _version(db) != version:  # a new record may refer to a text that was unused
             used = _used(db)
         orphans = [digest for (digest,) in db.execute("SELECT digest FROM bodies") if digest not in used]
+        db.execute(UNUSED_NAMES)
         db.executemany("DELETE FROM bodies WHERE digest = ?", ((digest,) for digest in orphans))
         db.execute("COMMIT")
     except BaseException:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from agents.events import TextsEmbedded, TurnEnded, TurnStarted
 from orchestrator.events import Event, RunForked
-from orchestrator.run.budget import Bill, bill_of
+from orchestrator.events.bills import Bill, bill_of
 from orchestrator.server.views.part import PartOfRun
 from orchestrator.units import StepPath, Unit
 from providers.events import AttemptEnded

@@ -28,6 +28,7 @@ from orchestrator.journal.protocols import (
     StepChanged,
     StepRecord,
 )
+from orchestrator.journal.spent import Spending, SpentRow
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.units import Unit
 from providers.events import AttemptEnded
@@ -213,7 +214,7 @@ async def test_whether_a_run_is_driven_is_known_and_room_is_given_back_only_wher
     assert await journal.room() >= 0
 
 
-async def test_bills_are_what_turns_took_and_what_lost_attempts_did_but_not_what_a_fork_took_over(
+async def test_what_was_spent_is_what_turns_and_lost_attempts_took_but_not_what_a_fork_took_over(
     journal: Journal,
 ) -> None:
     usage = Usage(10, output=5)
@@ -227,8 +228,14 @@ async def test_bills_are_what_turns_took_and_what_lost_attempts_did_but_not_what
     forked = Event("f", None, (), 0, 1, 10.0, RunForked("r", ("a",), (), (), usage, 7))
     own = Event("f", A, ("try-1",), 0, 9, 11.0, turn)
     await journal.append("f", [*[event._replace(run_id="f") for event in events], forked, own])
-    assert await journal.bills() == [*events[:3], own]
-    assert await journal.bills(3.0) == [events[2], own]
+    turns = Spending(turns=2, input=20, output=10, cost=14)
+    assert {row.names: row.spending for row in await journal.spent(["run", "agent", "model", "task", "quarter"])} == {
+        ("r", "ann", "p/m", "a", 0): Spending(1, 1, 20, 10, 0, 0, 9),
+        ("f", "ann", "p/m", "a", 0): Spending(1, 0, 10, 5, 0, 0, 7),
+    }
+    assert await journal.spent(["provider"], 3.0) == [SpentRow(("p",), turns)]
+    assert await journal.spent(["squad"], 100.0) == []
+    assert await journal.spent([], 100.0) == []
     assert await journal.turns(0.0, inf, 100) == [*events[:3], *other, own]
     assert await journal.turns(2.0, 9.0, 100) == events[1:3]
     assert await journal.turns(0.0, inf, 1) == [*other, own]

@@ -25,7 +25,7 @@ from orchestrator.journal.protocols import JournalBusy, JournalDamaged, JournalU
 from orchestrator.journal.sqlite import bodies
 from orchestrator.journal.sqlite.holder import holder_of
 from orchestrator.journal.sqlite.journal import SqliteJournal
-from orchestrator.journal.sqlite.sql import seal
+from orchestrator.journal.sqlite.sealing import seal
 from orchestrator.units import Unit
 from tests.patience import PATIENCE_S
 

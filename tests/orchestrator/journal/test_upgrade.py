@@ -50,6 +50,14 @@ async def test_a_journal_of_an_older_release_reads_as_it_was_written(file: Path)
         assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
 
 
+async def test_what_runs_of_an_older_release_cost_is_known_before_and_after_it_is_upgraded(file: Path) -> None:
+    async with SqliteJournal(file, is_lazy=True) as journal:
+        before = sorted(await journal.spent(["run", "agent", "task"]))
+        assert {row.names: row.spending.cost for row in await journal.spent(["run"])} == {("cut",): 14, ("ended",): 28}
+        await journal.request_cancel("cut")
+        assert sorted(await journal.spent(["run", "agent", "task"])) == before
+
+
 async def test_a_run_of_an_older_release_goes_on_and_pays_nothing_twice(file: Path) -> None:
     manager = Manager()
     async with SqliteJournal(file) as journal:

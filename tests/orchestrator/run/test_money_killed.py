@@ -32,7 +32,7 @@ def booked(folder: Path) -> tuple[Used, int]:
         (used,) = await ledger.usage([cap.meter for cap in caps_of(CAPPED)], time.time())
         await ledger.aclose()
         async with SqliteJournal(folder / "journal.db") as journal:
-            return used, spending(await journal.bills(), "run", UTC)[1].cost
+            return used, spending(await journal.spent(["run"]), "run", UTC)[1].cost
 
     return anyio.run(read)
 

@@ -13,8 +13,9 @@ import pytest
 from agents.events import TurnEnded, TurnStarted
 from orchestrator.events import Event, RunForked
 from orchestrator.journal.protocols import JournalDamaged, RunManifest
+from orchestrator.journal.spent import Spending
 from orchestrator.journal.sqlite.journal import SqliteJournal
-from orchestrator.run.spending import By, Spending, spending
+from orchestrator.run.spending import By, asked_by, spending
 from orchestrator.units import place_of
 from providers.events import AttemptEnded, AttemptStarted
 from providers.messages import FinishReason, Usage
@@ -41,7 +42,7 @@ def lost(cost: int | None, outcome: str = "failed") -> AttemptEnded:
 
 async def record(journal: SqliteJournal, run: str, *told: tuple[str, Any], at: float = DAY + 60) -> None:
     events = [Event(run, *place_of(path), 0, number, at + number, data) for number, (path, data) in enumerate(told, 1)]
-    await journal.create(run, RunManifest("s"), events)
+    await journal.create(run, RunManifest(f"squad of {run}"), events)
 
 
 async def test_turns_and_lost_attempts_count_and_others_do_not(journal: SqliteJournal) -> None:
@@ -61,7 +62,7 @@ async def test_turns_and_lost_attempts_count_and_others_do_not(journal: SqliteJo
     await record(journal, "r2", ("plan/try-1", turn("bob", None)), ("plan/try-2", turn("bob", 50)))
     found: dict[By, dict[str, Spending]] = {}
     for by in get_args(By):
-        found[by], total = spending(await journal.bills(), by, UTC)
+        found[by], total = spending(await journal.spent([asked_by(by)]), by, UTC)
         assert total == Spending(3, 1, 40, 15, 6, 3, 157, 1)
         assert sum(each.cost for each in found[by].values()) == total.cost
     assert {name: (each.turns, each.lost, each.cost, each.unknown) for name, each in found["provider"].items()} == {
@@ -71,23 +72,24 @@ async def test_turns_and_lost_attempts_count_and_others_do_not(journal: SqliteJo
     assert {name: each.cost for name, each in found["agent"].items()} == {"ann": 107, "bob": 50}
     assert list(found["model"]) == ["groq/m", "lab/m"]
     assert list(found["run"]) == ["r1", "r2"]
+    assert {name: each.cost for name, each in found["squad"].items()} == {"squad of r1": 107, "squad of r2": 50}
     assert list(found["task"]) == ["build", "plan"]
 
 
 async def test_a_day_is_one_of_the_time_zone_and_counts_from_its_first_instant(journal: SqliteJournal) -> None:
     await record(journal, "before", ("a", turn("ann", 1)), at=DAY - 1.001)
     await record(journal, "after", ("a", turn("ann", 2)), at=DAY - 0.999)
-    found, _ = spending(await journal.bills(), "day", UTC)
+    found, _ = spending(await journal.spent(["quarter"]), "day", UTC)
     assert {day: each.cost for day, each in found.items()} == {"2026-11-19": 1, "2026-11-20": 2}
-    assert list(spending(await journal.bills(), "day", ZoneInfo("America/Los_Angeles"))[0]) == ["2026-11-19"]
-    assert [event.run_id for event in await journal.bills(DAY)] == ["after"]
+    assert list(spending(await journal.spent(["quarter"]), "day", ZoneInfo("America/Los_Angeles"))[0]) == ["2026-11-19"]
+    assert [row.names for row in await journal.spent(["run"], DAY)] == [("after",)]
 
 
 async def test_what_a_fork_took_over_was_paid_by_its_source(journal: SqliteJournal) -> None:
     forked = RunForked("r1", ("a",), (), (), Usage(), 100)
     await record(journal, "r1", ("a", turn("ann", 100)))
     await record(journal, "r2", ("a", turn("ann", 100)), ("", forked), ("b", turn("ann", 5)))
-    assert spending(await journal.bills(), "run", UTC)[1].cost == 105
+    assert spending(await journal.spent(["run"]), "run", UTC)[1].cost == 105
 
 
 async def test_a_record_that_is_damaged_is_not_added_up(journal: SqliteJournal) -> None:
@@ -95,7 +97,7 @@ async def test_a_record_that_is_damaged_is_not_added_up(journal: SqliteJournal) 
 
     await record(journal, "r1", ("a", turn("ann", 100)))
     with sqlite3.connect(journal.path) as db:
-        db.execute("UPDATE events SET data = CAST(replace(CAST(data AS TEXT), '100', '900') AS BLOB)")
+        db.execute("UPDATE bills SET cost = 900")
     db.close()
     with pytest.raises(JournalDamaged):
-        await journal.bills()
+        await journal.spent(["run"])

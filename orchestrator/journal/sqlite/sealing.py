@@ -1,0 +1,40 @@
+"""How a value stands in a row: its record, and a checksum of it and of what stands beside it."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from orchestrator.journal.codec import Packed, Unreadable, pack, unpack
+from orchestrator.journal.protocols import JournalDamaged, JournalError
+from orchestrator.journal.sqlite.bodies import LARGEST, body_in
+
+
+def packed(value: Any) -> Packed:
+    """Return the value as a record. Raise `JournalError` for what none can hold."""
+    try:
+        found = pack(value)
+    except TypeError as error:
+        raise JournalError(f"this cannot be kept in a journal: {error}") from error
+    if (largest := max(map(len, found.bodies.values()), default=0)) > LARGEST:
+        raise JournalError(f"this cannot be kept in a journal: a text of {largest:,} bytes, more than {LARGEST:,}")
+    return found
+
+
+def seal(data: bytes, *beside: Any) -> int:
+    """Return the checksum of a record and of the values `beside` it in its row."""
+    return zlib.crc32(data, zlib.crc32(repr(beside).encode("utf-8", "surrogatepass")))
+
+
+def unpacked(db: sqlite3.Connection, sealed: Sequence[Any], *beside: Any) -> Any:
+    """Return the value of (data, seal), which was sealed with the values `beside` it. Raise `JournalDamaged`."""
+    data, found = sealed
+    if not isinstance(data, bytes) or seal(data, *beside) != found:
+        raise JournalDamaged("a record is not what was written")
+    try:
+        return unpack(data, partial(body_in, db))
+    except Unreadable as error:
+        raise JournalDamaged(str(error)) from error
