@@ -25,7 +25,7 @@ from orchestrator.server.gateway.anthropic_messages import messages_error
 from orchestrator.server.gateway.failures import FailureKind, GatewayFailure
 from orchestrator.server.gateway.openai_errors import error_body
 from orchestrator.server.gateway.replies import ToldJson
-from orchestrator.server.gateway.routes import Gateway, routes, speaks_anthropic
+from orchestrator.server.gateway.routes import Gateway, base_url_hint, is_asked, routes, speaks_anthropic
 from orchestrator.server.guard import Guard
 from orchestrator.server.openapi import ERRORS, described, openapi_routes
 from orchestrator.server.pages.live import LivePages
@@ -63,7 +63,7 @@ def routed(state: ServerState, access: Access, live: LivePages) -> FastAPI:
     async def refused(http: HttpRequest, error: Exception) -> Response:
         assert isinstance(error, HTTPException), "it is registered for these alone"
         if error.status_code == 404:
-            text = f"there is no {http.method} {http.url.path[:120]} here"
+            text = f"there is no {http.method} {http.url.path[:120]} here{base_url_hint(http.url.path)}"
         elif error.status_code == 405:
             text = f"{http.url.path[:120]} is not asked with {http.method}"
         else:
@@ -94,7 +94,7 @@ def _refusal(scope: Scope, status: int, text: str, headers: Mapping[str, str] | 
     """Return a refusal in the shape of the part that was asked; in plain words where a browser asks for a page."""
     if scope["path"].startswith("/api/"):
         return JSONResponse(refusal_body(status, text), status, headers)
-    if not scope["path"].startswith("/v1/"):
+    if not is_asked(scope):
         return PlainTextResponse(f"{text}\n", status, headers)
     return _told(scope, GatewayFailure(status, _KINDS.get(status, "invalid_request"), text), headers)
 

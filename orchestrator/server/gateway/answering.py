@@ -19,7 +19,7 @@ from orchestrator.server.event_stream import EventStream, event, until_gone
 from orchestrator.server.gateway.admission import Grant
 from orchestrator.server.gateway.allowance import RequestSize
 from orchestrator.server.gateway.asked import CompletionAsked, DialectEvent, DialectReply
-from orchestrator.server.gateway.failures import GatewayFailure, invalid
+from orchestrator.server.gateway.failures import GatewayFailure, client_left, invalid
 from orchestrator.server.gateway.replies import ToldJson
 from orchestrator.server.gateway.sizing import size_of
 from providers.catalog.model import Candidate
@@ -246,7 +246,7 @@ async def unless_gone(http: HttpRequest, work: Callable[[], Awaitable[T]]) -> T:
             raise
         raise group.exceptions[0] from None
     if not done:
-        raise GatewayFailure(499, "ours", "the client closed the connection")
+        raise client_left()
     return done[0]
 
 

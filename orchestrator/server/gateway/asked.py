@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.server.gateway.failures import GatewayFailure, invalid
+from providers.documents.unicode import clean_json_text
 from providers.messages import (
     Capability,
     Delta,
@@ -82,6 +83,16 @@ def read_body(kind: type[B], body: bytes) -> B:
     """Return a body's fields. Raise `GatewayFailure` that names the first of them that is wrong."""
     try:
         return kind.model_validate_json(body)
+    except ValidationError as error:
+        if b"\\u" in body and "escape" in str(error):  # a text that a client cut within an emoji
+            return _mended(kind, body)
+        raise _unreadable(error) from None
+
+
+def _mended(kind: type[B], body: bytes) -> B:
+    """Return the fields of a body in which half a character is told as U+FFFD. Raise `GatewayFailure`."""
+    try:
+        return kind.model_validate_json(clean_json_text(body.decode("utf-8", "replace")))
     except ValidationError as error:
         raise _unreadable(error) from None
 

@@ -56,6 +56,11 @@ def invalid(message: str, param: str | None = None, code: str | None = None) -> 
     return GatewayFailure(400, "invalid_request", message, code, param)
 
 
+def client_left() -> GatewayFailure:
+    """Return the failure of a request whose client closed its connection: nobody reads it."""
+    return GatewayFailure(499, "ours", "the client closed the connection")
+
+
 def not_allowed(key: str, model: str) -> GatewayFailure:
     """Return the failure of a request for a model that its key may not ask."""
     text = f"the key '{key}' may not ask the model '{model[:80]}'"

@@ -10,6 +10,7 @@ from functools import partial
 
 from fastapi import APIRouter
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import Scope
@@ -21,7 +22,7 @@ from orchestrator.server.gateway.asked import CompletionAsked, DialectReply
 from orchestrator.server.gateway.caching import HEADER as CACHE
 from orchestrator.server.gateway.caching import kept_for, with_cache
 from orchestrator.server.gateway.embedding import VectorsAnswerer
-from orchestrator.server.gateway.failures import GatewayFailure, failure_of, not_allowed
+from orchestrator.server.gateway.failures import GatewayFailure, client_left, failure_of, not_allowed
 from orchestrator.server.gateway.keys import Key
 from orchestrator.server.gateway.openai_chat import ChatReply, read_chat
 from orchestrator.server.gateway.openai_embeddings import embeddings_body, read_embeddings
@@ -31,6 +32,9 @@ from orchestrator.server.gateway.replies import ToldJson
 from orchestrator.server.gateway.sizing import with_known_prices
 from orchestrator.server.gateway.squad_models import SquadAnswerer
 from orchestrator.server.state import ServerState
+
+PATHS = ("/v1/models", "/v1/chat/completions", "/v1/responses", "/v1/embeddings")
+"""What OpenAI's clients ask."""
 
 
 class Gateway:
@@ -106,6 +110,33 @@ def speaks_anthropic(scope: Scope) -> bool:
     return scope["path"].startswith("/v1/messages") or "anthropic-version" in Headers(scope=scope)
 
 
+def is_asked(scope: Scope) -> bool:
+    """Return whether a request is one of an API's client: at our paths, or at others by a wrong base URL."""
+    accept = Headers(scope=scope).get("accept", "")
+    return f"{scope['path']}/".startswith("/v1/") or ("application/json" in accept and "text/html" not in accept)
+
+
+def base_url_hint(path: str) -> str:
+    """Return what is told of a path that a wrong base URL leads to; "" of others."""
+    if path.startswith("/v1/v1/"):
+        return "; the base URL has one /v1 too many: that of Anthropic's clients is the server's address alone"
+    return "; the base URL of OpenAI's clients ends in /v1" if f"/v1{path}" in PATHS else ""
+
+
+async def body_of(http: HttpRequest) -> bytes:
+    """Return the body of a request. Raise `GatewayFailure` for one that is not sent as JSON."""
+    kind = http.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind and kind != "application/json" and not kind.endswith("+json"):
+        text = f"the body is sent as {kind[:80]}; send it as JSON, with Content-Type: application/json"
+        raise GatewayFailure(415, "invalid_request", text, "unsupported_media_type")
+    if http.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise GatewayFailure(415, "invalid_request", "the body is compressed; send it as it is", "unsupported_encoding")
+    try:
+        return await http.body()
+    except ClientDisconnect:
+        raise client_left() from None
+
+
 def routes(gateway: Gateway) -> APIRouter:
     """Return the routes of one gateway."""
     router = APIRouter()
@@ -130,7 +161,7 @@ def routes(gateway: Gateway) -> APIRouter:
     @router.post("/v1/chat/completions")
     async def complete_chat(http: HttpRequest) -> Response:
         key = gateway.key_of(http)
-        asked = read_chat(await http.body())
+        asked = read_chat(await body_of(http))
         ident = f"chatcmpl-{secrets.token_hex(12)}"
         reply = ChatReply(ident, asked.model, int(time.time()), asked.include_usage, asked.by_functions)
         return await gateway.complete(http, key, asked, reply)
@@ -138,14 +169,14 @@ def routes(gateway: Gateway) -> APIRouter:
     @router.post("/v1/responses")
     async def respond(http: HttpRequest) -> Response:
         key = gateway.key_of(http)
-        asked = read_responses(await http.body())
+        asked = read_responses(await body_of(http))
         reply = ResponsesReply(f"resp_{secrets.token_hex(16)}", asked.model, int(time.time()))
         return await gateway.complete(http, key, asked, reply)
 
     @router.post("/v1/embeddings")
     async def embed(http: HttpRequest) -> Response:
         key = gateway.key_of(http)
-        asked = read_embeddings(await http.body())
+        asked = read_embeddings(await body_of(http))
         embeddings = VectorsAnswerer(gateway.manager, asked, key)
         async with gateway.admission.admitted(key, embeddings.size) as grant:
             made = await unless_gone(http, partial(embeddings.made, grant))
@@ -155,16 +186,18 @@ def routes(gateway: Gateway) -> APIRouter:
     @router.post("/v1/messages")
     async def create_message(http: HttpRequest) -> Response:
         key = gateway.key_of(http)
-        asked = read_messages(await http.body())
+        asked = read_messages(await body_of(http))
         reply = MessagesReply(f"msg_{secrets.token_hex(12)}", asked.model, asked.request.input_tokens)
         return await gateway.complete(http, key, asked, reply)
 
     @router.post("/v1/messages/count_tokens")
     async def count_tokens(http: HttpRequest) -> Response:
         key = gateway.key_of(http)
-        asked = read_messages(await http.body(), is_count=True)
+        asked = read_messages(await body_of(http), is_count=True)
         name = gateway.allowed(key, asked.model)
         request = asked.request if name.startswith(SQUAD) else gateway.published.asked(name, asked.request)
         return ToldJson({"input_tokens": request.input_tokens})
 
+    for path, shown in (("/v1/models", list_models), ("/v1/models/{model:path}", show_model)):
+        router.add_api_route(path, shown, methods=["HEAD"], include_in_schema=False)
     return router
