@@ -17,6 +17,7 @@ from orchestrator._version import __version__
 from orchestrator.errors import OrchestratorError
 from orchestrator.server.access import Access, AccessRole
 from orchestrator.server.api.approvals import approval_routes
+from orchestrator.server.api.artifacts import artifact_routes
 from orchestrator.server.api.errors import RequestRefused, refusal_body, told, unreadable
 from orchestrator.server.api.health import health_routes
 from orchestrator.server.api.providers import provider_routes
@@ -48,7 +49,7 @@ def routed(state: ServerState, access: Access, live: LivePages) -> FastAPI:
     gateway = Gateway(state)
     app.include_router(routes(gateway))
     viewer, operator = partial(_let_in, access, ("viewer", "operator")), partial(_let_in, access, ("operator",))
-    for part in (run_routes, approval_routes, provider_routes):
+    for part in (run_routes, approval_routes, artifact_routes, provider_routes):
         app.include_router(part(state, viewer, operator), responses=ERRORS)
     app.include_router(openapi_routes(app, viewer))
     app.include_router(Dashboard(state, access, live).routes())

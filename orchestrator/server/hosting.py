@@ -52,7 +52,7 @@ class RunHost:
             await self._tasks.start(self._drive, run, driving, opening)
         return run
 
-    async def resume(self, squad: Squad, run: str) -> None:
+    async def resume(self, squad: Squad, run: str, **more: Any) -> None:
         """Go on with a recorded run, once one that ends here is closed. Raise what `resume_run` raises: `RunBusy`
         where it is at work, here or elsewhere."""
         while (driving := self._driven.get(run)) is not None:
@@ -60,7 +60,7 @@ class RunHost:
                 raise RunBusy(f"the run {run} is at work")
             await driving.closed.wait()
         with self._taken(run) as driving:
-            options = replace(self._options, journal=self._journal)
+            options = replace(self._options, journal=self._journal, **more)
             await self._tasks.start(self._drive, run, driving, resume_with(squad, run, self._journal, options))
 
     @asynccontextmanager

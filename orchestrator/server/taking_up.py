@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -31,9 +32,9 @@ async def recorded_squad(state: ServerState, manifest: RunManifest) -> Squad:
     return await anyio.to_thread.run_sync(read)
 
 
-async def resume(state: ServerState, run: str) -> None:
-    """Go on with a recorded run in this process. Raise what `resume_run` raises."""
-    await state.host.resume(await recorded_squad(state, await state.journal.manifest(run)), run)
+async def resume(state: ServerState, run: str, **more: Any) -> None:
+    """Go on with a recorded run in this process, with `more` options. Raise what `resume_run` raises."""
+    await state.host.resume(await recorded_squad(state, await state.journal.manifest(run)), run, **more)
 
 
 async def answer(

@@ -7,12 +7,15 @@ from orchestrator.server.pages.now import now_values
 from orchestrator.server.pages.page import Page
 from orchestrator.server.pages.providers import providers_values
 from orchestrator.server.pages.rebalancing import rebalance_act, rebalancing_values
-from orchestrator.server.pages.runs import run_values, runs_values
+from orchestrator.server.pages.run_events import run_events_values
+from orchestrator.server.pages.run_page import run_act, run_values
+from orchestrator.server.pages.runs import runs_values
 
 PAGES = (
     Page(name="now", path="/", values=now_values, label="Now"),
     Page(name="runs", path="/runs", values=runs_values, label="Runs"),
-    Page(name="run", path="/runs/{run}", values=run_values, under="/runs"),
+    Page(name="run", path="/runs/{run}", values=run_values, act=run_act, under="/runs"),
+    Page(name="run_events", path="/runs/{run}/events", values=run_events_values, under="/runs", is_live=False),
     Page(name="providers", path="/providers", values=providers_values, label="Providers"),
     Page(name="load", path="/load", values=load_values, label="Load"),
     Page(

@@ -28,7 +28,8 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-STATIC = {"page.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8"}
+CSS = "text/css; charset=utf-8"
+STATIC = {"page.css": CSS, "runs.css": CSS, "live.js": "text/javascript; charset=utf-8"}
 LOG_IN = "Log in by the link that `orchestrator serve` printed in its terminal."
 
 

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.runtime import Macro
 
 from orchestrator.server.pages import words
 
 PART = "part_"
 """How the blocks of a template are called that are kept up to date; what follows is the id of the block's element."""
-MACROS = "parts.html"
+MACROS = ("parts.html", "questions.html")
+"""Templates of macros, which all others can use."""
 
 
 class Pages:
@@ -26,8 +28,9 @@ class Pages:
         )
         told = {"states": words.STATES, "usd": words.usd, "seconds": words.seconds}
         self._environment.globals.update(told, moment=words.moment, iso=words.iso)
-        macros = self._environment.get_template(MACROS).module
-        self._environment.globals.update({name: getattr(macros, name) for name in ("state", "when", "runs_table")})
+        for macros in MACROS:
+            made = vars(self._environment.get_template(macros).module)
+            self._environment.globals.update({n: one for n, one in made.items() if isinstance(one, Macro)})
 
     def page(self, name: str, values: Mapping[str, Any]) -> str:
         """Return a whole page."""

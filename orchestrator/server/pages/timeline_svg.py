@@ -134,7 +134,7 @@ def _anchor(place: float) -> str:
 def lane_svg(lane: Lane, switches: Iterable[ProviderSwitch], scale: Scale, now: float) -> Markup:
     """Return the strip of one lane: work behind, calls and waits in front, a mark for each switch of provider."""
     order = {"work": 0, "person": 1, "wait": 2, "call": 3}
-    parts = [f'<line class="grid" x1="{at:.2f}%" x2="{at:.2f}%" y1="0" y2="{STRIP_H}"/>' for at, _ in scale.ticks()]
+    parts = [f'<line class="rule" x1="{at:.2f}%" x2="{at:.2f}%" y1="0" y2="{STRIP_H}"/>' for at, _ in scale.ticks()]
     parts += [f'<rect class="gap" x="{gap.left:.2f}%" width="{GAP}%" height="{STRIP_H}"/>' for gap in scale.gaps]
     parts += [_bar(span, scale, now) for span in sorted(lane.spans, key=lambda one: order[one.kind])]
     parts += [
@@ -149,9 +149,9 @@ def _bar(span: Span, scale: Scale, now: float) -> str:
     began, ended = scale.at(span.began), scale.at(span.ended if span.ended is not None else now)
     width = max(ended - began, LEAST)
     top, height = {"work": (3, 16), "person": (3, 16), "wait": (7, 8), "call": (7, 8)}[span.kind]
-    how = f" bar-{span.outcome}" if span.outcome else " bar-open"
+    how = f" span-{span.outcome}" if span.outcome else " span-open"
     return (
-        f'<g><title>{escape(printable(told(span, now)))}</title><rect class="bar bar-{span.kind}{escape(how)}" '
+        f'<g><title>{escape(printable(told(span, now)))}</title><rect class="span span-{span.kind}{escape(how)}" '
         f'x="{min(began, 100 - width):.2f}%" width="{width:.2f}%" y="{top}" height="{height}" rx="2"/></g>'
     )
 

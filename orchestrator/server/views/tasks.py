@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from agents.events import TurnEnded
@@ -226,3 +226,14 @@ class TasksView(PartOfRun):
 
     def _say(self, event: Event) -> None:
         self.of(f"say-{event.data.number}").who = event.data.agent
+
+
+def as_it_stands(tasks: Mapping[str, TaskView], standing: str) -> dict[str, TaskView]:
+    """Return the tasks as the run's state has them: nothing is at work in a run that nobody drives."""
+    if standing == "running":
+        return dict(tasks)
+    lost = {"running": "cancelled" if standing == "cancelled" else "interrupted"}
+    lost |= {"gate": "cancelled"} if standing == "cancelled" else {}
+    return {
+        name: replace(task, status=lost[task.status]) if task.status in lost else task for name, task in tasks.items()
+    }
