@@ -16,6 +16,7 @@ from orchestrator.journal.memory import MemoryJournal
 from orchestrator.options import RunOptions, steady
 from orchestrator.server.access import Access
 from orchestrator.server.app import routed
+from orchestrator.server.gateway.store import gateway_store
 from orchestrator.server.hosting import hosting
 from orchestrator.server.openapi import document
 from orchestrator.server.pages.live import live_pages
@@ -33,8 +34,9 @@ def page() -> str:
 
 async def _document(folder: Path) -> str:
     journal, clock = MemoryJournal(), steady()
-    async with scripted() as manager, hosting(journal, RunOptions(clock=clock)) as host, live_pages() as live:
-        state = ServerState(manager, journal, host, {}, {}, None, clock, str, folder)
+    host_of = hosting(journal, RunOptions(clock=clock))
+    async with scripted() as manager, gateway_store(folder, clock) as store, host_of as host, live_pages() as live:
+        state = ServerState(manager, journal, host, {}, {}, None, clock, str, folder, store)
         made = document(routed(state, Access(folder, clock), live))
     return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
 

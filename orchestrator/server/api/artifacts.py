@@ -23,13 +23,22 @@ HEADERS = {
     "cache-control": "no-store",
 }
 
+FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
 
 def artifact_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:  # noqa: ARG001  # as all of these
     """Return the routes; `viewer` lets a request through, or refuses it."""
     router = APIRouter(tags=["runs"])
 
     @router.get("/runs/{run}/artifacts/{name:path}", dependencies=[Depends(viewer)], include_in_schema=False)
-    @router.get("/api/runs/{run}/artifacts/{name:path}", dependencies=[Depends(viewer)], response_class=Response)
+    @router.get(
+        "/api/runs/{run}/artifacts/{name:path}",
+        dependencies=[Depends(viewer)],
+        response_class=Response,
+        responses=FILE,
+    )
     async def send_artifact(run: str, name: str) -> Response:
         """Send a file of a run: as it was recorded, else as it stands in the run's folder, where it is that still."""
         watched = await state.views.of(state.journal, run)

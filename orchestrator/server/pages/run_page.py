@@ -108,6 +108,7 @@ async def run_values(asked: PageRequest) -> Mapping[str, Any]:
         "warnings": [(one.task, show.text(one.text)) for one in view.warnings.all[-MOST_WARNINGS:]],
         "warnings_left": max(len(view.warnings.all) - MOST_WARNINGS, 0),
         "outputs": show.outputs(view),
+        "is_over": standing in (*OVER, "cancelled"),
         "is_here": view.id in state.host.running,
         "may_cancel": standing not in (*OVER, "cancelled"),
         "may_resume": standing in GOES_ON and not is_chat,
