@@ -119,7 +119,7 @@ class Shown:
         return [(name, self.text(value)) for name, value in view.finished.outputs.items() if value is not None]
 
 
-class TaskRow(NamedTuple):
+class TaskCells(NamedTuple):
     """A task in the table, as `label` shows its id. `began` and `ended` are epoch seconds, `cost` micro-USD."""
 
     id: str
@@ -142,7 +142,7 @@ class TaskRow(NamedTuple):
 class TaskRows:
     """One page of the tasks. `title` says which are meant, where not all are."""
 
-    rows: Sequence[TaskRow]
+    rows: Sequence[TaskCells]
     page: int
     pages: int
     count: int
@@ -164,9 +164,9 @@ def task_rows(
     return TaskRows(rows, number, pages, len(meant), show)
 
 
-def _row(task: TaskView, spent: SpentSoFar, shown: Shown) -> TaskRow:
+def _row(task: TaskView, spent: SpentSoFar, shown: Shown) -> TaskCells:
     elements = f"{task.elements_done:,} of {len(task.elements):,}" if task.elements else ""
-    return TaskRow(
+    return TaskCells(
         task.id,
         shown.text(task.id, 200),
         task.status,
@@ -188,7 +188,7 @@ def _row(task: TaskView, spent: SpentSoFar, shown: Shown) -> TaskRow:
 class TaskDetail:
     """One task with all that is known of it."""
 
-    row: TaskRow
+    row: TaskCells
     model: str
     notes: Sequence[str]
     error: str
