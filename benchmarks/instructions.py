@@ -1,11 +1,11 @@
 """Instructions of one turn, counted by callgrind: the same on a busy machine as on a quiet one.
 
-    python benchmarks/instructions.py --server mockllm [--turns 100] [--python PYTHON] [CASE...]
+    python -m benchmarks.instructions --server mockllm [--turns 100] [--python PYTHON] [CASE...]
 
 `mockllm` is the loopback model server of the neutral benchmark that `README.md` names. Each case runs in processes of
 its own, with a fixed hash seed, once with N turns and once with 2 N: the difference, over N, is a turn. Beside the
-router and its transport stand what aiohttp and httpx2 take for the bare exchange, where they are installed, and the
-tasks of a chain and of a fan-out of 1,000. Needs valgrind.
+router and its transport stand what aiohttp and httpx2 take for the bare exchange, where they are installed, and a
+request to the server's gateway beside one to uvicorn with nothing behind it. Needs valgrind.
 """
 
 from __future__ import annotations
@@ -35,8 +35,12 @@ HEADERS = {"content-type": "application/json", "authorization": "Bearer sk-mock"
 Turn = Callable[[], Awaitable[object]]
 
 
+def url_of(what: str) -> str:
+    return f"http://127.0.0.1:{PORT}/{what}/v1"
+
+
 def url(tag: str = "A") -> str:
-    return f"http://127.0.0.1:{PORT}/t{tag}/v1"
+    return url_of(f"t{tag}")
 
 
 @asynccontextmanager
@@ -105,10 +109,25 @@ async def router_turn(name: str) -> AsyncIterator[Turn]:
 
 
 OURS = {"transport": transport_turn, "router": router_turn}
+
+
+@asynccontextmanager
+async def gateway_turn(name: str) -> AsyncIterator[Turn]:
+    """A client's request, the server and the router in one process; of streams, one of 20 and one of 220 chunks."""
+    from benchmarks.gateway.in_process import bare_turn, gateway_turn
+
+    upstream = {"whole": "-", "stream20": "n20", "stream220": "n220"}.get(name)
+    asking = bare_turn() if upstream is None else gateway_turn(url_of(upstream), stream=name != "whole")
+    async with asking as turn:
+        yield turn
+
+
+GATEWAY = ("bare", "whole", "stream20", "stream220")
 CASES: dict[str, Callable[[], AbstractAsyncContextManager[Turn]]] = {
     "aiohttp": aiohttp_turn,
     "httpx2": httpx2_turn,
     **{f"{what}-{name}": partial(made, name) for name in ("fast", "httpx2") for what, made in OURS.items()},
+    **{f"gateway-{name}": partial(gateway_turn, name) for name in GATEWAY},
 }
 
 
@@ -119,8 +138,17 @@ async def run(case: str, turns: int) -> None:
 
 
 def counted(python: str, case: str, turns: int) -> int:
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", python, __file__, "--run", case]
-    environ = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [
+        "valgrind",
+        "--tool=callgrind",
+        "--callgrind-out-file=/dev/null",
+        python,
+        "-m",
+        "benchmarks.instructions",
+        "--run",
+        case,
+    ]
+    environ = {**os.environ, "PYTHONHASHSEED": "0"}
     done = subprocess.run(
         [*command, "--turns", str(turns)], env=environ, cwd=Path.cwd(), capture_output=True, text=True, check=False
     )
