@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from math import ceil
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
@@ -31,6 +31,7 @@ from orchestrator.server.guard import Guard
 from orchestrator.server.openapi import ERRORS, described, openapi_routes
 from orchestrator.server.pages.live import LivePages
 from orchestrator.server.pages.routes import Dashboard
+from orchestrator.server.plain_paths import plain_paths_first
 from orchestrator.server.state import ServerState
 from providers.documents.problems import ProblemsFound
 from providers.errors import ProviderError, RoutingError
@@ -40,14 +41,15 @@ _KINDS: dict[int, FailureKind] = {401: "authentication", 403: "permission", 404:
 
 def application(state: ServerState, access: Access, live: LivePages, hosts: Iterable[str]) -> ASGIApp:
     """Return the server's application, which answers to these host names alone."""
-    return Guard(routed(state, access, live), hosts, _refusal)
-
-
-def routed(state: ServerState, access: Access, live: LivePages) -> FastAPI:
-    """Return the routes of all parts, without the guard before them."""
-    app = described("squad-orchestrator", __version__)
     gateway = Gateway(state)
-    app.include_router(routes(gateway))
+    asked_most = routes(gateway)
+    return Guard(plain_paths_first(routed(state, access, live, gateway, asked_most), asked_most), hosts, _refusal)
+
+
+def routed(state: ServerState, access: Access, live: LivePages, gateway: Gateway, asked_most: APIRouter) -> FastAPI:
+    """Return the routes of all parts, those of the gateway among them, without the guard before them."""
+    app = described("squad-orchestrator", __version__)
+    app.include_router(asked_most)
     viewer, operator = partial(_let_in, access, ("viewer", "operator")), partial(_let_in, access, ("operator",))
     for part in (run_routes, approval_routes, artifact_routes, provider_routes):
         app.include_router(part(state, viewer, operator), responses=ERRORS)

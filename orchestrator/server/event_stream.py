@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from types import MappingProxyType
 from typing import Any
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
+
+from orchestrator.server.json_text import as_json
 
 KEEP_ALIVE_S = 15.0
 """Of silence, after which a comment is sent: proxies close what is silent."""
@@ -30,8 +30,7 @@ BreakTold = tuple[tuple[type[Exception], ...], Callable[[Exception], bytes]]
 def event(data: Any, name: str | None = None) -> bytes:
     """Return one event. `data` is told as JSON in one line."""
     head = b"" if name is None else b"event: " + name.encode() + b"\n"
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return head + b"data: " + text.encode("utf-8", "replace") + b"\n\n"
+    return head + b"data: " + as_json(data) + b"\n\n"
 
 
 class EventStream(Response):
@@ -58,62 +57,85 @@ class EventStream(Response):
         unbuffered = {"cache-control": "no-store", "x-accel-buffering": "no"}  # the second is nginx's word
         super().__init__(None, 200, {**headers, **unbuffered}, self.media_type)
         self._pieces, self._keep_alive_s, self._send_s = pieces, keep_alive_s, send_s
-        self._headers_s, self._broken, self._is_begun = headers_s, broken, False
-        self._late = late
+        self._headers_s, self._broken, self._late = headers_s, broken, late
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI's
-        write, read = anyio.create_memory_object_stream[bytes](16)
+        line = ClientLine(send, self._opening)
         try:
-            async with write, read, anyio.create_task_group() as tasks:
+            async with anyio.create_task_group() as tasks:
                 tasks.start_soon(until_gone, receive, tasks.cancel_scope.cancel)
-                tasks.start_soon(self._produce, write)
-                await self._send(read, send)
+                tasks.start_soon(self._keep, line, tasks.cancel_scope.cancel)
+                await self._tell(line)
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             if len(group.exceptions) > 1:
                 raise
             raise group.exceptions[0] from None
 
-    async def _produce(self, write: MemoryObjectSendStream[bytes]) -> None:
+    def _opening(self) -> Message:
+        headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
+        headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in self._late.items()]
+        return {"type": "http.response.start", "status": self.status_code, "headers": headers}
+
+    async def _tell(self, line: ClientLine) -> None:
         known, told = self._broken
         async with AsyncExitStack() as ends:
             if isinstance(self._pieces, AsyncGenerator):
                 ends.push_async_callback(self._pieces.aclose)
             try:
                 async for piece in self._pieces:
-                    self._is_begun = True  # even where its headers are still on their way
-                    await write.send(piece)
+                    await line.say(piece)
             except known as error:
-                if not self._is_begun:
+                if not line.is_open:
                     raise
-                await write.send(told(error))
-        write.close()  # not where an error was raised: whoever sends would take its end for that of the answer
+                await line.say(told(error))
+        await line.say(b"", more=False)
 
-    async def _send(self, read: MemoryObjectReceiveStream[bytes], send: Send) -> None:
-        piece: bytes | None = COMMENT if self._headers_s else b""
-        with anyio.move_on_after(self._headers_s):
-            piece = await _next(read)
-        self._is_begun = True
-        headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
-        headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in self._late.items()]
-        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
-        while piece is not None:
-            with anyio.move_on_after(self._send_s) as patience:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            if patience.cancelled_caught:
+    async def _keep(self, line: ClientLine, end: Callable[[], object]) -> None:
+        """Open the line in time, say something where nothing is said, and end it where nothing is read."""
+        if not self._headers_s:
+            await line.say(b"")
+        due = anyio.current_time() + (self._keep_alive_s if line.is_open else self._headers_s)
+        while True:
+            # Nobody tells it that a send began: it looks as often as one may take.
+            await anyio.sleep(min(due - anyio.current_time(), self._send_s))
+            now = anyio.current_time()
+            if line.sends_since is not None:
+                due = line.sends_since + self._send_s
+            elif line.is_open:
+                due = line.said_at + self._keep_alive_s
+            if now < due:
+                continue
+            if line.sends_since is not None:
+                end()
                 return
-            piece = COMMENT
-            with anyio.move_on_after(self._keep_alive_s):
-                piece = await _next(read)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            with anyio.move_on_after(self._send_s) as patience:
+                await line.say(COMMENT)
+            if patience.cancelled_caught:
+                end()
+                return
+            due = now + self._keep_alive_s
 
 
-async def _next(read: MemoryObjectReceiveStream[bytes]) -> bytes | None:
-    """Return the next piece; None after the last."""
-    try:
-        return await read.receive()
-    except anyio.EndOfStream:
-        return None
+class ClientLine:
+    """What is said to a client. Two may say something: each piece goes out whole."""
+
+    def __init__(self, send: Send, opening: Callable[[], Message]) -> None:
+        self._send, self._opening, self._lock = send, opening, anyio.Lock(fast_acquire=True)
+        self.is_open = False
+        self.said_at = 0.0
+        self.sends_since: float | None = None
+        """Since when a piece waits to be read; None: none does."""
+
+    async def say(self, piece: bytes, *, more: bool = True) -> None:
+        """Send a piece, after the headers."""
+        async with self._lock:
+            self.said_at = self.sends_since = anyio.current_time()
+            if not self.is_open:
+                self.is_open = True
+                await self._send(self._opening())
+            await self._send({"type": "http.response.body", "body": piece, "more_body": more})
+            self.sends_since = None
 
 
 async def until_gone(receive: Receive, cancel: Callable[[], object]) -> None:

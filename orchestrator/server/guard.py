@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +21,7 @@ ALWAYS = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
 }
+_ALWAYS = [(name.encode(), value.encode()) for name, value in ALWAYS.items()]
 
 GuardRefusal = Callable[[Scope, int, str], Response]
 """Makes a response of a status and words, in the shape that the asked part of the server has."""
@@ -38,25 +38,25 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
         given = headers.get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
 
-        async def told(message: Message) -> None:
+        async def tell(message: Message) -> None:
             if message["type"] == "http.response.start":
-                sent = MutableHeaders(scope=message)
-                sent["x-request-id"] = request_id
-                for name, value in ALWAYS.items():
-                    sent.setdefault(name, value)
+                sent = list(message.get("headers", ()))
+                told = {name for name, _ in sent}
+                sent += [header for header in _ALWAYS if header[0] not in told]
+                message["headers"] = [*sent, (b"x-request-id", request_id.encode())]
             await send(message)
 
         if (refused := self._refused(scope["method"], headers)) is not None:
-            await self._refusal(scope, *refused)(scope, receive, told)
+            await self._refusal(scope, *refused)(scope, receive, tell)
             return
-        await self._app(scope, self._bounded(receive), told)
+        await self._app(scope, self._bounded(receive), tell)
 
-    def _refused(self, method: str, headers: Headers) -> tuple[int, str] | None:
+    def _refused(self, method: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
         if host not in self._hosts:
             return 421, f"this server is not called {host[:80]!r}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from socket import socket
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from orchestrator.journal.protocols import Journal
 from orchestrator.options import RunOptions
@@ -16,6 +17,7 @@ from orchestrator.server.app import application
 from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.server.gateway.store import gateway_store
 from orchestrator.server.hosting import hosting
+from orchestrator.server.joined_writes import joining
 from orchestrator.server.pages.live import live_pages
 from orchestrator.server.state import ServerState
 from orchestrator.squad.load import Squad
@@ -88,6 +90,8 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
             log_config=None,
             access_log=False,
             lifespan="off",
+            http=joining(AutoHTTPProtocol),
+            ws="none",
             server_header=False,
             timeout_graceful_shutdown=GRACE_S,
         )

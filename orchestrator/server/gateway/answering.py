@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,6 +13,7 @@ from typing import Protocol, TypeVar
 import anyio
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
+from starlette.types import Receive
 
 from agents.output import Invalid, Shape, shape_of
 from orchestrator.errors import OrchestratorError
@@ -43,6 +45,8 @@ from providers.messages import (
 T = TypeVar("T")
 HEADERS_S = 20.0
 """How long the headers of a stream wait for its first word: until then, what fails is an error with its status."""
+WATCH_AFTER_S = 0.05
+"""A client that leaves sooner is noticed then."""
 KNOWN = (GatewayFailure, RoutingError, ProviderError, OrchestratorError)
 """Errors that a client is told in words."""
 
@@ -234,20 +238,32 @@ def _who(provider: str, model: str, attempts: int) -> dict[str, str]:
 
 async def unless_gone(http: HttpRequest, work: Callable[[], Awaitable[T]]) -> T:
     """Return what the work returns; cancel it, and raise `GatewayFailure`, where the client leaves before it ends."""
-    done: list[T] = []
+    with anyio.CancelScope() as scope:
+        watch = _Watch(http.receive, scope.cancel)
+        try:
+            return await work()
+        finally:
+            watch.end()
+    raise client_left()
 
-    try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(until_gone, http.receive, tasks.cancel_scope.cancel)
-            done.append(await work())
-            tasks.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) > 1:
-            raise
-        raise group.exceptions[0] from None
-    if not done:
-        raise client_left()
-    return done[0]
+
+class _Watch:
+    """Waits for a client to leave, once the answer takes longer than `WATCH_AFTER_S`: a task for each would cost more
+    than reading the request."""
+
+    def __init__(self, receive: Receive, left: Callable[[], object]) -> None:
+        self._receive, self._left = receive, left
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(WATCH_AFTER_S, self._begin)
+        self._task: asyncio.Task[None] | None = None
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(until_gone(self._receive, self._left))
+
+    def end(self) -> None:
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
 
 async def heard(deltas: Deltas) -> AsyncIterator[Delta]:
