@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,9 @@ import uvicorn
 from benchmarks.gateway.load import request
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.options import RunOptions, steady
-from orchestrator.server.access import Access
-from orchestrator.server.app import application
 from orchestrator.server.gateway.keys import ClientKeys
-from orchestrator.server.hosting import hosting
 from orchestrator.server.listening import listen
-from orchestrator.server.pages.live import live_pages
-from orchestrator.server.state import ServerState
-from providers import open_manager
+from orchestrator.server.serving import ServerSettings, configured, serve
 from providers.catalog.file import load_catalog
 from providers.policy.parse import parse_policy
 
@@ -38,51 +33,62 @@ async def bare(scope: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def asked(app: Any, message: bytes) -> AsyncIterator[Asking]:
-    """Yield what asks the application once over one kept connection of loopback."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False)
-    server = uvicorn.Server(config)
+async def asking(address: str, message: bytes) -> AsyncIterator[Asking]:
+    """Yield what asks there once, over one kept connection."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+
+    async def ask() -> None:
+        writer.write(message)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200"), head
+        if (at := head.find(b"content-length: ")) >= 0:
+            await reader.readexactly(int(head[at + 16 :].partition(b"\r\n")[0]))
+        else:
+            await reader.readuntil(b"\r\n0\r\n\r\n")
+
+    yield ask
+    writer.close()
+
+
+@asynccontextmanager
+async def bare_turn() -> AsyncIterator[Asking]:
+    server = uvicorn.Server(configured(bare))
     with listen("127.0.0.1", 0) as listening:
         serving = asyncio.create_task(server.serve([listening]))
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
             await asyncio.sleep(0.01)
-        reader, writer = await asyncio.open_connection(*listening.getsockname())
-
-        async def ask() -> None:
-            writer.write(message)
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200"), head
-            if (at := head.find(b"content-length: ")) >= 0:
-                await reader.readexactly(int(head[at + 16 :].partition(b"\r\n")[0]))
-            else:
-                await reader.readuntil(b"\r\n0\r\n\r\n")
-
-        yield ask
-        writer.close()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        async with asking(address, request("/", "m", "k", stream=False)) as ask:
+            yield ask
         server.should_exit = True
         await serving
 
 
 @asynccontextmanager
-async def bare_turn() -> AsyncIterator[Asking]:
-    async with asked(bare, request("/", "m", "k", stream=False)) as ask:
-        yield ask
-
-
-@asynccontextmanager
 async def gateway_turn(base_url: str, *, stream: bool = False) -> AsyncIterator[Asking]:
-    """A tier of one model behind the gateway, asked with a key."""
+    """A tier of one model behind the server, asked with a key."""
     model = {"context": 128_000, "max_output": 4096, "price": {"input": 0.15, "output": 0.6}}
     row = {"dialect": "openai-chat", "base_url": base_url, "models": {"gpt-4o-mini": model}}
-    tiers = dict.fromkeys(("boss", "worker"), ["up/gpt-4o-mini"])
+    tiers = {name: ["up/gpt-4o-mini"] for name in ("boss", "worker")}
     policy, catalog = parse_policy({"version": 1, "tiers": tiers, "providers": {"up": row}}, load_catalog())
-    async with AsyncExitStack() as stack:
-        folder, clock = Path(stack.enter_context(tempfile.TemporaryDirectory())), steady()
-        manager = await stack.enter_async_context(open_manager(policy, catalog, {}))
-        journal, keys = MemoryJournal(), ClientKeys(folder)
-        host = await stack.enter_async_context(hosting(journal, RunOptions(clock=clock, manager=manager)))
-        live = await stack.enter_async_context(live_pages())
-        state = ServerState(manager, journal, host, {}, {}, keys, clock, str, folder)
-        app = application(state, Access(folder, clock), live, ["127.0.0.1"])
-        message = request("/v1/chat/completions", "tier/boss", keys.make("one", clock()), stream=stream)
-        yield await stack.enter_async_context(asked(app, message))
+    with tempfile.TemporaryDirectory() as folder, listen("127.0.0.1", 0) as listening:
+        journal, keys, ready = MemoryJournal(), ClientKeys(Path(folder)), asyncio.get_running_loop().create_future()
+        settings = ServerSettings(
+            policy=policy,
+            catalog=catalog,
+            squads={},
+            personas={},
+            journal=journal,
+            options=RunOptions(environ={}, clock=steady(), journal=journal, state=Path(folder)),
+            keys=keys,
+            mask=str,
+            listening=listening,
+        )
+        message = request("/v1/chat/completions", "tier/boss", keys.make("one", 0.0), stream=stream)
+        serving = asyncio.create_task(serve(settings, lambda address, _: ready.set_result(address)))
+        async with asking(await ready, message) as ask:
+            yield ask
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving

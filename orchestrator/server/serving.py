@@ -8,6 +8,7 @@ from pathlib import Path
 from socket import socket
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from orchestrator.journal.protocols import Journal
@@ -85,17 +86,21 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
             bool(options.offline),
         )
         access = Access(options.state, options.clock)
-        config = uvicorn.Config(
-            application(state, access, live, settings.hosts),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            http=joining(AutoHTTPProtocol),
-            ws="none",
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_S,
-        )
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(configured(application(state, access, live, settings.hosts)))
         host_name, port = settings.listening.getsockname()[:2]
         ready(f"http://{host_name}:{port}", access.link("operator"))
         await server.serve(sockets=[settings.listening])
+
+
+def configured(app: ASGIApp, grace_s: int = GRACE_S) -> uvicorn.Config:
+    """Return how an application is served."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        http=joining(AutoHTTPProtocol),
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=grace_s,
+    )
