@@ -16,7 +16,9 @@ def asked_by(by: By) -> SpentBy:
     return "quarter" if by == "day" else by
 
 
-def spending(rows: Iterable[SpentRow], by: By, zone: tzinfo) -> tuple[dict[str, Spending], Spending]:
+def spending(
+    rows: Iterable[SpentRow], by: By | Literal["key", "tag"], zone: tzinfo
+) -> tuple[dict[str, Spending], Spending]:
     """Return what was spent under each name, and in all, of what a journal told `asked_by` it.
 
     A day is one of `zone`. The most expensive come first; days are in order.

@@ -1,4 +1,4 @@
-"""`spending`: what recorded runs have cost, by provider, model, agent, squad, run, task or day."""
+"""`spending`: what recorded runs have cost, by provider, model, agent, squad, run, task or day, and what keys have."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from orchestrator.cli.ui.console import count, print_json
 from orchestrator.cli.ui.figures import usd
 from orchestrator.journal.spent import Spending
 from orchestrator.run.spending import asked_by, spending
+from orchestrator.server.gateway.spent import spent_by
+from orchestrator.server.gateway.store import spent_in
 from providers.documents.unicode import printable
 
 TITLES = ("TURNS", "LOST", "TOKENS IN", "OUT", "COST", "COST UNKNOWN")
@@ -23,7 +25,7 @@ TITLES = ("TURNS", "LOST", "TOKENS IN", "OUT", "COST", "COST UNKNOWN")
 @app.command("spending")
 @click.option(
     "--by",
-    type=click.Choice(["provider", "model", "agent", "squad", "run", "task", "day"]),
+    type=click.Choice(["provider", "model", "agent", "squad", "run", "task", "day", "key", "tag"]),
     default="provider",
     help="What to add up by (provider).",
 )
@@ -37,10 +39,16 @@ async def spending_command(records: RecordedRuns, by: Any, since: datetime | Non
     """Show what recorded runs have cost. Turns of unknown price are counted in a column of their own.
 
     LOST are attempts that gave no usable answer and were billed all the same: rejected answers, broken streams,
-    calls that were given up. Questions of `ask` are not recorded.
+    calls that were given up. Questions of `ask` are not recorded. By `key` and by `tag` it shows what clients of the
+    gateway spent, whose turns are in no other table.
     """
     began = 0.0 if since is None else since.replace(tzinfo=zone).timestamp()
-    rows, total = spending(await records.journal.spent([asked_by(by)], began), by, zone)
+    if by in ("key", "tag"):
+        kept = spent_in(records.settings.state_folder, began)
+        rows, _ = spending(spent_by(kept, [by]), by, zone)
+        _, total = spending(spent_by(kept, ["key"]), by, zone)  # what has several tags counts once
+    else:
+        rows, total = spending(await records.journal.spent([asked_by(by)], began), by, zone)
     if as_json:
         lines = [{by: name, **document(each)} for name, each in rows.items()]
         print_json({"schema_version": 1, "by": by, "rows": lines, "total": document(total)}, indent=2)

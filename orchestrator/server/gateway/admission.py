@@ -15,8 +15,9 @@ from uuid import uuid4
 
 import anyio
 
+from orchestrator.events.bills import Bill
 from orchestrator.run.accounts import AccountScope
-from orchestrator.run.budget import Account, Bill
+from orchestrator.run.budget import Account
 from orchestrator.server.gateway.allowance import (
     KeyMeters,
     RequestSize,
@@ -30,12 +31,13 @@ from orchestrator.server.gateway.allowance import (
 )
 from orchestrator.server.gateway.failures import OUT_OF_QUOTA, GatewayFailure
 from orchestrator.server.gateway.keys import Key
-from orchestrator.server.gateway.spent import HOUR_S, KeyFigures, KeySpent, figures_of
+from orchestrator.server.gateway.spent import KeySpending, KeySpent, quarter_of, spending_of
 from orchestrator.server.gateway.store import GatewayStore
 from orchestrator.squad.plan import Budget
 from providers.budgets import BudgetRef
 from providers.client.manager import ProviderManager
 from providers.client.reservations import BOOK_S
+from providers.embeddings import Embeddings
 from providers.errors import BudgetSpent
 from providers.events import AttemptEnded
 from providers.limits.reserve import Amounts
@@ -81,7 +83,7 @@ class Grant:
     def hear(self, event: Any) -> None:
         """Take an event of a turn: attempts that gave no answer may be billed as well."""
         if isinstance(event, AttemptEnded) and event.usage is not None:
-            self._record(event.provider, event.model, figures_of(Bill(event.usage, event.cost), is_lost=True))
+            self._record(event.provider, event.model, spending_of(Bill(event.usage, event.cost), "lost"))
 
     def answered(self, answer: Response) -> None:
         """Take the answer that a model gave."""
@@ -89,7 +91,12 @@ class Grant:
 
     def billed(self, provider: str, model: str, bill: Bill) -> None:
         """Take the bill of an answer."""
-        self._record(provider, model, figures_of(bill))
+        self._record(provider, model, spending_of(bill, "turns"))
+
+    def embedded(self, made: Embeddings) -> None:
+        """Take the vectors that a model made."""
+        usage = made.usage if made.estimate is None else made.estimate.usage
+        self._record(made.provider, made.model_asked, spending_of(Bill(usage, made.cost), "embedded"))
 
     def charged(self, cost: int, tokens: int) -> None:
         """Take what was spent that `budgets` did not pay for."""
@@ -98,11 +105,11 @@ class Grant:
 
     def hit(self, answer: Response) -> None:
         """Take that an answer which is kept was given again: it cost nothing."""
-        self._record(answer.provider, answer.model, KeyFigures(requests=1, hits=1))
+        self._record(answer.provider, answer.model, KeySpending(hits=1))
 
-    def _record(self, provider: str, model: str, figures: KeyFigures) -> None:
-        hour = int(self._wall() // HOUR_S)
-        self._store.spend(KeySpent(hour, self.key.name, self.key.tags, provider, model), figures)
+    def _record(self, provider: str, model: str, spending: KeySpending) -> None:
+        quarter = quarter_of(self._wall())
+        self._store.spend(KeySpent(quarter, self.key.name, self.key.tags, provider, model), spending)
 
 
 class Admission:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from orchestrator.run.budget import Bill
 from orchestrator.server.gateway.admission import Grant
 from orchestrator.server.gateway.allowance import RequestSize
 from orchestrator.server.gateway.failures import not_allowed
@@ -45,6 +44,5 @@ class VectorsAnswerer:
         made = await self._manager.embed(
             asked.texts, model=self._models, dimensions=asked.dimensions, emit=grant.hear, budgets=grant.budgets
         )
-        usage = made.usage if made.estimate is None else made.estimate.usage
-        grant.billed(made.provider, made.model_asked, Bill(usage, made.cost))
+        grant.embedded(made)
         return made

@@ -1,31 +1,33 @@
-"""What the gateway's clients spent: by key, tag, provider and model, an hour at a time. Pure, but for its SQL.
+"""What the gateway's clients spent: by key, tag, provider and model, a quarter of an hour at a time.
 
-Runs of squads are in the journal, too: their rows have the provider `orchestrator` and a model `squad/NAME`, so that
-who adds up both can leave them out (`KeySpent.is_run`).
+Pure, but for its SQL. Runs of squads are in the journal, too: their rows have the provider `orchestrator` and a model
+`squad/NAME`, so that who adds up both can leave them out (`KeySpent.is_run`).
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from itertools import product
+from typing import Literal, NamedTuple
 
-from orchestrator.run.budget import Bill
+from orchestrator.events.bills import Bill
+from orchestrator.journal.spent import QUARTER_S, Spending, SpentRow, added_up, full_name
 
-HOUR_S = 3600
+KeySpentBy = Literal["key", "tag", "provider", "model", "quarter"]
 TABLE = """
-CREATE TABLE spent (hour INTEGER, key TEXT, tags TEXT, provider TEXT, model TEXT, requests INTEGER, hits INTEGER,
-  lost INTEGER, input INTEGER, output INTEGER, cached INTEGER, reasoning INTEGER, cost INTEGER, unknown INTEGER,
-  PRIMARY KEY (hour, key, tags, provider, model)) WITHOUT ROWID;
+CREATE TABLE spent (quarter INTEGER, key TEXT, tags TEXT, provider TEXT, model TEXT, turns INTEGER, lost INTEGER,
+  input INTEGER, output INTEGER, cached INTEGER, reasoning INTEGER, cost INTEGER, unknown INTEGER, embedded INTEGER,
+  hits INTEGER, PRIMARY KEY (quarter, key, tags, provider, model)) WITHOUT ROWID;
 """
 
 
 class KeySpent(NamedTuple):
-    """Whose spending it is: of a key with its tags, at a model, in the hour (epoch seconds // 3600)."""
+    """Whose spending it is: of a key with its tags, at a model, in a quarter of an hour (`QUARTER_S`)."""
 
-    hour: int
+    quarter: int
     key: str
     tags: tuple[str, ...]
     provider: str
@@ -36,99 +38,87 @@ class KeySpent(NamedTuple):
         """Whether it is of runs of a squad, whose turns the journal has, too."""
         return self.provider == "orchestrator"
 
+    def names(self, by: KeySpentBy) -> Sequence[str | int]:
+        """Return under which names it counts: under each of its tags, and under "" where it has none."""
+        match by:
+            case "tag":
+                return self.tags or ("",)
+            case "model":
+                return (full_name(self.provider, self.model),)
+        name: str | int = getattr(self, by)
+        return (name,)
+
 
 @dataclass(slots=True)
-class KeyFigures:
-    """`requests` were answered, `hits` of them by an answer that was kept; `lost` attempts were not, and were billed.
+class KeySpending(Spending):
+    """`hits` were answered by an answer that was kept, and cost nothing."""
 
-    `cost` is micro-USD of those whose cost is known; of `unknown` of them it is not. `cached` tokens are part of the
-    input, `reasoning` ones of the output.
-    """
-
-    requests: int = 0
     hits: int = 0
-    lost: int = 0
-    input: int = 0
-    output: int = 0
-    cached: int = 0
-    reasoning: int = 0
-    cost: int = 0
-    unknown: int = 0
 
-    def add(self, other: KeyFigures) -> None:
-        for name in FIGURES:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+    def add(self, other: Spending) -> None:
+        Spending.add(self, other)
+        self.hits += getattr(other, "hits", 0)
 
 
-FIGURES = tuple(KeyFigures.__slots__)
-SpentRows = dict[KeySpent, KeyFigures]
+FIGURES = tuple(one.name for one in fields(KeySpending))
+KeySpentRows = dict[KeySpent, KeySpending]
 
 
-def figures_of(bill: Bill, *, is_lost: bool = False) -> KeyFigures:
-    """Return the figures of one bill."""
+def spending_of(bill: Bill, kind: Literal["turns", "lost", "embedded"]) -> KeySpending:
+    """Return what one bill says."""
     usage = bill.usage
-    return KeyFigures(
-        requests=not is_lost,
-        lost=is_lost,
+    made = KeySpending(
         input=usage.input + usage.cache_read + usage.cache_write,
         output=usage.output + usage.reasoning,
         cached=usage.cache_read,
         reasoning=usage.reasoning,
         cost=bill.cost or 0,
-        unknown=bill.cost is None,
+        unknown=int(bill.cost is None),
+    )
+    setattr(made, kind, 1)
+    return made
+
+
+def quarter_of(at: float) -> int:
+    """Return the number of the quarter of an hour of an instant, in epoch seconds."""
+    return int(at // QUARTER_S)
+
+
+def added(rows: KeySpentRows, whose: KeySpent, spending: KeySpending) -> None:
+    """Add what was spent to what the same key spent at the same model in the same quarter of an hour."""
+    rows.setdefault(whose, KeySpending()).add(spending)
+
+
+def spent_by(rows: KeySpentRows, by: Sequence[KeySpentBy]) -> list[SpentRow]:
+    """Return what was spent under each combination of names, as a journal tells it of runs."""
+    return added_up(
+        SpentRow(names, spending)
+        for whose, spending in rows.items()
+        for names in product(*(whose.names(one) for one in by))
     )
 
 
-def added(rows: SpentRows, whose: KeySpent, figures: KeyFigures) -> None:
-    """Add figures to those of the same key, model and hour."""
-    rows.setdefault(whose, KeyFigures()).add(figures)
-
-
-def by_key(rows: SpentRows) -> dict[str, KeyFigures]:
-    """Return what each key spent, the most expensive first."""
-    return _by(rows, lambda whose: (whose.key,))
-
-
-def by_tag(rows: SpentRows) -> dict[str, KeyFigures]:
-    """Return what was spent under each tag (`team=web`), the most expensive first. What has several counts for each;
-    what has none counts as ""."""
-    return _by(rows, lambda whose: whose.tags or ("",))
-
-
-def _by(rows: SpentRows, names_of: Callable[[KeySpent], Iterable[str]]) -> dict[str, KeyFigures]:
-    found: dict[str, KeyFigures] = {}
-    for whose, figures in rows.items():
-        for name in names_of(whose):
-            found.setdefault(name, KeyFigures()).add(figures)
-    return {name: found[name] for name in sorted(found, key=lambda name: (-found[name].cost, name))}
-
-
-def total(rows: SpentRows) -> KeyFigures:
-    """Return the figures of all of them."""
-    found = KeyFigures()
-    for figures in rows.values():
-        found.add(figures)
-    return found
-
-
-def write_spent(db: sqlite3.Connection, rows: SpentRows) -> None:
+def write_spent(db: sqlite3.Connection, rows: KeySpentRows) -> None:
     """Add rows to those that are there, in the open transaction."""
     sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in FIGURES)
+    columns = ", ".join((*KeySpent._fields, *FIGURES))
     marks = ", ".join("?" * (len(KeySpent._fields) + len(FIGURES)))
+    conflict = "ON CONFLICT (quarter, key, tags, provider, model) DO UPDATE SET"
     db.executemany(
-        f"INSERT INTO spent VALUES ({marks}) ON CONFLICT (hour, key, tags, provider, model) DO UPDATE SET {sums}",  # noqa: S608
-        [(*_written(whose), *astuple(figures)) for whose, figures in rows.items()],
+        f"INSERT INTO spent ({columns}) VALUES ({marks}) {conflict} {sums}",  # noqa: S608  # names of ours
+        [(*_written(whose), *astuple(spending)) for whose, spending in rows.items()],
     )
 
 
 def _written(whose: KeySpent) -> Sequence[str | int]:
-    return whose.hour, whose.key, json.dumps(whose.tags), whose.provider, whose.model
+    return whose.quarter, whose.key, json.dumps(whose.tags), whose.provider, whose.model
 
 
-def read_spent(db: sqlite3.Connection, since: float = 0.0) -> SpentRows:
-    """Return what was spent since an instant (epoch seconds), its whole hour included."""
-    found = db.execute("SELECT * FROM spent WHERE hour >= ?", (int(since // HOUR_S),))
+def read_spent(db: sqlite3.Connection, since: float = 0.0) -> KeySpentRows:
+    """Return what was spent since an instant (epoch seconds), its whole quarter of an hour included."""
+    columns = ", ".join((*KeySpent._fields, *FIGURES))
+    found = db.execute(f"SELECT {columns} FROM spent WHERE quarter >= ?", (quarter_of(since),))  # noqa: S608  # as above
     return {
-        KeySpent(hour, key, tuple(json.loads(tags)), provider, model): KeyFigures(*figures)
-        for hour, key, tags, provider, model, *figures in found
+        KeySpent(quarter, key, tuple(json.loads(tags)), provider, model): KeySpending(*figures)
+        for quarter, key, tags, provider, model, *figures in found
     }

@@ -19,7 +19,7 @@ from agents.memory.database import Layout, MemoryUnusable, connect, told, transa
 from orchestrator.server.gateway.kept_answers import TABLE as ANSWERS
 from orchestrator.server.gateway.kept_answers import read_answer, write_answers
 from orchestrator.server.gateway.spent import TABLE as SPENT
-from orchestrator.server.gateway.spent import KeyFigures, KeySpent, SpentRows, added, read_spent, write_spent
+from orchestrator.server.gateway.spent import KeySpending, KeySpent, KeySpentRows, added, read_spent, write_spent
 
 T = TypeVar("T")
 FILE = "gateway.sqlite3"
@@ -30,7 +30,7 @@ AGAIN_S = 1.0
 
 @dataclass(slots=True)
 class _Unwritten:
-    spent: SpentRows = field(default_factory=dict)
+    spent: KeySpentRows = field(default_factory=dict)
     answers: dict[bytes, tuple[float, bytes]] = field(default_factory=dict)
     used: dict[bytes, float] = field(default_factory=dict)
 
@@ -51,9 +51,9 @@ class GatewayStore:
         self._one_at_a_time = anyio.CapacityLimiter(1)
         self._unwritten, self._due = _Unwritten(), anyio.Event()
 
-    def spend(self, whose: KeySpent, figures: KeyFigures) -> None:
+    def spend(self, whose: KeySpent, spending: KeySpending) -> None:
         """Count what a key spent."""
-        added(self._unwritten.spent, whose, figures)
+        added(self._unwritten.spent, whose, spending)
         self._due.set()
 
     def keep(self, digest: bytes, until: float, answer: bytes) -> None:
@@ -83,8 +83,8 @@ class GatewayStore:
         try:
             await self._do(lambda db: _write(db, mine, self._clock()))
         except BaseException:
-            for whose, figures in mine.spent.items():
-                added(self._unwritten.spent, whose, figures)
+            for whose, spending in mine.spent.items():
+                added(self._unwritten.spent, whose, spending)
             raise
 
     async def run(self) -> None:
@@ -143,7 +143,7 @@ async def gateway_store(folder: Path, clock: Callable[[], float]) -> AsyncIterat
         raise group.exceptions[0] from None
 
 
-def spent_in(folder: Path, since: float = 0.0) -> SpentRows:
+def spent_in(folder: Path, since: float = 0.0) -> KeySpentRows:
     """Return what keys spent, by the file in a server's folder; nothing where there is none. Raise `MemoryUnusable`."""
     if not (folder / FILE).exists():
         return {}

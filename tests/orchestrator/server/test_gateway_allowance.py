@@ -65,7 +65,7 @@ async def test_a_key_has_no_more_than_its_rate(tmp_path: Path) -> None:
         clock[0] += 62  # the window's edge, and a bucket
         assert (await server.http.post(CHAT, json=ASK, headers=bearer(text))).status_code == 200
     [(whose, figures)] = spent_in(tmp_path).items()
-    assert (whose.key, whose.tags, whose.model, figures.requests, figures.cost) == (
+    assert (whose.key, whose.tags, whose.model, figures.turns, figures.cost) == (
         "web",
         ("team=web",),
         "m",

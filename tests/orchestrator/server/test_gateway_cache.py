@@ -52,7 +52,7 @@ async def test_an_answer_is_given_again_to_the_same_key_alone(tmp_path: Path) ->
         clock[0] += 61
         assert (await ask(server, one)).headers["x-orchestrator-cache"] == "miss"
     figures = {whose.key: figures for whose, figures in spent_in(tmp_path).items()}
-    assert (figures["one"].requests, figures["one"].hits, figures["one"].cost) == (8, 4, 60_000)
+    assert (figures["one"].turns, figures["one"].hits, figures["one"].cost) == (4, 4, 60_000)
 
 
 @pytest.mark.long
