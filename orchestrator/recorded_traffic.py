@@ -8,6 +8,7 @@ from orchestrator.forecast.traffic import MOST_TURNS, RecordedTraffic, turns_in
 from orchestrator.journal.protocols import Journal
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentPlan
+from orchestrator.squad.sources import routing_text
 from providers.documents.problems import ProblemsFound
 from providers.messages import Capability, Needs
 
@@ -29,14 +30,17 @@ async def recorded_traffic(
     for line in lines:  # the newest first
         latest.setdefault(line.squad, line.run)
     needs: dict[tuple[str, str], Needs] = {}
+    routings: dict[str, str] = {}
     for squad, run in list(latest.items())[:MOST_SQUADS]:
         manifest = await journal.manifest(run)
+        if manifest.sources:
+            routings[squad] = routing_text(manifest.sources)
         try:
             plan = Squad.from_text(manifest.text, manifest.file, sources=manifest.sources).outline()
         except ProblemsFound:  # of another release, or made of a program's own tools
             continue
         needs |= {(squad, name): agent.needs(_capabilities(agent)) for name, agent in plan.agents.items()}
-    return RecordedTraffic(tuple(turns), {line.run: line.squad for line in lines}, needs, left_out)
+    return RecordedTraffic(tuple(turns), {line.run: line.squad for line in lines}, needs, left_out, routings)
 
 
 def _capabilities(agent: AgentPlan) -> frozenset[Capability]:

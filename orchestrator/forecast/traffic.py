@@ -66,12 +66,14 @@ class RecordedTurn:
 @dataclass(frozen=True, slots=True)
 class RecordedTraffic:
     """The `turns` of a time, oldest first. `squads` names the squad of each run, `needs` what the agents of each squad
-    ask for; of others only the name is known. `left_out` counts turns by why they are not among them."""
+    ask for; of others only the name is known. `left_out` counts turns by why they are not among them. `routings` are
+    the routing files under which the latest run of each squad went, as texts; "" for the built-in one."""
 
     turns: tuple[RecordedTurn, ...]
     squads: Mapping[str, str] = field(default_factory=dict)
     needs: Mapping[tuple[str, str], Needs] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    routings: Mapping[str, str] = field(default_factory=dict)
 
     def needs_of(self, turn: RecordedTurn) -> Needs:
         """Return what a turn asks for."""

@@ -92,6 +92,11 @@ def routing_in(sources: Mapping[str, str]) -> Node | None:
     return next((mapping_in(text, name[len(ROUTING) :]) for name, text in _of(sources, ROUTING)), None)
 
 
+def routing_text(sources: Mapping[str, str]) -> str:
+    """Return the text of the routing file; "" where there was none."""
+    return next((text for _, text in _of(sources, ROUTING)), "")
+
+
 def with_routing(sources: Mapping[str, str], file: str, text: str) -> dict[str, str]:
     """Return the sources with another routing file in place of theirs."""
     return {name: said for name, said in sources.items() if not name.startswith(ROUTING)} | {ROUTING + file: text}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import tzinfo
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+import anyio
 import click
 
 from orchestrator.cli import app
@@ -17,14 +21,18 @@ from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.file_kind import kind_of
 from orchestrator.cli.files import environment, policy_over
 from orchestrator.cli.inputs import GivenInputs, given_inputs
+from orchestrator.cli.journals import db_option
 from orchestrator.cli.loading import interrupts_held
+from orchestrator.cli.recorded_load import RECORDED, RecordedLoad, recorded_load, routing_of_file
 from orchestrator.cli.squad_files import squad_of_file
-from orchestrator.cli.ui.arguments import split_inputs
+from orchestrator.cli.ui.arguments import Since, SinceOption, TimeZoneOption, split_inputs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.simulation import Case, render, render_compared
+from orchestrator.cli.ui.traffic import render_traffic, traffic_document
 from orchestrator.errors import CannotWrite
 from orchestrator.forecast.assumptions import Assumptions
+from orchestrator.forecast.figures import simulated
 from orchestrator.forecast.scenario import forecast
 from providers.documents.problems import nearest
 from providers.documents.yaml import ParsedFile, parse_file
@@ -35,6 +43,7 @@ from providers.simulation.scenario_file import parse_scenario
 
 OWN = "own"
 """The policy that a scenario, or a squad's routing file, brings itself."""
+WEEK = Since("7d", seconds=7 * 86_400.0)
 MANY_TURNS, MOST_TURNS = 100_000, 10_000_000
 """Turns from which on a simulation takes seconds, and says that it works; and how many are taken on of a squad."""
 
@@ -63,7 +72,15 @@ class SquadLoad(NamedTuple):
 @click.option("--runs", "count_", type=click.IntRange(1, 10_000), metavar="N", help="Squad: runs to simulate (20).")
 @click.option("--rate", "per_hour", type=click.FloatRange(0.001, 1e6), metavar="N", help="Squad: runs an hour (10).")
 @click.option("--assume", "assumed", multiple=True, metavar="KEY=N", help="Squad: another assumption; see the report.")
-@click.option("--all-providers", is_flag=True, help="Squad: as if every provider of the catalog had a key.")
+@click.option("--all-providers", is_flag=True, help="Squad, traffic: as if every provider of the catalog had a key.")
+@click.option("--traffic", type=click.Choice([RECORDED]), help="Simulate what runs asked of providers before.")
+@click.option(
+    "--since", type=SinceOption(), metavar="WHEN", help="Traffic: from then on: 12h, 2026-11-21, yesterday (7d)."
+)
+@click.option(
+    "--timezone", "zone", type=TimeZoneOption(), default="UTC", metavar="NAME", help="Traffic: days of this zone (UTC)."
+)
+@db_option
 @click.pass_context
 def simulate_command(
     context: click.Context,
@@ -79,16 +96,31 @@ def simulate_command(
     per_hour: float | None,
     assumed: tuple[str, ...],
     all_providers: bool,
+    traffic: str | None,
+    since: Since | None,
+    zone: tzinfo,
+    db: str | None,
 ) -> int:
     """Simulate a shipped SCENARIO, a scenario FILE, or runs of a squad FILE. Spends nothing.
 
-    Routing, limits and failover are those of live turns; only the providers are modelled. The exit code is 1 where a
-    claim of the scenario, or a budget of the squad, did not hold.
+    With --traffic recorded, simulate what recorded runs asked of providers, and tell how far that is from what really
+    happened. Routing, limits and failover are those of live turns; only the providers are modelled. The exit code is 1
+    where a claim of the scenario, or a budget of the squad, did not hold.
     """
     if listing:
         return _list(as_json)
     settings, load = settings_of(context), SquadLoad(given_inputs(inputs), count_, per_hour, assumed, all_providers)
-    _check(what, policies, chart, log)
+    _check(what or traffic, policies, chart, log)
+    if traffic is not None:
+        if what is not None:
+            raise Unusable(f"--traffic {traffic} takes the place of {what}", f"leave out {what}, or --traffic")
+        _refuse_options_of_squads(load._replace(all_providers=False), "recorded traffic has its own turns")
+        recorded = anyio.run(
+            partial(recorded_load, settings, db, since or WEEK, zone, time.time(), all_providers=all_providers)
+        )
+        return _recorded(recorded, policies, settings, seed or 1, chart, log, as_json=as_json)
+    if since is not None or db is not None:
+        raise Unusable("--since and --db are for recorded traffic", "add --traffic recorded")
     assert what is not None, "checked"
     cases = list(_cases(what, policies or (OWN,), load, settings))
     console = Console(settings)
@@ -144,8 +176,7 @@ def _cases(what: str, policies: Sequence[str], load: SquadLoad, settings: Settin
         for policy in policies:
             yield _squad_case(parsed, policy, load, settings)
         return
-    if load != SquadLoad(given_inputs(()), None, None, (), all_providers=False):
-        raise Unusable("-i, --runs, --rate, --assume and --all-providers are for squads", f"{what} is a scenario")
+    _refuse_options_of_squads(load, f"{what} is a scenario")
     scenario = _scenario(what, parsed)
     for policy in policies:
         if policy == OWN:
@@ -153,6 +184,37 @@ def _cases(what: str, policies: Sequence[str], load: SquadLoad, settings: Settin
         else:
             rules, catalog = policy_over(policy, scenario.catalog)
             yield Case(policy, replace(scenario, policy=rules, catalog=catalog))
+
+
+def _refuse_options_of_squads(load: SquadLoad, why: str) -> None:
+    if load != SquadLoad(given_inputs(()), None, None, (), all_providers=False):
+        raise Unusable("-i, --runs, --rate, --assume and --all-providers are for squads", why)
+
+
+def _recorded(
+    load: RecordedLoad,
+    policies: Sequence[str],
+    settings: Settings,
+    seed: int,
+    chart: str | None,
+    log: str | None,
+    *,
+    as_json: bool,
+) -> Exit:
+    """Simulate recorded traffic under the policy in use, and under the others."""
+    others = {policy: routing_of_file(policy, settings) for policy in policies if policy != OWN}
+    routings = {OWN: load.own, **others}
+    cases = [Case(name, load.trial.scenario(routing, seed)) for name, routing in routings.items()]
+    console = Console(settings)
+    reports = [_simulate(case, seed, log if case is cases[-1] else None, console) for case in cases]
+    if chart is not None:
+        _draw(chart, cases, reports)
+    found = [(case.policy, simulated(report)) for case, report in zip(cases, reports, strict=True)]
+    if as_json:
+        print_json(traffic_document(load, found))
+    else:
+        click.echo(render_traffic(load, found))
+    return Exit.DONE
 
 
 @interrupts_held()

@@ -7,9 +7,9 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import click
@@ -58,6 +58,47 @@ class TimeZoneOption(click.ParamType):  # type: ignore[type-arg]  # generic only
             return ZoneInfo(value)
         except (ValueError, KeyError, OSError):
             self.fail(f"{value!r} is not a time zone: write one like Europe/Berlin", param, ctx)
+
+
+class Since(NamedTuple):
+    """From when on: `seconds` ago, at an instant, or where a day began that is that day in whatever zone."""
+
+    text: str
+    seconds: float | None = None
+    at: datetime | None = None
+
+    def instant(self, now: float, zone: tzinfo) -> float:
+        """Return it as epoch seconds UTC. An instant without an offset is one of `zone`."""
+        if self.seconds is not None:
+            return now - self.seconds
+        if self.at is not None:
+            return (self.at if self.at.tzinfo else self.at.replace(tzinfo=zone)).timestamp()
+        back = timedelta(days=1 if self.text == "yesterday" else 0)
+        day = datetime.fromtimestamp(now, zone).date() - back
+        return datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()
+
+
+class SinceOption(click.ParamType):  # type: ignore[type-arg]  # as above
+    """`7d` (that long ago), `2026-11-21`, `2026-11-21T06:00`, `today` or `yesterday`."""
+
+    name = "when"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Since:
+        if isinstance(value, Since):
+            return value
+        text = str(value).strip()
+        if text in ("today", "yesterday"):
+            return Since(text)
+        try:
+            return Since(text, seconds=parse_duration(text))
+        except ValueError:
+            pass
+        try:
+            at = datetime.fromisoformat(text)
+            _ = at.replace(tzinfo=at.tzinfo or UTC).timestamp()
+        except (ValueError, OverflowError, OSError):
+            self.fail(f"{value!r} is no time: write 7d (that long ago), a day as 2026-11-21, or today", param, ctx)
+        return Since(text, at=at)
 
 
 class RunIdOption(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click

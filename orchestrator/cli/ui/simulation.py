@@ -81,7 +81,7 @@ def _providers(report: Report) -> list[Cells]:
             f"{use.share:.1%}",
             f"{use.input_tokens:,}",
             f"{use.output_tokens:,}",
-            _money(use.cost) if not use.unpriced else f"{_money(use.cost)} + unknown" if use.cost else "unknown",
+            as_money(use.cost) if not use.unpriced else f"{as_money(use.cost)} + unknown" if use.cost else "unknown",
             _counts(use.errors) or "-",
         )
         for name, use in report.providers.items()
@@ -112,7 +112,7 @@ def _limits(report: Report) -> list[Cells]:
 
 def _groups(groups: Mapping[str, GroupUse]) -> list[Cells]:
     return [
-        (name, f"{group.turns:,}", f"{group.failed:,}", _money(group.cost), _counts(group.providers) or "none")
+        (name, f"{group.turns:,}", f"{group.failed:,}", as_money(group.cost), _counts(group.providers) or "none")
         for name, group in groups.items()
         if name
     ]
@@ -123,7 +123,7 @@ def _alone(case: Case, report: Report) -> str:
     if not any(claim.of[0] == "would_cost" for claim in case.scenario.claims):
         return ""
     ranked = sorted(report.would_cost.items(), key=lambda item: item[1])
-    return _table(("ALL ANSWERS BY ONE MODEL ALONE", "COST"), [(name, _money(cost)) for name, cost in ranked])
+    return _table(("ALL ANSWERS BY ONE MODEL ALONE", "COST"), [(name, as_money(cost)) for name, cost in ranked])
 
 
 def _totals(report: Report, forecast: Forecast | None) -> Iterator[Cells]:
@@ -135,10 +135,10 @@ def _totals(report: Report, forecast: Forecast | None) -> Iterator[Cells]:
     shares = (("half", took.p50), ("95%", took.p95), ("99%", took.p99))
     within = ", ".join(f"{share} within {duration(min(value, took.longest))}" for share, value in shares)
     yield "time", f"{within}, the longest {duration(took.longest)}"
-    each = f", {_money(report.cost / forecast.runs)} a run" if forecast is not None else ""
+    each = f", {as_money(report.cost / forecast.runs)} a run" if forecast is not None else ""
     tokens = f"{report.input_tokens:,} tokens in, {report.output_tokens:,} out"
     unknown = f" and {count(report.unpriced, 'answer')} of unknown price" if report.unpriced else ""
-    yield "cost", f"{_money(report.cost)}{each}{unknown}; {tokens}"
+    yield "cost", f"{as_money(report.cost)}{each}{unknown}; {tokens}"
     yield "calls", f"{report.calls:,}, of them {report.probes:,} probes; {report.violations:,} past a limit"
     yield "clock", f"{duration(report.virtual_seconds)} simulated"
     yield "again", f"seed {report.seed}; decision log of {report.decisions:,} lines, SHA-256 {report.digest}"
@@ -167,7 +167,7 @@ class Measure(NamedTuple):
 def _figures_compared(first: Report, second: Report) -> Iterator[Cells]:
     ones, others = dict(_figures(first)), dict(_figures(second))
     for name in dict.fromkeys([*ones, *others]):
-        one, other = (figures.get(name, Measure(0.0, _whole)) for figures in (ones, others))
+        one, other = (figures.get(name, Measure(0.0, as_whole)) for figures in (ones, others))
         known = ones.get(name, other)
         yield (
             name,
@@ -179,36 +179,36 @@ def _figures_compared(first: Report, second: Report) -> Iterator[Cells]:
 
 def _figures(report: Report) -> Iterator[tuple[str, Measure]]:
     took = report.durations
-    yield "turns answered in time", Measure(report.answered_in_time, _whole)
-    yield "late", Measure(report.answered - report.answered_in_time, _whole)
-    yield "failed", Measure(report.failed, _whole)
-    yield "waited", Measure(report.waits.turns, _whole)
+    yield "turns answered in time", Measure(report.answered_in_time, as_whole)
+    yield "late", Measure(report.answered - report.answered_in_time, as_whole)
+    yield "failed", Measure(report.failed, as_whole)
+    yield "waited", Measure(report.waits.turns, as_whole)
     yield "95% within", Measure(min(took.p95, took.longest), duration)
     yield "longest", Measure(took.longest, duration)
-    yield "calls", Measure(report.calls, _whole)
-    yield "cost", Measure(report.cost, _money)
+    yield "calls", Measure(report.calls, as_whole)
+    yield "cost", Measure(report.cost, as_money)
     for name, use in report.providers.items():
         if use.calls:
             yield (
                 f"{name}: share of answers",
-                Measure(use.share, _share, lambda points: f"{points * 100:.1f} points"),
+                Measure(use.share, as_share, lambda points: f"{points * 100:.1f} points"),
             )
-            yield f"{name}: cost", Measure(use.cost, _money)
+            yield f"{name}: cost", Measure(use.cost, as_money)
 
 
 def _amount(amount: float) -> str:
     return f"{amount:,.0f}" if amount >= 1000 else f"{amount:,.4g}"
 
 
-def _share(share: float) -> str:
+def as_share(share: float) -> str:
     return f"{share:.1%}"
 
 
-def _whole(number: float) -> str:
+def as_whole(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def _money(micro_usd: float) -> str:
+def as_money(micro_usd: float) -> str:
     return usd(micro_usd / 1e6)
 
 
