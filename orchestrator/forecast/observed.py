@@ -23,6 +23,8 @@ LEAST_OUTAGE = 3
 """Faults in a row that are no outage if they are fewer."""
 BY_CHANCE = 0.05
 """How likely it may be that chance alone brings as many faults in a row as are taken for an outage."""
+BEFORE = 1.0
+"""Seconds before the first call that ran into an outage in which it is taken to have begun."""
 AFTERWARDS = 3600.0
 """Seconds for which an outage goes on beyond the last call, where no answer shows its end."""
 
@@ -143,19 +145,26 @@ def _downs(calls: Sequence[RecordedCall]) -> list[_Down]:
     """Return the times in which all calls failed, by more faults in a row than chance brings."""
     rows = list(_faults_in_a_row(calls))
     answers = sum(call.error is None for call in calls)
-    # How often a fault follows an answer: an outage counts once there, however many calls ran into it.
-    share = min(max(len(rows), 1) / max(answers, len(rows), 2), 0.9)
+    # How often a fault follows an answer: an outage counts once there, however many calls ran into it. Of a provider
+    # with few answers little is known, and it is taken for one that is usually well.
+    share = min((len(rows) + 0.5) / (answers + 5), 0.9)
     least = max(LEAST_OUTAGE, ceil(log(max(len(calls), 1) / BY_CHANCE) / -log(share)))
     return [
         _Down(
-            calls[first].began,
-            calls[after].began if after < len(calls) else calls[-1].began + calls[-1].seconds + AFTERWARDS,
+            _just_before(calls, first),
+            _just_before(calls, after) if after < len(calls) else calls[-1].began + calls[-1].seconds + AFTERWARDS,
             _how(row),
             row,
         )
         for first, after, row in rows
         if len(row) >= least or len(row) == len(calls) >= LEAST_OUTAGE
     ]
+
+
+def _just_before(calls: Sequence[RecordedCall], at: int) -> float:
+    """Return an instant between a call and the one before it: what is done before a call goes out takes a while."""
+    gap = calls[at].began - calls[at - 1].began if at else 2 * BEFORE
+    return calls[at].began - min(BEFORE, gap / 2)
 
 
 def _faults_in_a_row(calls: Sequence[RecordedCall]) -> Iterable[tuple[int, int, tuple[RecordedCall, ...]]]:

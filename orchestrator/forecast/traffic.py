@@ -81,6 +81,8 @@ class RecordedTraffic:
         return self.needs.get((squad, turn.agent)) or Needs(agent=turn.agent or None)
 
 
+WorkPlace = tuple[str, Unit | None, StepPath]
+"""Where an agent works, of which run: one turn at a time. What a provider does is recorded without the turn's number."""
 OFFLINE, CUT_SHORT, NOBODY = "answered by the offline stub", "cut short", "asked no provider"
 
 
@@ -106,9 +108,9 @@ def turns_in(events: Iterable[Event]) -> tuple[list[RecordedTurn], Counter[str]]
 
 
 def _told(events: Iterable[Event], left_out: Counter[str]) -> Iterator[RecordedTurn]:
-    opened: dict[tuple[str, Unit | None, StepPath, int], _OpenTurn] = {}
+    opened: dict[WorkPlace, _OpenTurn] = {}
 
-    def failed(place: tuple[str, Unit | None, StepPath, int]) -> Iterator[RecordedTurn]:
+    def failed(place: WorkPlace) -> Iterator[RecordedTurn]:
         turn = opened.pop(place)
         if not turn.calls:
             left_out[NOBODY] += 1
@@ -117,8 +119,8 @@ def _told(events: Iterable[Event], left_out: Counter[str]) -> Iterator[RecordedT
         else:
             yield from _turn(place[0], turn, None, left_out)
 
-    for run, unit, step, number, _, at, data in events:
-        place = (run, unit, step, number)
+    for run, unit, step, _, _, at, data in events:
+        place = (run, unit, step)
         if isinstance(data, TurnStarted):
             if place in opened:
                 yield from failed(place)

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,6 +61,10 @@ class TimeZoneOption(click.ParamType):  # type: ignore[type-arg]  # generic only
             self.fail(f"{value!r} is not a time zone: write one like Europe/Berlin", param, ctx)
 
 
+FIRST_YEAR = 1971
+"""Before it nothing was recorded; earlier instants are none that every system can tell."""
+
+
 class Since(NamedTuple):
     """From when on: `seconds` ago, at an instant, or where a day began that is that day in whatever zone."""
 
@@ -89,16 +94,12 @@ class SinceOption(click.ParamType):  # type: ignore[type-arg]  # as above
         text = str(value).strip()
         if text in ("today", "yesterday"):
             return Since(text)
-        try:
+        with suppress(ValueError):
             return Since(text, seconds=parse_duration(text))
-        except ValueError:
-            pass
-        try:
-            at = datetime.fromisoformat(text)
-            _ = at.replace(tzinfo=at.tzinfo or UTC).timestamp()
-        except (ValueError, OverflowError, OSError):
-            self.fail(f"{value!r} is no time: write 7d (that long ago), a day as 2026-11-21, or today", param, ctx)
-        return Since(text, at=at)
+        with suppress(ValueError):
+            if (at := datetime.fromisoformat(text)).year >= FIRST_YEAR:
+                return Since(text, at=at)
+        self.fail(f"{value!r} is no time: write 7d (that long ago), a day as 2026-11-21, or today", param, ctx)
 
 
 class RunIdOption(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click

@@ -13,11 +13,11 @@ from orchestrator.cli.ui.simulation import WIDTH, Measure, as_money, as_share, a
 from orchestrator.forecast.figures import Figures, ModelError, model_error
 from providers.documents.unicode import printable
 
-Named = Sequence[tuple[str, Figures]]
+PolicyFigures = Sequence[tuple[str, Figures]]
 """What each policy came to; the first of them is the one in use."""
 
 
-def render_traffic(load: RecordedLoad, found: Named) -> str:
+def render_traffic(load: RecordedLoad, found: PolicyFigures) -> str:
     """Return what really happened, and what each policy came to; how honest the model is comes first."""
     real, same = load.trial.recorded, found[0][1]
     lines = [
@@ -31,7 +31,7 @@ def render_traffic(load: RecordedLoad, found: Named) -> str:
     return printable("\n\n".join(["\n".join(lines), compared([("recorded", real), *found]), "\n".join(assumed)]))
 
 
-def compared(figures: Named) -> str:
+def compared(figures: PolicyFigures) -> str:
     """Return the figures as a table, and from the last but one to the last what moved."""
     known = [dict(_measures(each)) for _, each in figures]
     names = dict.fromkeys(name for each in known for name in each)
@@ -83,7 +83,7 @@ def _share_of(part: int, total: int) -> Measure:
     return Measure(part / total if total else 0.0, as_share, lambda points: f"{points * 100:.1f} points")
 
 
-def traffic_document(load: RecordedLoad, found: Named) -> Mapping[str, Any]:
+def traffic_document(load: RecordedLoad, found: PolicyFigures) -> Mapping[str, Any]:
     """Return all of it as plain data."""
     real = load.trial.recorded
     return {

@@ -27,7 +27,8 @@ class Record:
 
     def say(self, at: float, data: object) -> None:
         self._numbers += 1
-        self.events.append(Event(self.run, Unit("work", None), (), self.turn, self._numbers, START + at, data))
+        turn = self.turn if isinstance(data, TurnStarted | TurnEnded) else 0
+        self.events.append(Event(self.run, Unit("work", None), ("try-1",), turn, self._numbers, START + at, data))
 
     def begin(self, at: float) -> None:
         self.turn += 1
@@ -48,6 +49,11 @@ class Record:
         self.begin(at)
         self.call(at, took, name)
         self.end(at + took, name, usage)
+
+    def turns(self, name: str, count: int) -> Record:
+        for number in range(count):
+            self.answered(number * 60.0, 1.0, name)
+        return self
 
 
 def traffic(*records: Record) -> RecordedTraffic:

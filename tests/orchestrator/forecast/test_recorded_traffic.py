@@ -41,7 +41,7 @@ def test_a_recorded_outage_is_one_in_the_simulation():
     recorded = traffic(a_day(down=(6000.0, 12000.0)))
     own = PolicyTrial(recorded, routing(), ["groq", "cerebras"])
     (outage,) = own.observed.providers["groq"].outages
-    assert (outage.begins, outage.lasts, outage.how) == (6000.0, 6000.0, "refuses")
+    assert (outage.begins, outage.lasts, outage.how) == (5999.0, 6000.0, "refuses")
     report = own.under(routing())
     assert report.failed == 0
     assert own.recorded.providers == {"groq": 500, "cerebras": 100}
