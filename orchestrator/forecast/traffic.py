@@ -82,7 +82,7 @@ class RecordedTraffic:
 
 
 WorkPlace = tuple[str, Unit | None, StepPath]
-"""Where an agent works, of which run: one turn at a time. What a provider does is recorded without the turn's number."""
+"""Where an agent works: one turn at a time. What providers do is recorded without the number of a turn."""
 OFFLINE, CUT_SHORT, NOBODY = "answered by the offline stub", "cut short", "asked no provider"
 
 
