@@ -89,17 +89,19 @@ class SinceOption(click.ParamType):  # type: ignore[type-arg]  # as above
     name = "when"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Since:
-        if isinstance(value, Since):
-            return value
-        text = str(value).strip()
-        if text in ("today", "yesterday"):
-            return Since(text)
-        with suppress(ValueError):
-            return Since(text, seconds=parse_duration(text))
-        with suppress(ValueError):
-            if (at := datetime.fromisoformat(text)).year >= FIRST_YEAR:
-                return Since(text, at=at)
-        self.fail(f"{value!r} is no time: write 7d (that long ago), a day as 2026-11-21, or today", param, ctx)
+        wrong = f"{value!r} is no time: write 7d (that long ago), a day as 2026-11-21, or today"
+        return _since(str(value).strip()) or self.fail(wrong, param, ctx)
+
+
+def _since(text: str) -> Since | None:
+    if text in ("today", "yesterday"):
+        return Since(text)
+    with suppress(ValueError):
+        return Since(text, seconds=parse_duration(text))
+    with suppress(ValueError):
+        at = datetime.fromisoformat(text)
+        return Since(text, at=at) if at.year >= FIRST_YEAR else None
+    return None
 
 
 class RunIdOption(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
