@@ -10,14 +10,21 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 UPSTREAM_PORT = 9100
-UPSTREAMS = {"whole": "-", "n20": "n20", "n220": "n220", "paced20": "n20,g2000", "paced220": "n220,g2000"}
-"""What the upstream does, by the name of the model that stands for it: `nN` chunks of a stream, `gN` us apart."""
+UPSTREAMS = {
+    "whole": "-",
+    "n20": "n20",
+    "n220": "n220",
+    "paced20": "n20,g2000",
+    "paced220": "n220,g2000",
+    "slow": "d200",
+}
+"""What the upstream does, by the model that stands for it: `nN` chunks of a stream, `gN` us apart, after `dN` ms."""
 KEY = "sk-benchmark"
 START_S = 180.0
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -111,16 +118,16 @@ def routing() -> str:
 
 
 @contextmanager
-def ours(folder: Path, name: str = "ours", port: int = 9310) -> Iterator[Gateway]:
-    """`orchestrator serve`, whose clients ask a tier of one provider each."""
+def ours(folder: Path, port: int = 9310, more: Sequence[str] = ()) -> Iterator[Gateway]:
+    """`orchestrator serve`, whose clients ask a tier of one provider each. `more` are arguments of the command."""
     (folder / "routing.json").write_text(routing())
     command = [sys.executable, "-m", "orchestrator", "serve", "--port", str(port), "--trust"]
-    command += ["--routing", "routing.json", "--state", f"state-{name}"]
-    with started(command, folder, f"{name}.log", {"PYTHONPATH": str(Path.cwd())}) as process:
+    command += ["--routing", "routing.json", "--state", "state", *more]
+    with started(command, folder, "ours.log", {"PYTHONPATH": str(Path.cwd())}) as process:
         await_answer(f"http://127.0.0.1:{port}/health/live", process)
-        said = (folder / f"{name}.log").read_text().split()
+        said = (folder / "ours.log").read_text().split()
         key = next(word for word in said if word.startswith("sk-orch-"))
-        yield Gateway(name, key, dict.fromkeys(UPSTREAMS, process), dict.fromkeys(UPSTREAMS, port), "tier/")
+        yield Gateway("ours", key, dict.fromkeys(UPSTREAMS, process), dict.fromkeys(UPSTREAMS, port), "tier/")
 
 
 @contextmanager
