@@ -1,4 +1,4 @@
-"""Keeps pages up to date: each is made once a second for all who look at it, and what changed is sent to them."""
+"""Keeps pages up to date: each is made once a second at most, for all who look at it, and they are sent what changed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from orchestrator.errors import OrchestratorError
 from orchestrator.server.event_stream import event
+from orchestrator.server.pages.page import PageMissing
 
 EVERY_S = 1.0
+SHARE, SELDOM_S = 0.05, 5.0
+"""A page that takes long to make is made less often: this share of the time goes into it, down to once in so long."""
 BEHIND = 64
 """Events that wait for a client that reads slowly; one that is further behind is told to come again."""
 Render = Callable[[], Awaitable[Mapping[str, str]]]
@@ -24,6 +28,8 @@ class _Watched:
     """A page that somebody looks at: its parts as they were sent last."""
 
     parts: dict[str, str] = field(default_factory=dict)
+    made: anyio.Event = field(default_factory=anyio.Event)
+    """Set once it was made, or could not be: who comes meanwhile waits, and makes it no second time."""
     clients: set[MemoryObjectSendStream[bytes]] = field(default_factory=set)
 
 
@@ -36,10 +42,8 @@ class LivePages:
 
     async def changes(self, name: str, render: Render) -> AsyncIterator[bytes]:
         """Yield all parts of a page, then each part that changed."""
+        page = await self._made(name, render)
         send, receive = anyio.create_memory_object_stream[bytes](BEHIND)
-        if (page := self._watched.get(name)) is None:
-            page = self._watched[name] = _Watched(dict(await render()))
-            self._tasks.start_soon(self._keep, name, page, render)
         page.clients.add(send)
         try:
             for part in page.parts.items():
@@ -51,16 +55,39 @@ class LivePages:
             send.close()
             receive.close()
 
+    async def _made(self, name: str, render: Render) -> _Watched:
+        """Return a page that is kept up to date. Of all who come for it at once one makes it."""
+        while (page := self._watched.get(name)) is not None:
+            if page.made.is_set():
+                return page
+            await page.made.wait()
+        page = self._watched[name] = _Watched()
+        try:
+            page.parts.update(await render())
+        except BaseException:
+            del self._watched[name]
+            raise
+        finally:
+            page.made.set()
+        self._tasks.start_soon(self._keep, name, page, render)
+        return page
+
     async def _keep(self, name: str, page: _Watched, render: Render) -> None:
+        pause = self._every_s
         try:
             while True:
-                await anyio.sleep(self._every_s)
+                await anyio.sleep(pause)
                 if not page.clients:
                     return
+                began = anyio.current_time()
                 for ident, html in (await render()).items():
                     if page.parts.get(ident) != html:
                         page.parts[ident] = html
                         self._tell(page, _told(ident, html))
+                took = anyio.current_time() - began
+                pause = max(self._every_s, min(took / SHARE, SELDOM_S))
+        except (OrchestratorError, PageMissing):
+            pass  # their scripts ask again, and are told why it cannot be made
         finally:
             del self._watched[name]
             for client in page.clients:
