@@ -27,7 +27,7 @@ LATE = {
     ("orchestrator/cli/commands/serve.py", "_serve"): "FastAPI and uvicorn, an extra",
     ("orchestrator/cli/file_kind.py", "_others"): "the fields of test files and the like: most files are squads",
     ("orchestrator/observe/opening.py", "observing"): "OpenTelemetry's SDK, an extra",
-    ("orchestrator/cli/session.py", "_screen"): "rich, where there is a terminal",
+    ("orchestrator/cli/session.py", "screen"): "rich, where there is a terminal",
     ("orchestrator/squad/tool_kinds/http_request.py", "_fetch"): "ssl, for tools that ask the web",
     ("orchestrator/run/memory.py", "open_memory"): "sqlite3 and the index, for a squad that remembers",
     ("orchestrator/run_opening.py", "open_providers"): "the provider manager: a caller may bring one",

@@ -37,7 +37,8 @@ async def _document(folder: Path) -> str:
     host_of = hosting(journal, RunOptions(clock=clock))
     async with scripted() as manager, gateway_store(folder, clock) as store, host_of as host, live_pages() as live:
         state = ServerState(manager, journal, host, {}, {}, None, clock, str, folder, store)
-        made = document(routed(state, Access(folder, clock), live))
+        app, _ = routed(state, Access(folder, clock), live)
+        made = document(app)
     return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
 
 

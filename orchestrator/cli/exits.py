@@ -62,6 +62,8 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.errors.CannotWrite": Exit.USAGE,
     "orchestrator.errors.OutBusy": Exit.USAGE,
     "orchestrator.errors.OutElsewhere": Exit.USAGE,
+    "orchestrator.cli.remote.api.NotLetIn": Exit.CREDENTIALS,
+    "orchestrator.cli.remote.api.ServerAway": Exit.NO_ANSWER,
     "orchestrator.cli.exits.Unusable": Exit.USAGE,
     "orchestrator.cli.exits.NothingSelected": Exit.NOTHING,
     "orchestrator.cli.exits.Terminated": Exit.TERMINATED,

@@ -11,7 +11,9 @@ from typing import Any
 from orchestrator.cli.ui.arguments import json_object, split_inputs
 from orchestrator.squad.given import InputType, RawInput, UnreadInput
 from orchestrator.squad.given_files import cap_of, read_given, read_named, too_large
+from orchestrator.squad.inputs import coerce_inputs
 from orchestrator.squad.load import Squad
+from orchestrator.squad.spec import InputSpec
 
 PIPED = frozenset({"-", "@-"})
 
@@ -60,12 +62,15 @@ class GivenInputs:
 
     def of(self, squad: Squad) -> dict[str, Any]:
         """Return each input as its declared type. What cannot be read is told by `Squad.plan`."""
-        held = {name: text for name, text in self.pairs if name in squad.spec.inputs}
+        return self.typed(squad.spec.inputs)
+
+    def typed(self, declared: Mapping[str, InputSpec]) -> dict[str, Any]:
+        """Return each input as it is declared; what cannot be read is an `UnreadInput`."""
+        held = {name: text for name, text in self.pairs if name in declared}
         unknown = {name: text for name, text in self.pairs if name not in held}
-        kinds = {name: squad.spec.inputs[name].type for name in held}
-        document = read_named(squad.spec.inputs, self.document, self.folder)
-        read = {name: self._meant(name, text, kinds[name]) for name, text in held.items()}
-        return {**document, **unknown, **squad.coerce(read.items())}
+        document = read_named(declared, self.document, self.folder)
+        read = {name: self._meant(name, text, declared[name].type) for name, text in held.items()}
+        return {**document, **unknown, **coerce_inputs(declared, read.items())}
 
     def _meant(self, name: str, text: str, kind: InputType) -> str | RawInput | UnreadInput:
         """Return what a text stands for. Of a file and an image a bare text is a path, as is what follows an `@`."""

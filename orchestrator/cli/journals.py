@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +140,11 @@ async def run_named(journal: Runs, word: str) -> str:
     A run that is really called so is meant first. Raise `NothingSelected` where no run or several may be meant.
     """
     ids = [line.run for line in await journal.runs(None)]
+    return meant_by(word, ids, "orchestrator runs ls")
+
+
+def meant_by(word: str, ids: Sequence[str], listing: str) -> str:
+    """Return which of these runs, the newest first, `word` means. Raise `NothingSelected`, as `run_named` does."""
     if word in ids:
         return word
     if word == LATEST and ids:
@@ -153,7 +158,7 @@ async def run_named(journal: Runs, word: str) -> str:
         raise NothingSelected(f"{len(begun)} runs begin with {printable(word)}: {listed}{more}", "write more of its id")
     close = closest(word, ids)
     like = f"did you mean {printable(close)}? " if close else ""
-    hint = f"{like}`orchestrator runs ls` lists the recorded runs; `{LATEST}` is the newest"
+    hint = f"{like}`{listing}` lists the recorded runs; `{LATEST}` is the newest"
     raise NothingSelected(f"there is no run {printable(word)}", hint)
 
 

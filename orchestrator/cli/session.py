@@ -62,7 +62,7 @@ class RunSession:
         """Run, show it, print the outputs, and return the exit code."""
         progress = Progress()
         environ = os.environ if options.environ is None else options.environ
-        screen = self._screen(progress, environ)
+        screen = self.screen(progress, environ)
         with screen, observed(environ, self.console.warn) as by:
             result = await self._follow(opening, replace(options, **by), screen, progress)
         if not self.as_json:
@@ -80,7 +80,7 @@ class RunSession:
         questions = [] if waiting is None else [(gate.name, gate.choices) for gate in waiting.open]
         return Continuation(self.file, command, recorded=True, cancelled=cancelled, questions=questions)
 
-    def _screen(self, progress: Progress, environ: Mapping[str, str]) -> Screen:
+    def screen(self, progress: Progress, environ: Mapping[str, str]) -> Screen:
         """Return the screen that fits: a log where one is wanted, a live table on a terminal, else lines.
 
         Events on stdout and a live table cannot share one terminal: the table yields.

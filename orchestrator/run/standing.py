@@ -19,6 +19,8 @@ STATES = ("running", UNFINISHED, "waiting", "paused", INTERRUPTED, "cancelled", 
 
 OVER = ("done", "failed", "rejected", "stopped")
 """States of runs of which nothing is left to be done."""
+UNDECIDED = ("waiting", "running", "paused", "cancelled")
+"""Statuses of a run whose questions can be answered: it may go on."""
 RECORDED_AS = {
     UNFINISHED: ("running",),
     INTERRUPTED: ("cancelled",),

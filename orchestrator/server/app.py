@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.types import ASGIApp, Scope
+from starlette.types import Scope
 
 from orchestrator._version import __version__
 from orchestrator.errors import OrchestratorError
@@ -20,14 +20,16 @@ from orchestrator.server.api.approvals import approval_routes
 from orchestrator.server.api.artifacts import artifact_routes
 from orchestrator.server.api.errors import RequestRefused, refusal_body, told, unreadable
 from orchestrator.server.api.health import health_routes
+from orchestrator.server.api.login_links import login_link_routes
 from orchestrator.server.api.providers import provider_routes
+from orchestrator.server.api.records import record_routes
 from orchestrator.server.api.runs import run_routes
 from orchestrator.server.gateway.anthropic_messages import messages_error
 from orchestrator.server.gateway.failures import FailureKind, GatewayFailure
 from orchestrator.server.gateway.openai_errors import error_body
 from orchestrator.server.gateway.replies import ToldJson
 from orchestrator.server.gateway.routes import Gateway, base_url_hint, is_asked, routes, speaks_anthropic
-from orchestrator.server.guard import Guard
+from orchestrator.server.guard import LIMITS, Guard, RequestLimits
 from orchestrator.server.openapi import ERRORS, described, openapi_routes
 from orchestrator.server.pages.live import LivePages
 from orchestrator.server.pages.routes import Dashboard
@@ -38,21 +40,38 @@ from providers.errors import ProviderError, RoutingError
 
 _KINDS: dict[int, FailureKind] = {401: "authentication", 403: "permission", 404: "not_found"}
 
+API_PARTS = (
+    run_routes,
+    record_routes,
+    approval_routes,
+    artifact_routes,
+    provider_routes,
+)
+"""What makes the routes of each part of the API; all show up in its OpenAPI document."""
 
-def application(state: ServerState, access: Access, live: LivePages, hosts: Iterable[str]) -> ASGIApp:
+
+def application(
+    state: ServerState,
+    access: Access,
+    live: LivePages,
+    hosts: Iterable[str],
+    limits: RequestLimits = LIMITS,
+) -> Guard:
     """Return the server's application, which answers to these host names alone."""
-    gateway = Gateway(state)
+    app, asked_most = routed(state, access, live)
+    return Guard(plain_paths_first(app, asked_most), hosts, _refusal, limits)
+
+
+def routed(state: ServerState, access: Access, live: LivePages) -> tuple[FastAPI, APIRouter]:
+    """Return the routes of all parts, without the guard before them, and the gateway's among them, which are asked
+    most."""
+    app, gateway = described("squad-orchestrator", __version__), Gateway(state)
     asked_most = routes(gateway)
-    return Guard(plain_paths_first(routed(state, access, live, gateway, asked_most), asked_most), hosts, _refusal)
-
-
-def routed(state: ServerState, access: Access, live: LivePages, gateway: Gateway, asked_most: APIRouter) -> FastAPI:
-    """Return the routes of all parts, those of the gateway among them, without the guard before them."""
-    app = described("squad-orchestrator", __version__)
     app.include_router(asked_most)
     viewer, operator = partial(_let_in, access, ("viewer", "operator")), partial(_let_in, access, ("operator",))
-    for part in (run_routes, approval_routes, artifact_routes, provider_routes):
+    for part in API_PARTS:
         app.include_router(part(state, viewer, operator), responses=ERRORS)
+    app.include_router(login_link_routes(access, state.clock, operator), responses=ERRORS)
     app.include_router(openapi_routes(app, viewer))
     app.include_router(Dashboard(state, access, live).routes())
     app.include_router(health_routes(state))
@@ -79,7 +98,7 @@ def routed(state: ServerState, access: Access, live: LivePages, gateway: Gateway
     for kind in (GatewayFailure, RoutingError, ProviderError, Exception):
         app.add_exception_handler(kind, failed)
     app.add_exception_handler(HTTPException, refused)
-    return app
+    return app, asked_most
 
 
 async def _let_in(access: Access, roles: Sequence[AccessRole], http: HttpRequest) -> None:
@@ -99,7 +118,10 @@ def _refusal(scope: Scope, status: int, text: str, headers: Mapping[str, str] | 
         return JSONResponse(refusal_body(status, text), status, headers)
     if not is_asked(scope):
         return PlainTextResponse(f"{text}\n", status, headers)
-    return _told(scope, GatewayFailure(status, _KINDS.get(status, "invalid_request"), text), headers)
+    may_retry = status in (408, 429, 503)
+    return _told(
+        scope, GatewayFailure(status, _KINDS.get(status, "invalid_request"), text, may_retry=may_retry), headers
+    )
 
 
 def _told(scope: Scope, failure: GatewayFailure, more: Mapping[str, str] | None = None) -> Response:

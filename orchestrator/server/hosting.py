@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from orchestrator.errors import OrchestratorError
@@ -16,10 +17,17 @@ from orchestrator.execution import Run
 from orchestrator.journal.protocols import Journal, RunBusy
 from orchestrator.options import RunOptions
 from orchestrator.run_opening import new_run_id, open_with, resume_with
+from orchestrator.server.driven_runs import DrivenRuns
 from orchestrator.squad.load import Squad
 
 MOST_AT_ONCE = 16
 """Runs at work at once; more wait."""
+
+
+class HostStopping(OrchestratorError):
+    """The server is about to stop: it begins no run."""
+
+    hint = "ask again once it is back"
 
 
 @dataclass(slots=True)
@@ -34,8 +42,16 @@ class _Driving:
 class RunHost:
     """Starts and resumes runs. `options` are those of each of them; `out`: the folder of the folders of their files."""
 
-    def __init__(self, tasks: TaskGroup, journal: Journal, options: RunOptions, out: Path | None = None) -> None:
-        self._tasks, self._journal, self._options, self._out = tasks, journal, options, out
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        journal: Journal,
+        options: RunOptions,
+        out: Path | None = None,
+        noted: DrivenRuns | None = None,
+    ) -> None:
+        self._tasks, self._journal, self._options, self._out, self._noted = tasks, journal, options, out, noted
+        self._is_stopping = False
         self._room = anyio.CapacityLimiter(MOST_AT_ONCE)
         self.running: dict[str, Run] = {}
         self._driven: dict[str, _Driving] = {}
@@ -63,19 +79,50 @@ class RunHost:
             options = replace(self._options, journal=self._journal, **more)
             await self._tasks.start(self._drive, run, driving, resume_with(squad, run, self._journal, options))
 
+    def stop(self) -> None:
+        """Begin no run any more; let the calls in flight of each end, and be recorded: each can be resumed."""
+        self._is_stopping = True
+        for run in self.running.values():
+            run.stop()
+
+    async def ended(self) -> None:
+        """Wait until nothing is driven here."""
+        while self._driven:
+            await next(iter(self._driven.values())).closed.wait()
+
     @asynccontextmanager
     async def driving(self, squad: Squad, inputs: Mapping[str, Any], run: str) -> AsyncIterator[Run]:
         """Yield a new run, for the caller to follow. Leaving the block cuts it short where it is."""
         with self._taken(run) as driving:
             try:
-                async with self._room, open_with(squad, self._new(inputs, run)) as driven:
-                    self.running[run] = driven
+                async with self._room, self._opened(run, open_with(squad, self._new(inputs, run))) as driven:
                     try:
                         yield driven
                     finally:
                         driving.is_ending = True
             finally:
                 self._closed(run, driving)
+
+    @asynccontextmanager
+    async def _opened(self, run: str, opening: AbstractAsyncContextManager[Run]) -> AsyncIterator[Run]:
+        """Open a run. Raise `HostStopping` instead where the server stops."""
+        if self._is_stopping:
+            raise HostStopping("the server stops, and begins no run")
+        async with opening as driven:
+            self.running[run] = driven
+            self._stop_late(driven)
+            yield driven
+
+    def _stop_late(self, driven: Run) -> None:
+        """Stop a run that was being opened as the server was told to stop."""
+        if self._is_stopping:
+            driven.stop()
+
+    async def _note(self, change: Callable[[DrivenRuns, Any], None], of: Any) -> None:
+        """Note in a file what is driven here. It only says what to go on with after a stop: a run does without."""
+        if self._noted is not None:
+            with suppress(OSError):
+                await anyio.to_thread.run_sync(change, self._noted, of)
 
     def _new(self, inputs: Mapping[str, Any], run: str) -> RunOptions:
         out = None if self._out is None else self._out / run
@@ -109,9 +156,9 @@ class RunHost:
     ) -> None:
         is_begun = False
         try:
-            async with self._room, opening as driven:
-                self.running[run] = driven
+            async with self._room, self._opened(run, opening) as driven:
                 self.failed.pop(run, None)
+                await self._note(DrivenRuns.add, run)
                 is_begun = True
                 task_status.started()
                 try:
@@ -119,6 +166,8 @@ class RunHost:
                         pass  # who wants to know reads the journal
                 finally:
                     driving.is_ending = True
+                if driven.result.status not in ("paused", "cancelled"):
+                    await self._note(DrivenRuns.take_out, [run])
         except OrchestratorError as error:
             if not is_begun:
                 raise
@@ -128,11 +177,16 @@ class RunHost:
 
 
 @asynccontextmanager
-async def hosting(journal: Journal, options: RunOptions, out: Path | None = None) -> AsyncIterator[RunHost]:
-    """Yield a host. Leaving the block cuts its runs short where they are: each can be resumed."""
+async def hosting(
+    journal: Journal, options: RunOptions, out: Path | None = None, noted: DrivenRuns | None = None
+) -> AsyncIterator[RunHost]:
+    """Yield a host, which notes what it drives in `noted`.
+
+    Leaving the block cuts its runs short where they are: each can be resumed.
+    """
     try:
         async with anyio.create_task_group() as tasks:
-            yield RunHost(tasks, journal, options, out)
+            yield RunHost(tasks, journal, options, out, noted)
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         if len(group.exceptions) > 1:

@@ -11,6 +11,7 @@ def listen(host: str, port: int) -> socket.socket:
     What it accepts sends at once. asyncio asks for that only of sockets that were made with TCP's own number; without
     it the body of an answer waits up to 40 ms for the client's word that it has the headers.
     """
-    listening = socket.create_server((host, port))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family)
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what it accepts inherits it
     return listening

@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from socket import socket
+from typing import NamedTuple
 
+import anyio
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from orchestrator.errors import OrchestratorError
 from orchestrator.journal.protocols import Journal
 from orchestrator.options import RunOptions
 from orchestrator.server.access import Access
 from orchestrator.server.app import application
+from orchestrator.server.connections import CONNECTIONS, ConnectionLimits, bounded_connection
+from orchestrator.server.driven_runs import DrivenRuns, cut_short
 from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.server.gateway.store import gateway_store
 from orchestrator.server.hosting import hosting
 from orchestrator.server.joined_writes import joining
 from orchestrator.server.pages.live import live_pages
 from orchestrator.server.state import ServerState
+from orchestrator.server.stopping import ServerStop, SignalledServer
+from orchestrator.server.taking_up import resume
 from orchestrator.squad.load import Squad
 from personas import Persona
 from providers.catalog.model import Catalog
 from providers.client.manager import open_manager
+from providers.documents.problems import ProblemsFound
 from providers.policy.model import Policy
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-GRACE_S = 10
-"""How long what is being answered may take when the server is told to stop."""
+GRACE_S = 8.0
+"""How long the server takes to stop, at most: runs end their calls in flight, answers under way are finished. Less than
+what containers are given (10 s) before they are killed."""
+
+
+class RunLeft(NamedTuple):
+    """A run that is not over and that nobody drives: it goes on as soon as somebody does."""
+
+    run: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +65,24 @@ class ServerSettings:
     hosts: Iterable[str] = LOOPBACK
     out: Path | None = None
     """The folder in which each run gets one for its files; None: runs keep their files in the record alone."""
+    token: str | None = None
+    """What programs log in with; None: what the state folder keeps."""
+    proxies: Sequence[str] = ()
+    """Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    grace_s: float = GRACE_S
+    resume: bool = False
+    """Whether runs go on that a server drove before, and that a stop or a kill cut short."""
+    tell: Callable[[str], None] = lambda _: None
+    """Told in words what happens besides."""
 
 
-async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> None:
-    """Serve until cancelled or told to stop by a signal. `ready` is told the address that is listened at,
-    and the token of a link that logs in once."""
+async def serve(settings: ServerSettings, ready: Callable[[str, Sequence[RunLeft]], None]) -> Sequence[RunLeft]:
+    """Serve until cancelled or told to stop by a signal; return the runs that wait to be gone on with.
+
+    `ready` is told the token of a link that logs in once, and the runs that an earlier server left. On the first signal
+    no connection and no run begins any more, streams end, and runs end their calls in flight; after `grace_s`, or on
+    the second signal, what is left is cut short where it is. All of it is recorded: each run can be resumed.
+    """
     options = settings.options
     assert options.state is not None, "a server has a folder of its own"
     assert options.clock is not None, "and a clock"
@@ -66,10 +95,11 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
         notify=options.notify,
         trust=options.trust,
     )
+    noted = DrivenRuns(options.state)
     async with (
         gateway_store(options.state, options.clock) as store,
         opening as manager,
-        hosting(settings.journal, options, settings.out) as host,
+        hosting(settings.journal, options, settings.out, noted) as host,
         live_pages() as live,
     ):
         state = ServerState(
@@ -85,22 +115,52 @@ async def serve(settings: ServerSettings, ready: Callable[[str, str], None]) -> 
             store,
             bool(options.offline),
         )
-        access = Access(options.state, options.clock)
-        server = uvicorn.Server(configured(application(state, access, live, settings.hosts)))
-        host_name, port = settings.listening.getsockname()[:2]
-        ready(f"http://{host_name}:{port}", access.link("operator"))
-        await server.serve(sockets=[settings.listening])
+        access = Access(options.state, options.clock, settings.token)
+        app, limits = application(state, access, live, settings.hosts), CONNECTIONS
+        server = SignalledServer(configured(app, settings.grace_s, limits, proxies=settings.proxies))
+        app.is_full = lambda: len(server.server_state.connections) > limits.most
+        left = [RunLeft(*one) for one in await cut_short(noted, settings.journal)]
+        async with anyio.create_task_group() as tasks:
+            stop = ServerStop(server, app.stop, host, settings.grace_s, tasks.cancel_scope, settings.tell)
+            await tasks.start(stop.obey)
+            ready(access.link("operator"), left)
+            if settings.resume:
+                tasks.start_soon(_go_on, state, left, settings.tell)
+            await server.serve(sockets=[settings.listening])
+            await host.ended()
+            tasks.cancel_scope.cancel()
+        server.cancel_requests()
+    return [RunLeft(*one) for one in await cut_short(noted, settings.journal)]
 
 
-def configured(app: ASGIApp, grace_s: int = GRACE_S) -> uvicorn.Config:
-    """Return how an application is served."""
+def configured(
+    app: ASGIApp,
+    grace_s: float = GRACE_S,
+    limits: ConnectionLimits = CONNECTIONS,
+    *,
+    proxies: Sequence[str] = (),
+    parser: str | None = None,
+) -> uvicorn.Config:
+    """Return how uvicorn serves: no headers of proxies are believed but of these, and connections have their limits."""
     return uvicorn.Config(
         app,
+        http=joining(bounded_connection(limits, parser)),
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="off",
-        http=joining(AutoHTTPProtocol),
-        ws="none",
         server_header=False,
-        timeout_graceful_shutdown=grace_s,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
+        timeout_keep_alive=limits.idle_s,
+        timeout_graceful_shutdown=ceil(grace_s),
     )
+
+
+async def _go_on(state: ServerState, left: Sequence[RunLeft], tell: Callable[[str], None]) -> None:
+    """Go on with runs that were left, each where it stopped."""
+    for run, _ in left:
+        try:
+            await resume(state, run)
+        except (OrchestratorError, ProblemsFound) as error:
+            tell(state.mask(f"{run} does not go on: {error}"))

@@ -38,13 +38,13 @@ _EXAMPLES: Mapping[str, str] = {
 }
 
 
-def coerce_inputs(spec: SquadSpec, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def coerce_inputs(declared: Mapping[str, InputSpec], pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Return (name, text) pairs, as a command line has them, as values of their declared types.
 
     What was read from a file or a pipe stands as a `RawInput` in place of the text. Never raises: what has no such
     value stays as it is, and `resolve` reports it. The last of equal names holds.
     """
-    return {name: _meant(name, spec.inputs.get(name), given) for name, given in pairs}
+    return {name: _meant(name, declared.get(name), given) for name, given in pairs}
 
 
 def _meant(name: str, declared: InputSpec | None, given: Any) -> Any:

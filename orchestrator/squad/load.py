@@ -339,7 +339,7 @@ class Squad:
 
         `plan` reports those that do not fit.
         """
-        return coerce_inputs(self.spec, pairs)
+        return coerce_inputs(self.spec.inputs, pairs)
 
     def _resolve(self, edition: int = EDITION) -> tuple[Plan, list[Problem]]:
         beside = Path(self.file).parent

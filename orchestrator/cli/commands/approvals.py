@@ -9,20 +9,17 @@ from typing import Any
 import click
 
 from orchestrator.cli.app import Command, Group
+from orchestrator.cli.desk import Desk, GivenToQuestion
+from orchestrator.cli.desks import at_desk
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.files import environment
-from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.gates import as_shown
 from orchestrator.cli.ui.masking import mask_document, mask_secrets
 from orchestrator.events import GateOpened
-from orchestrator.run.approvals import answer_question, goes_on, questions_of
 from providers.documents.unicode import printable
 
-MOST_RUNS = 1000
-UNDECIDED = ("waiting", "running", "paused", "cancelled")
-"""Statuses of a run whose questions can be answered: it may go on."""
 ANSWERS = {
     "revise": ("revise", "Send TASK of RUN back: the tasks before it run again, with your comment."),
     "deny": ("reject", "Reject TASK of RUN."),
@@ -41,17 +38,15 @@ def approvals_command() -> None:
 
 @approvals_command.command("ls")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@reads_runs
-async def list_approvals(records: RecordedRuns, as_json: bool) -> None:
+@at_desk
+async def list_approvals(desk: Desk, as_json: bool) -> None:
     """List what awaits a person: run, task, choices, question."""
-    lines = await records.journal.runs(MOST_RUNS, statuses=UNDECIDED)
-    found = [(line.run, gate) for line in lines for gate in (await questions_of(records.journal, line.run)).open]
-    environ = environment(records.settings)
+    found, environ = await desk.questions(), environment(desk.settings)
     if as_json:
         print_json([mask_document(_document(run, gate), environ) for run, gate in found])
         return
     if not found:
-        records.console.say("No approvals are waiting.")
+        desk.console.say("No approvals are waiting.")
         return
     rows = [(run, gate.name, "/".join(gate.choices), mask_secrets(gate.prompt, environ)) for run, gate in found]
     lines_of = (tuple(" ".join(printable(cell).split()) for cell in row) for row in rows)
@@ -61,10 +56,10 @@ async def list_approvals(records: RecordedRuns, as_json: bool) -> None:
 @approvals_command.command("show")
 @click.argument("run")
 @click.argument("task", required=False)
-@reads_runs
-async def show_approval(records: RecordedRuns, run: str, task: str | None) -> None:
+@at_desk
+async def show_approval(desk: Desk, run: str, task: str | None) -> None:
     """Show the question and the texts to decide on. TASK may be left out where RUN awaits one answer."""
-    gate, environ = (await questions_of(records.journal, run)).named(task), environment(records.settings)
+    gate, environ = await desk.question(run, task), environment(desk.settings)
     for title, text in gate.shown.items():
         click.echo(f"--- {printable(title)} ---\n{as_shown(text, environ, sys.maxsize)}\n")
     click.echo(f"{mask_secrets(printable(gate.prompt), environ)}  ({' / '.join(gate.choices)})")
@@ -82,9 +77,9 @@ def answer_command(name: str, choice: str, help_text: str) -> Command:
     @click.argument("run")
     @click.argument("task", required=False)
     @click.option("--comment", default="", metavar="TEXT", help="A comment that the agents read.")
-    @reads_runs
-    async def answer(records: RecordedRuns, run: str, task: str | None, comment: str) -> None:
-        await _answer(records, run, task, choice, comment)
+    @at_desk
+    async def answer(desk: Desk, run: str, task: str | None, comment: str) -> None:
+        await _answer(desk, run, GivenToQuestion(task, choice, comment))
 
     return answer
 
@@ -96,9 +91,9 @@ def answer_command(name: str, choice: str, help_text: str) -> Command:
 @click.option("--args", "arguments", metavar="JSON", help="Call the tool with these arguments instead.")
 @click.option("--edit", "file", metavar="FILE", help="Let this file's text count instead (- is stdin).")
 @click.option("--for-run", is_flag=True, help="Allow this agent's further calls of the tool in this run, too.")
-@reads_runs
+@at_desk
 async def approve(
-    records: RecordedRuns,
+    desk: Desk,
     run: str,
     task: str | None,
     comment: str,
@@ -109,10 +104,10 @@ async def approve(
     """Approve TASK of RUN: the run goes on. A tool's arguments, or a text, may be changed thereby."""
     if arguments is not None and file is not None:
         raise Unusable("--args and --edit both say what counts instead", "give one of them")
-    if arguments is not None and (await questions_of(records.journal, run)).named(task).editable != "arguments":
+    if arguments is not None and (await desk.question(run, task)).editable != "arguments":
         raise Unusable("--args is for a tool's call, and this is none", "--edit FILE changes a text")
     edited = arguments if file is None else _text_of(file)
-    await _answer(records, run, task, "approve", comment, edited=edited, for_run=for_run)
+    await _answer(desk, run, GivenToQuestion(task, "approve", comment, edited, for_run))
 
 
 def _text_of(file: str) -> str:
@@ -132,8 +127,8 @@ for _name, (_choice, _help) in ANSWERS.items():
 @approvals_command.command("say")
 @click.argument("run")
 @click.argument("said", nargs=-1, required=True, metavar="[TASK] WORDS")
-@reads_runs
-async def say(records: RecordedRuns, run: str, said: tuple[str, ...]) -> None:
+@at_desk
+async def say(desk: Desk, run: str, said: tuple[str, ...]) -> None:
     """Say your words in a conversation of RUN that awaits a person.
 
     WORDS are one argument, in quotes. TASK may be left out where RUN awaits one answer.
@@ -142,26 +137,18 @@ async def say(records: RecordedRuns, run: str, said: tuple[str, ...]) -> None:
         raise Unusable("WORDS are one argument", "put them in quotes")
     task, words = said if len(said) == 2 else (None, said[0])
     if task is None:
-        awaited = [gate.name for gate in (await questions_of(records.journal, run)).open]
+        awaited = [question.name for question in (await desk.record(run)).questions]
         if any(f"{name}/".startswith(f"{words}/") for name in awaited):
             raise Unusable(f"{words} is what awaits a reply: what are your words?", "WORDS come behind it, in quotes")
-    await _answer(records, run, task, "say", words)
+    await _answer(desk, run, GivenToQuestion(task, "say", words))
 
 
-async def _answer(records: RecordedRuns, run: str, task: str | None, choice: str, comment: str, **how: Any) -> None:
+async def _answer(desk: Desk, run: str, given: GivenToQuestion) -> None:
     """Record the answer, and say what happens next: a process that drives the run hears it by itself."""
-    journal = records.journal
-    try:
-        gate = await answer_question(journal, run, task, choice, comment, by="cli", **how)
-    except ValueError as error:
-        raise Unusable(str(error)) from None
-    at_work = "the run is at work and continues with this answer"
-    is_chat = (await journal.manifest(run)).options.get("chat")
-    goes_on_by = ("chat", "--session", run) if is_chat else ("runs", "resume", run)
-    follows = at_work if await goes_on(journal, run) else f"next: {records.command(*goes_on_by)}"
-    how_so = {"changed": how.get("edited") is not None, "for the run": how.get("for_run")}
-    said = ", ".join([choice, *(word for word, is_so in how_so.items() if is_so)])
-    records.console.say(printable(f"{gate.name}: {said}\n{follows}"))
+    name, follows = await desk.answer(run, given)
+    how_so = {"changed": given.edited is not None, "for the run": given.for_run}
+    said = ", ".join([given.choice, *(word for word, is_so in how_so.items() if is_so)])
+    desk.console.say(printable(f"{name}: {said}\n{follows}"))
 
 
 def _document(run: str, gate: GateOpened) -> dict[str, Any]:

@@ -20,11 +20,11 @@ from orchestrator.cli.ui.figures import duration, usd
 from orchestrator.cli.ui.heard import heard_lines
 from orchestrator.cli.ui.masking import mask_document, mask_secrets
 from orchestrator.cli.ui.progress import candidate_of
-from orchestrator.cli.ui.tool_calls import LISTED, tool_calls
 from orchestrator.events import to_json
 from orchestrator.rerun.record import StepAt
 from orchestrator.rerun.replay import read_record
 from orchestrator.rerun.requests import Sent, attempts_of, body_of
+from orchestrator.run.tool_calls import LISTED, tool_calls
 from orchestrator.units import SAID, Unit, names_of, path_of, turn_of
 from providers.documents.unicode import printable
 from providers.routing.scores import Ordering, replay, score

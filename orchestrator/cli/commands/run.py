@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import click
@@ -13,11 +14,13 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import settings_of
 from orchestrator.cli.consent import consent, consent_to_code, either
+from orchestrator.cli.desks import server_option
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.files import environment
 from orchestrator.cli.inputs import given_inputs
 from orchestrator.cli.journals import db_option, journal_url, record_for_run
 from orchestrator.cli.local import local_environment
+from orchestrator.cli.remote.begin import only_here, run_there
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.arguments import (
@@ -55,6 +58,7 @@ from providers.documents.problems import to_text
 @click.option("--stream", is_flag=True, help="Show what agents say as they say it.")
 @click.option("--json", "as_json", is_flag=True, help="Write all events to stdout as JSON Lines.")
 @db_option
+@server_option
 @click.pass_context
 def run_command(
     context: click.Context,
@@ -72,9 +76,18 @@ def run_command(
     stream: bool,
     as_json: bool,
     db: str | None,
+    server: str | None,
 ) -> int:
-    """Run the squad that FILE defines. Its outputs go to stdout, all else to stderr."""
+    """Run the squad that FILE defines. Its outputs go to stdout, all else to stderr.
+
+    With --server, FILE may be the name of a squad that the server offers.
+    """
     settings = settings_of(context)
+    if server is not None:
+        only_here(offline=offline, dry_run=dry_run, timeout=timeout, out=out, overwrite=overwrite, stream=stream, db=db)
+        given = given_inputs(pairs, inputs_file)
+        how: dict[str, Any] = {"run_id": run_id, "max_cost": max_cost, "approve": approve, "as_json": as_json}
+        return anyio.run(partial(run_there, settings, server, file, given, **how))
     journal_url(settings, db)  # a --db that cannot be used is a mistake of its own, before any in the squad
     squad, console = load_squad(file, settings), Console(settings)
     environ = environment(settings)

@@ -4,47 +4,70 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import click
 
 from orchestrator.cli.app import Command, Settings, settings_of
+from orchestrator.cli.binding import Binding, announced, binding_of, binding_options
 from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.files import environment, load_policy
 from orchestrator.cli.journals import db_option, journal_url, record_for_run
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.squad_files import load_squad
+from orchestrator.cli.ui.arguments import DurationOption
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.masking import mask_secrets
+from orchestrator.cli.ui.next_step import command_line
 from orchestrator.cli.ui.notices import STUB_NOTICE, telling
 from orchestrator.errors import NoProvider
 from orchestrator.options import RunOptions, steady
-from orchestrator.server.listening import listen
 from orchestrator.squad.load import Squad
 from orchestrator.trust import trust_file
 from personas import Personas, packaged
 from providers.catalog.trust import Consent
+from providers.documents.unicode import printable
+
+if TYPE_CHECKING:
+    from orchestrator.server.serving import RunLeft
 
 INSTALL = "pip install 'squad-orchestrator[server]'"
 NEEDED = ("fastapi", "uvicorn")
+MOST_LEFT = 10
+"""Runs that are named at the start and at the end."""
 
 
 @click.command("serve", cls=Command)
 @click.argument("files", nargs=-1, metavar="[SQUAD]...")
-@click.option("--port", type=click.IntRange(0, 65535), default=8700, metavar="PORT", help="Where to listen (8700).")
+@binding_options
 @click.option("--offline", is_flag=True, help="Ask no model: the built-in stub answers.")
+@click.option("--resume", is_flag=True, help="Go on with runs that an earlier server was cut short in.")
+@click.option("--grace", type=DurationOption(), default="8s", metavar="DUR", help="How long stopping may take (8s).")
 @db_option
 @click.pass_context
-def serve_command(context: click.Context, files: tuple[str, ...], port: int, offline: bool, db: str | None) -> int:
+def serve_command(
+    context: click.Context,
+    /,
+    files: tuple[str, ...],
+    offline: bool,
+    resume: bool,
+    grace: float,
+    db: str | None,
+    **where: Any,
+) -> int:
     """Offer agents, tiers and models to clients of OpenAI's API, and SQUADs to be run.
 
-    Listens on this machine alone. The first time, a key for clients is made and shown once.
+    Listens on this machine alone, unless --host says more. The first time, a key for clients is made and shown once.
     """
     settings = settings_of(context)
+    binding = binding_of(**where, environ=environment(settings))
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise Unusable(f"the package `{missing[0]}` is not installed", INSTALL)
@@ -55,20 +78,25 @@ def serve_command(context: click.Context, files: tuple[str, ...], port: int, off
         if squad.name in squads:
             raise Unusable(f"two squads are called '{squad.name}'", f"give the one in {file} another `name`")
         squads[squad.name] = squad
-    try:
-        listening = listen("127.0.0.1", port)
-    except OSError as error:
-        raise Unusable(
-            f"cannot listen at 127.0.0.1:{port}: {error.strerror}", "give another --port; 0 is any"
-        ) from error
-    with listening:
-        anyio.run(_serve, settings, squads, listening, offline, db)
+    with binding.listen() as listening:
+        asked = _ServeAsked(binding, listening, offline, resume, grace, db)
+        anyio.run(_serve, settings, squads, asked)
     return Exit.DONE
 
 
-async def _serve(
-    settings: Settings, squads: Mapping[str, Squad], listening: socket.socket, offline: bool, db: str | None
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _ServeAsked:
+    """How to serve, as the command line says it. `grace`: seconds."""
+
+    binding: Binding
+    listening: socket.socket
+    offline: bool
+    resume: bool
+    grace: float
+    db: str | None
+
+
+async def _serve(settings: Settings, squads: Mapping[str, Squad], asked: _ServeAsked) -> None:
     from orchestrator.server.gateway.keys import ClientKeys
     from orchestrator.server.serving import ServerSettings, serve
 
@@ -76,7 +104,7 @@ async def _serve(
     environ = environment(settings)
     keys_allowed: Consent = trust_file().allows
     code = consent_to_code(settings, [use for squad in squads.values() for use in squad.code_uses()], console)
-    if offline:
+    if asked.offline:
         console.say(STUB_NOTICE)
     else:
         pinned = [agent.model for squad in squads.values() for agent in squad.outline().agents.values()]
@@ -92,12 +120,12 @@ async def _serve(
     if is_first:
         console.say("a key for clients, which is shown this once:")
         click.echo(keys.make("first", time.time()))  # past the console, which masks what looks like a key
-    async with record_for_run(settings, db, console.warn) as journal:
+    async with record_for_run(settings, asked.db, console.warn) as journal:
         if journal is None:
             raise Unusable("the server keeps a record of what it does, and cannot write it", "name a --db, or --state")
         options = RunOptions(
             environ=environ,
-            offline=offline or None,
+            offline=asked.offline or None,
             clock=steady(),
             journal=journal,
             state=settings.state_folder,
@@ -105,24 +133,46 @@ async def _serve(
             trust=either(code, keys_allowed),
         )
 
-        def ready(address: str, link: str) -> None:
-            console.say(
-                f"serves {address}/v1 for clients of OpenAI's API; Ctrl-C stops\nthe dashboard, by this link once:"
-            )
+        address = asked.binding.address(asked.listening.getsockname()[1])
+        goes_on = partial(_tell_left, console, partial(command_line, settings, db=asked.db))
+
+        def ready(link: str, left: Sequence[RunLeft]) -> None:
+            console.say(f"serves {address}/v1 for clients of OpenAI's API; Ctrl-C stops")
+            if not asked.binding.is_local and not asked.binding.proxies:
+                console.warn("what goes to and fro is not encrypted: put a proxy with TLS before it (docs/server.md)")
+            if not asked.resume:
+                goes_on(left, ", or start with --resume")
+            console.say("the dashboard, by this link once:")
             click.echo(f"{address}/login?token={link}")
 
-        await serve(
-            ServerSettings(
-                policy=policy,
-                catalog=catalog,
-                squads=squads,
-                personas={name: library.get(name) for name in library.names()},
-                journal=journal,
-                options=options,
-                keys=keys,
-                mask=lambda text: mask_secrets(text, environ),
-                listening=listening,
-                out=Path("out"),
-            ),
-            ready,
-        )
+        with announced(settings.state_folder, address):
+            left = await serve(
+                ServerSettings(
+                    policy=policy,
+                    catalog=catalog,
+                    squads=squads,
+                    personas={name: library.get(name) for name in library.names()},
+                    journal=journal,
+                    options=options,
+                    keys=keys,
+                    mask=lambda text: mask_secrets(text, environ),
+                    listening=asked.listening,
+                    hosts=asked.binding.hosts,
+                    out=Path("out"),
+                    token=asked.binding.token,
+                    proxies=asked.binding.proxies,
+                    grace_s=asked.grace,
+                    resume=asked.resume,
+                    tell=console.say,
+                ),
+                ready,
+            )
+        goes_on(left, ", or `serve --resume`")
+
+
+def _tell_left(console: Console, command: Callable[..., str], left: Sequence[RunLeft], other: str) -> None:
+    """Tell which runs wait to be gone on with, and how."""
+    for run, state in left[:MOST_LEFT]:
+        console.say(printable(f"{run} is {state}: `{command('runs', 'resume', run)}` goes on with it{other}"))
+    if len(left) > MOST_LEFT:
+        console.say(f"and {len(left) - MOST_LEFT} more runs: `{command('runs', 'ls')}`")

@@ -10,13 +10,16 @@ from orchestrator.cli.app import Settings
 
 READ_RUNS = ("run", "mcp", "runs", "approvals", "explain", "spending")
 """The commands that take `--db`."""
+AT_SERVER = ("run", "runs", "approvals", "providers")
+"""The commands that take `--server`."""
 MOST_ANSWERS = 8
 Question = tuple[str, Collection[str]]
 """A question's name, and the choices that it leaves."""
 
 
-def command_line(settings: Settings, *words: str, db: str | None = None) -> str:
-    """Return `orchestrator WORDS`, ready for a shell, with the state folder, routing file and journal in use."""
+def command_line(settings: Settings, *words: str, db: str | None = None, server: str | None = None) -> str:
+    """Return `orchestrator WORDS`, ready for a shell, with the state folder, routing file, and journal or server in
+    use."""
     default = Settings()
     options: list[str] = []
     if settings.state != default.state:
@@ -25,6 +28,8 @@ def command_line(settings: Settings, *words: str, db: str | None = None) -> str:
         options += ["--routing", settings.routing]
     if db is not None and words[0] in READ_RUNS:
         options += ["--db", db]
+    if server is not None and words[0] in AT_SERVER:
+        options += ["--server", server]
     return shlex.join(["orchestrator", *words, *options])
 
 
@@ -33,9 +38,13 @@ def answer_line(command: Callable[..., str], run: str, questions: Iterable[Quest
 
     Of many only the first few are named: the run asks for the others again.
     """
-    answers = [_answer(command, run, *question) for question in islice(questions, MOST_ANSWERS)]
     goes_on = command("chat", "--session", run) if is_chat else command("runs", "resume", run)
-    return " && ".join([*answers, goes_on])
+    return " && ".join([*answers_of(command, run, questions), goes_on])
+
+
+def answers_of(command: Callable[..., str], run: str, questions: Iterable[Question]) -> list[str]:
+    """Return a command for each of the first questions."""
+    return [_answer(command, run, *question) for question in islice(questions, MOST_ANSWERS)]
 
 
 def _answer(command: Callable[..., str], run: str, name: str, choices: Collection[str]) -> str:

@@ -55,6 +55,8 @@ class Continuation:
     """Whether `runs cancel` ended it."""
     questions: Sequence[Question] = ()
     """Those that await an answer, oldest first."""
+    following: str = ""
+    """The command that helps most, where that is known already: of a run at a server."""
 
     @property
     def resumable(self) -> bool:
@@ -79,9 +81,9 @@ def tell_end(console: Console, progress: Progress, result: RunResult, after: Con
     _tell_artifacts(console, result)
     for task, reason in result.waiting.items():
         console.say(printable(f"waiting: {task}: {reason}"))
-    if (advice := advice_for(result, progress, after)) and not console.quiet:
+    if not after.following and (advice := advice_for(result, progress, after)) and not console.quiet:
         console.hint(advice)
-    console.say(f"next: {next_command(result, progress, after)}")
+    console.say(f"next: {after.following or next_command(result, progress, after)}")
     if result.stub:
         console.say(STUB_NOTICE)
 

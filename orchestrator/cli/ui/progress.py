@@ -12,8 +12,8 @@ from orchestrator.cli.ui.figures import duration, tokens, usd
 from orchestrator.cli.ui.open_questions import OpenQuestions
 from orchestrator.cli.ui.reasons import Document, Reasons, budget_text
 from orchestrator.cli.ui.task_row import TaskRow
-from orchestrator.cli.ui.tool_calls import call_text, clipped
 from orchestrator.events import question_name
+from orchestrator.run.tool_calls import call_text, clipped
 from providers.catalog.model import numbered
 
 WIDTH = 60

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from orchestrator import errors
 from orchestrator.journal.protocols import JournalBusy, JournalDamaged, RunBusy, RunExists
+from orchestrator.server.hosting import HostStopping
 from providers.documents.problems import ProblemsFound
 
 STATUS: dict[type[Exception], int] = {
@@ -25,6 +26,7 @@ STATUS: dict[type[Exception], int] = {
     RunBusy: 409,
     RunExists: 409,
     JournalBusy: 503,
+    HostStopping: 503,
     JournalDamaged: 500,
     ProblemsFound: 422,
     errors.BadInputs: 422,

@@ -15,10 +15,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import compile_path
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.server.access import COOKIE, SESSION_S, Access, AccessRole
+from orchestrator.server.access import Access, AccessRole
 from orchestrator.server.api.errors import RequestRefused
 from orchestrator.server.event_stream import EventStream
 from orchestrator.server.pages.live import LivePages
+from orchestrator.server.pages.login import Login
 from orchestrator.server.pages.page import Page, PageMissing, PageRequest
 from orchestrator.server.pages.registry import PAGES
 from orchestrator.server.pages.templating import Pages
@@ -30,7 +31,6 @@ POLICY = (
 )
 CSS = "text/css; charset=utf-8"
 STATIC = {"page.css": CSS, "runs.css": CSS, "live.js": "text/javascript; charset=utf-8"}
-LOG_IN = "Log in by the link that `orchestrator serve` printed in its terminal."
 
 
 class Dashboard:
@@ -38,6 +38,7 @@ class Dashboard:
 
     def __init__(self, state: ServerState, access: Access, live: LivePages) -> None:
         self._state, self._access, self._live, self._pages = state, access, live, Pages()
+        self._login = Login(access, self._html)
         self._paths = [(compile_path(page.path)[0], page) for page in PAGES]
 
     def routes(self) -> APIRouter:
@@ -48,14 +49,15 @@ class Dashboard:
             if page.act:
                 router.add_route(page.path, partial(self._done, page), methods=["POST"])
         router.add_route("/provider-status", _to_providers, methods=["GET"])
-        router.add_route("/login", self._login, methods=["GET"])
+        for method, path, answer in self._login.routes():
+            router.add_route(path, answer, methods=[method])
         router.add_route("/live", self._changes, methods=["GET"])
         router.add_route("/static/{name}", _static, methods=["GET"])
         return router
 
     async def _shown(self, page: Page, http: HttpRequest) -> Response:
         if (role := self._access.role_of(http)) is None:
-            return self._message("Log in", LOG_IN, 401)
+            return self._login.asking(401)
         asked = self._asked(http.path_params, http.query_params, role)
         address = f"{http.url.path}?{http.url.query}" if http.url.query else http.url.path
         try:
@@ -67,7 +69,7 @@ class Dashboard:
         assert page.act is not None, "routes() adds it for these alone"
         role = self._access.role_of(http)
         if role is None:
-            return self._message("Log in", LOG_IN, 401)
+            return self._login.asking(401)
         if role != "operator":
             return self._message("Not done", f"You are logged in as a {role}, who may look and change nothing.", 403)
         form = dict(parse_qsl((await http.body()).decode("utf-8", "replace"), keep_blank_values=True))
@@ -81,16 +83,6 @@ class Dashboard:
             return self._message("Not here", str(missing), 404, page.under or page.path)
         except (OrchestratorError, RequestRefused) as error:
             return self._message("Not done", self._state.mask(str(error)), 409, page.under or page.path)
-
-    async def _login(self, http: HttpRequest) -> Response:
-        cookie = self._access.follow(http.query_params.get("token", ""))
-        if cookie is None:
-            used = "This link was used, or is too old. `orchestrator serve` prints a new one when it starts."
-            return self._message("Log in", used, 401)
-        answer = RedirectResponse("/", 303)
-        secure = http.url.scheme == "https"
-        answer.set_cookie(COOKIE, cookie, max_age=SESSION_S, httponly=True, samesite="strict", secure=secure)
-        return answer
 
     async def _changes(self, http: HttpRequest) -> Response:
         """Answer with the parts of the page at an address, and then with each that changes."""

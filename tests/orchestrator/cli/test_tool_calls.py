@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from orchestrator.cli.ui.tool_calls import ShownCall, call_text, clipped
+from orchestrator.run.tool_calls import ShownCall, call_text, clipped
 from tests.orchestrator.vendors import Vendors
 
 SQUAD = """\

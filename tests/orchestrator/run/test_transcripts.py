@@ -15,6 +15,7 @@ from orchestrator.forecast.assumptions import Assumptions
 from orchestrator.forecast.turns import expect
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
+from orchestrator.run.recorded import recorded_run
 from orchestrator.run.result import RunResult
 from orchestrator.runtime import open_run, resume_run
 from providers.messages import Request
@@ -131,7 +132,7 @@ async def test_a_control_line_that_could_not_be_followed_is_told_and_counted() -
     lines = [progress.apply(to_json(event)) for event in events]
     told = "judge's line 'NEXT: zoe' could not be followed: it names nobody who takes part"
     assert [(line.row, line.level) for line in lines if line is not None and line.text == told] == [("talk", "warning")]
-    shown = described("r", await journal.manifest("r"), progress, "done", [], [], lambda *words: " ".join(words))
+    shown = described(await recorded_run(journal, "r"), progress, lambda *words: " ".join(words))
     assert "control lines that could not be followed: 1" in shown
     assert f"  talk: {told}" in shown
     ended = next(event.data for event in events if isinstance(event.data, ConversationEnded))

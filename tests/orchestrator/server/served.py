@@ -18,10 +18,13 @@ from orchestrator.journal.memory import MemoryJournal
 from orchestrator.options import RunOptions, steady
 from orchestrator.server.access import Access
 from orchestrator.server.app import application
+from orchestrator.server.connections import ConnectionLimits
 from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.server.gateway.store import gateway_store
 from orchestrator.server.hosting import hosting
+from orchestrator.server.listening import listen
 from orchestrator.server.pages.live import live_pages
+from orchestrator.server.serving import configured
 from orchestrator.server.state import ServerState
 from orchestrator.squad.load import Squad
 from personas import Personas, packaged
@@ -35,6 +38,7 @@ from tests.patience import PATIENCE_S
 
 LIBRARY = Personas(packaged())
 SECRET = "sekret"
+LIMITS = ConnectionLimits()
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -105,10 +109,9 @@ async def streamed(server: Served, path: str, count: int, headers: Mapping[str, 
 
 
 @asynccontextmanager
-async def listening(app: Any) -> AsyncIterator[str]:
+async def listening(app: Any, limits: ConnectionLimits = LIMITS, **how: Any) -> AsyncIterator[str]:
     """Serve an application on a port of this machine, as `orchestrator serve` does, and yield its address."""
-    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
-    server, socket = uvicorn.Server(config), config.bind_socket()
+    server, socket = uvicorn.Server(configured(app, 1, limits, **how)), listen("127.0.0.1", 0)
     with closing(socket):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.serve, [socket])

@@ -265,7 +265,7 @@ INPUTS = (
 )
 def test_text_becomes_a_value_of_the_type(name: str, text: str, value: object) -> None:
     spec = parse_spec(INPUTS, "s.yaml")[0]
-    [(_, got)] = coerce_inputs(spec, [(name, text)]).items()
+    [(_, got)] = coerce_inputs(spec.inputs, [(name, text)]).items()
     assert got == value
     assert type(got) is type(value)
 

@@ -8,10 +8,14 @@ import click
 
 from orchestrator.cli.app import Command
 from orchestrator.cli.consent import consent, consent_to_code, either
+from orchestrator.cli.desks import at_desk
 from orchestrator.cli.exits import Exit, cause_of
 from orchestrator.cli.files import environment
-from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
+from orchestrator.cli.journals import RecordedRuns, squad_of
 from orchestrator.cli.local import with_local_server
+from orchestrator.cli.local_desk import LocalDesk
+from orchestrator.cli.remote.begin import only_here, resume_there
+from orchestrator.cli.remote.desk import RemoteDesk
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.ui.arguments import DurationOption, UsdOption, overwrite_option
 from orchestrator.cli.ui.caps import caps_of
@@ -43,9 +47,9 @@ from providers.documents.unicode import printable
 @click.option("--dry-run", is_flag=True, help="With --edited: only show what would run again. Spends nothing.")
 @click.option("--stream", is_flag=True, help="Show what agents say as they say it.")
 @click.option("--json", "as_json", is_flag=True, help="Write the new events to stdout as JSON Lines.")
-@reads_runs
+@at_desk
 async def resume_command(
-    records: RecordedRuns,
+    desk: LocalDesk | RemoteDesk,
     run: str,
     max_cost: float | None,
     timeout_s: float | None,
@@ -61,6 +65,18 @@ async def resume_command(
     """Go on with a run that was killed, interrupted or paused. What is recorded is not paid for again."""
     if dry_run and not edited:
         raise click.UsageError("--dry-run shows what an edit would run again: give it with --edited")
+    if isinstance(desk, RemoteDesk):
+        only_here(
+            max_cost=max_cost,
+            timeout=timeout_s,
+            out=out,
+            overwrite=overwrite,
+            squad=file,
+            edited=edited,
+            stream=stream,
+        )
+        return await resume_there(desk, run, approve=approve, as_json=as_json)
+    records = desk.records
     journal, settings = records.journal, records.settings
     manifest = await journal.manifest(run)
     squad = squad_of(manifest, settings, file)

@@ -1,0 +1,77 @@
+"""What commands ask about runs, wherever these are: in the journal of this machine, or at a server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import NamedTuple, Protocol
+
+from orchestrator.cli.app import Settings
+from orchestrator.cli.ui.console import Console
+from orchestrator.cli.ui.next_step import Question
+from orchestrator.cli.ui.reasons import Document
+from orchestrator.events import GateOpened
+from orchestrator.journal.protocols import RunLine
+from orchestrator.run.delta_stream import RecordedAnswer
+from orchestrator.run.recorded import RecordedRun
+
+
+class GivenToQuestion(NamedTuple):
+    """A person's answer: to the question of a name, or to the only one (None)."""
+
+    question: str | None
+    choice: str
+    comment: str = ""
+    edited: str | None = None
+    for_run: bool = False
+
+
+class Desk(Protocol):
+    """What commands ask about runs, wherever these are. An argument `run` is an id."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def console(self) -> Console: ...
+
+    def command(self, *words: str) -> str:
+        """Return the command `orchestrator WORDS` as the user may type it: it asks at the same place."""
+
+    def goes_on_by(self, run: str, questions: Sequence[Question], *, is_chat: bool) -> str:
+        """Return the commands that answer these questions and go on with a run."""
+
+    async def run_named(self, word: str) -> str:
+        """Return the id that `word` means: an id, the beginning of no other run's id, or `latest`.
+
+        Raise `NothingSelected` where no run or several may be meant.
+        """
+
+    async def latest(self, limit: int, states: Sequence[str], squad: str | None) -> Sequence[tuple[RunLine, str]]:
+        """Return the latest runs with their states, newest first."""
+
+    async def record(self, run: str) -> RecordedRun:
+        """Return all that is recorded of a run."""
+
+    def follow(self, run: str, after: int = 0) -> AsyncGenerator[tuple[int, Document], None]:
+        """Yield (number, document) of each event after `after`, then of each new one, none twice, none left out.
+
+        It never ends by itself: iterate inside `contextlib.aclosing`.
+        """
+
+    async def answers(self, run: str, after: int) -> Sequence[RecordedAnswer]:
+        """Return the recorded answers of models after so many. Raise `Unusable` where they are not to be had."""
+
+    async def is_last(self, run: str, number: int) -> bool:
+        """Return whether no event came after the one of this number."""
+
+    async def cancel(self, run: str) -> bool:
+        """End a run for good, and return whether a process was at work on it. Raise `NothingSelected` for one that is
+        over."""
+
+    async def questions(self) -> Sequence[tuple[str, GateOpened]]:
+        """Return all questions that await an answer, each with its run, in the latest runs first."""
+
+    async def question(self, run: str, name: str | None) -> GateOpened:
+        """Return the open question of this name; None: the only one."""
+
+    async def answer(self, run: str, given: GivenToQuestion) -> tuple[str, str]:
+        """Answer a question; return its name, and what happens next. Raise `Unusable` for what is no choice."""

@@ -1,0 +1,164 @@
+"""A run at a server, begun or gone on with from here: shown as one of this machine is, to its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import anyio
+
+from orchestrator.cli.desk import GivenToQuestion
+from orchestrator.cli.exits import Exit, Interrupted, NothingSelected, Terminated, exit_of_run
+from orchestrator.cli.remote.desk import RemoteDesk
+from orchestrator.cli.session import RunSession, beat, show
+from orchestrator.cli.signals import Interruption
+from orchestrator.cli.ui.gates import Asking, answering
+from orchestrator.cli.ui.outcome import Continuation, print_results, tell_end
+from orchestrator.cli.ui.progress import Progress
+from orchestrator.cli.ui.reasons import Document
+from orchestrator.cli.ui.screens import Screen
+from orchestrator.events import CutText
+from orchestrator.run.result import RunResult
+from providers.messages import Usage
+
+SETTLES_S = 10.0
+"""How long a run whose question was answered elsewhere may take to go on."""
+
+
+@dataclass(slots=True)
+class ResultSoFar:
+    """What the events of a run come to: the fold that a program gets as `RunResult`. Pure."""
+
+    errors: dict[str, tuple[str, str]] = field(default_factory=dict)
+    parked: dict[str, str] = field(default_factory=dict)
+
+    def apply(self, document: Document) -> None:
+        """Take the next event."""
+        match document:
+            case {"type": "task.started", "task": task} | {"type": "task.reset", "task": task}:
+                self.errors.pop(task, None)
+                self.parked.pop(task, None)
+            case {"type": "task.ended", "task": task, "status": status}:
+                self.parked.pop(task, None)
+                if status == "failed":
+                    self.errors[task] = (document.get("error") or "", document.get("error_kind") or "")
+            case {"type": "task.parked", "task": task, "reason": reason}:
+                self.parked[task] = reason
+
+    def result(self, last: Document) -> RunResult:
+        """Return what the run came to by its last event."""
+        usage = last["usage"]
+        cost, truncated = last["cost_usd"], last.get("truncated") or {}
+        return RunResult(
+            run_id=last["run_id"],
+            status=last["status"],
+            outputs=last["outputs"],
+            artifacts=last["artifacts"],
+            usage=Usage(
+                input=usage["input_tokens"] - usage["cached_tokens"],
+                output=usage["output_tokens"] - usage["reasoning_tokens"],
+                cache_read=usage["cached_tokens"],
+                reasoning=usage["reasoning_tokens"],
+            ),
+            cost=None if cost is None else round(cost * 1e6),
+            tasks=last["tasks"],
+            errors={task: error for task, (error, _) in self.errors.items()},
+            error_kinds={task: kind for task, (_, kind) in self.errors.items()},
+            waiting=dict(self.parked),
+            stub=last["stub"],
+            truncated={task: tuple(CutText(**one) for one in cuts) for task, cuts in truncated.items()},
+            output_errors=last.get("output_errors") or {},
+            cut_short=round((last.get("cut_short_usd") or 0.0) * 1e6),
+        )
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What the screen shows of a run, and what its events come to."""
+
+    progress: Progress
+    screen: Screen
+    as_json: Mapping[str, str] | None
+    so_far: ResultSoFar = field(default_factory=ResultSoFar)
+
+
+async def follow_there(desk: RemoteDesk, session: RunSession, run: str, past: list[Document]) -> Exit:
+    """Show a run at a server from after its `past` events on, print its outputs at its end, and return the exit code.
+
+    Ctrl-C leaves the run as it is, and says how it is followed.
+    """
+    progress, environ = Progress(), os.environ
+    screen = session.screen(progress, environ)
+    shown = _Shown(progress, screen, environ if session.as_json else None)
+    for document in past:
+        progress.apply(document)
+        shown.so_far.apply(document)
+    try:
+        with screen:
+            last = await _to_its_end(desk, session, run, shown, len(past))
+    except (Interrupted, Terminated):
+        watch = desk.command("runs", "watch", run)
+        desk.console.say(f"{run} goes on at {desk.api.url}: `{watch}` follows it")
+        raise
+    result = shown.so_far.result(last)
+    if not session.as_json:
+        print_results(result, progress)
+    questions = [(gate.name, gate.choices) for gate in await desk.questions_of(run)]
+    following = desk.command("runs", "show", run)
+    if result.status in ("waiting", "paused", "cancelled"):
+        following = desk.goes_on_by(run, questions, is_chat=False)
+    state = (await desk.api.get("runs", run))["state"]
+    after = Continuation(
+        session.file,
+        desk.command,
+        recorded=True,
+        cancelled=state == "cancelled",
+        questions=questions,
+        following=following,
+    )
+    tell_end(desk.console, progress, result, after)
+    return exit_of_run(result.status, result.error_kinds.values(), progress.attempt_errors)
+
+
+async def _to_its_end(desk: RemoteDesk, session: RunSession, run: str, shown: _Shown, after: int) -> Document:
+    """Return a run's last event, having shown each; questions are answered as `--approve` says."""
+    at_terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    ask = answering(session.approve, at_terminal=at_terminal, aside=shown.screen.aside, environ=os.environ)
+    asking = Asking(ask)
+    last: Document | None = None
+    async with anyio.create_task_group() as tasks:
+        interruption = Interruption(tasks.cancel_scope, lambda: False)
+        await tasks.start(interruption.watch)
+        tasks.start_soon(beat, shown.screen)
+        async with aclosing(desk.follow(run, after)) as events:
+            async for number, document in events:
+                shown.so_far.apply(document)
+                show(dict(document), shown.screen, shown.progress, shown.as_json)
+                if document["type"] != "run.finished" or not await desk.is_last(run, number):
+                    continue
+                if document["status"] != "waiting" or not await _answered(desk, run, asking):
+                    last = document
+                    break
+        tasks.cancel_scope.cancel()
+    interruption.check()
+    assert last is not None, "what nothing interrupted came to its end"
+    return last
+
+
+async def _answered(desk: RemoteDesk, run: str, asking: Asking) -> bool:
+    """Answer what the run waits for; return whether it goes on thereby."""
+    is_any = False
+    for gate in await desk.questions_of(run):
+        given = await asking.ask(gate)
+        if given is None:
+            continue
+        answer = GivenToQuestion(gate.name, given.choice, given.comment, given.edited, bool(given.grant))
+        try:
+            await desk.answer(run, answer)
+        except NothingSelected as error:  # somebody else was first, and that answer counts
+            desk.console.say(str(error))
+        is_any = True
+    return is_any

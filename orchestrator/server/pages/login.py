@@ -1,0 +1,84 @@
+"""Logging in and out: by a link, once, or by the server's token in a form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from math import ceil
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.requests import Request as HttpRequest
+from starlette.responses import RedirectResponse, Response
+
+from orchestrator.server.access import COOKIE, SESSION_S, Access
+
+OLD = "This link was used, or is too old."
+WRONG = "This is not the server's token."
+TIRED = "Too many wrong tokens: wait a minute."
+MOST_FORM = 4096
+"""Bytes of the login's form."""
+
+ShowPage = Callable[[str, Mapping[str, Any], int], Response]
+"""Makes a page of its template's name, its values and a status."""
+
+
+class Login:
+    """The routes that log in and out; `show` makes their pages."""
+
+    def __init__(self, access: Access, show: ShowPage) -> None:
+        self._access, self._show = access, show
+
+    def routes(self) -> Iterator[tuple[str, str, Callable[[HttpRequest], Any]]]:
+        """Yield the method, path and function of each."""
+        yield "GET", "/login", self._follow
+        yield "POST", "/login", self._log_in
+        yield "POST", "/logout", self._log_out
+
+    def asking(self, status: int, wrong: str = "") -> Response:
+        """Return the page that asks who it is; `wrong` says what was."""
+        values = {"wrong": wrong, "here": "", "live": "", "role": "", "may_change": False}
+        return self._show("login", values, status)
+
+    async def _follow(self, http: HttpRequest) -> Response:
+        if not (token := http.query_params.get("token", "")):
+            return self.asking(200)
+        cookie = self._access.follow(token)
+        return self.asking(401, OLD) if cookie is None else self._logged_in(http, cookie)
+
+    async def _log_in(self, http: HttpRequest) -> Response:
+        address = "" if http.client is None else http.client.host
+        if rest := self._access.rest(address):
+            refused = self.asking(429, TIRED)
+            refused.headers["retry-after"] = str(ceil(rest))
+            return refused
+        cookie = self._access.log_in(await _token_in(http), address)
+        return self.asking(401, WRONG) if cookie is None else self._logged_in(http, cookie)
+
+    async def _log_out(self, http: HttpRequest) -> Response:
+        self._access.end(http.cookies.get(COOKIE, ""))
+        answer = RedirectResponse("/login", 303)
+        answer.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=http.url.scheme == "https")
+        return answer
+
+    def _logged_in(self, http: HttpRequest, cookie: str) -> Response:
+        answer: Response = RedirectResponse("/", 303)
+        if http.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            # A link in a chat: a redirect from it gets no Strict cookie, a step from a page of ours does.
+            answer = self._show("logged_in", {}, 200)
+        secure = http.url.scheme == "https"
+        answer.set_cookie(COOKIE, cookie, max_age=SESSION_S, httponly=True, samesite="strict", secure=secure)
+        return answer
+
+
+async def _token_in(http: HttpRequest) -> str:
+    """Return the token of the form; empty where it is none."""
+    body = bytearray()
+    async for part in http.stream():
+        body += part
+        if len(body) > MOST_FORM:
+            return ""
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
+    except ValueError:
+        return ""
+    return fields.get("token", [""])[0].strip()
