@@ -17,15 +17,27 @@ def absent(needed: str) -> NoReturn:
     pytest.skip(f"needs {needed}", allow_module_level=True)
 
 
+class Component:
+    """A module that is loaded when something of it is asked for: most test runs only collect what needs it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self._name), name)
+
+
 def imported(module: str, extra: str) -> Any:
     """Return a module that the extra brings."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        absent(f"{module} (pip install squad-orchestrator[{extra}])")
+    installed(module, extra)
+    return Component(module)
 
 
 def installed(module: str, extra: str) -> None:
     """Skip unless a module that the extra brings is there; it is not loaded."""
-    if find_spec(module) is None:
+    try:
+        found = find_spec(module)
+    except ModuleNotFoundError:  # the package that it is in
+        found = None
+    if found is None:
         absent(f"{module} (pip install squad-orchestrator[{extra}])")
