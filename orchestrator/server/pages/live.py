@@ -1,4 +1,4 @@
-"""Keeps pages up to date: each is made once a second at most, for all who look at it, and they are sent what changed."""
+"""Keeps pages up to date: each is made once a second at most for all who look at it, who are sent what changed."""
 
 from __future__ import annotations
 
