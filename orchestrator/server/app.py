@@ -18,6 +18,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.server.access import Access, AccessRole
 from orchestrator.server.api.approvals import approval_routes
 from orchestrator.server.api.artifacts import artifact_routes
+from orchestrator.server.api.costs import cost_routes
 from orchestrator.server.api.errors import RequestRefused, refusal_body, told, unreadable
 from orchestrator.server.api.health import health_routes
 from orchestrator.server.api.login_links import login_link_routes
@@ -46,6 +47,7 @@ API_PARTS = (
     approval_routes,
     artifact_routes,
     provider_routes,
+    cost_routes,
 )
 """What makes the routes of each part of the API; all show up in its OpenAPI document."""
 

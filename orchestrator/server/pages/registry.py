@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.server.pages.costs import costs_values
 from orchestrator.server.pages.load import load_values
 from orchestrator.server.pages.now import now_values
 from orchestrator.server.pages.page import Page
@@ -26,4 +27,5 @@ PAGES = (
         under="/load",
         is_live=False,
     ),
+    Page(name="costs", path="/costs", values=costs_values, label="Costs", is_live=False),
 )

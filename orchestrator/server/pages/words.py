@@ -26,6 +26,8 @@ def usd(micro: int | None) -> str:
     """Return micro-USD as dollars; None is unknown."""
     if micro is None:
         return "unknown"
+    if 0 < micro < 50:
+        return "<$0.0001"
     return f"${micro / 1e6:.4f}" if 0 < micro < 10_000 else f"${micro / 1e6:,.2f}"
 
 
