@@ -55,6 +55,7 @@ class AttemptEnded:
     not known, so the run's budgets count what it had reserved. `answer_cap`: the most tokens of answer that were asked
     for because that is what was reserved; None: as the request has it. `continues`: so many characters of its turn's
     text stood at the end of the request, to be continued, as the length of one answer had cut them off.
+    `first_token_ms` is until the first content of a streamed answer; None: none came, or it came whole.
     """
 
     number: int
@@ -71,6 +72,7 @@ class AttemptEnded:
     in_doubt: bool = False
     answer_cap: int | None = None
     continues: int = 0
+    first_token_ms: float | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,27 @@ class AlertNotPosted:
     variable: str
     which: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderExchange:
+    """What went to a provider, and what came back, without keys: told where somebody looks for a fault, never recorded.
+
+    `status` None: nothing came, for `error`. `run`, `place` and `turn` say what it was for.
+    """
+
+    provider: str
+    sent: str
+    sent_headers: Mapping[str, str]
+    sent_body: str
+    status: int | None
+    headers: Mapping[str, str]
+    body: str
+    error: str
+    ms: float
+    run: str = ""
+    place: str = ""
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True)

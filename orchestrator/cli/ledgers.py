@@ -37,7 +37,8 @@ async def open_ledger(settings: Settings, policy: Policy, environ: Environment) 
     """Yield the ledger that runs here count in. Looking makes no file: where there is none yet, it is an empty one."""
     folder = settings.state_folder
     state = folder if (folder / FILE).exists() else None
-    ledger = ledger_of(policy.ledger, environ, state, telling(Console(settings).warn)) or MemoryLedger()
+    console = Console(settings)
+    ledger = ledger_of(policy.ledger, environ, state, telling(console.warn, console.write)) or MemoryLedger()
     try:
         yield ledger
     finally:

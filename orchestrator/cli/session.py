@@ -106,7 +106,7 @@ class RunSession:
         async with anyio.create_task_group() as tasks:
             interruption = Interruption(tasks.cancel_scope, lambda: False)
             await tasks.start(interruption.watch)
-            notify = telling(self.console.warn)
+            notify = telling(self.console.warn, self.console.write)
             async with opening(replace(options, ask=asking.ask, notify=notify, stream=self.stream)) as run:
                 interruption.stop = stopping(run, asking, screen, progress)
                 tasks.start_soon(beat, screen)

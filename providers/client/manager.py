@@ -25,6 +25,7 @@ from providers.client.reservations import Reservations
 from providers.client.stream import ResponseStream
 from providers.client.turn import LiveTurn
 from providers.client.whole import whole
+from providers.client.wiretap import tapped
 from providers.embeddings import Embeddings, Purpose
 from providers.emit import Emit, ignore
 from providers.errors import ProviderError, Reason, ReasonCode, RoutingError
@@ -311,7 +312,8 @@ async def open_manager(
 
     `ledger` counts what limits allow; it is the caller's to close. Without one, counts are kept where the variable
     `ORCHESTRATOR_LEDGER` or the policy says, else in the folder `state`, or without a folder in memory. No file is made
-    before a call that a limit binds. `notify` is called when a ledger is lost and when it is regained.
+    before a call that a limit binds. `notify` is called when a ledger is lost and when it is regained, and
+    told what goes to the providers that the variable `ORCHESTRATOR_DEBUG` names.
     """
     catalog = load_catalog() if catalog is None else catalog
     policy = default_policy(catalog) if policy is None else policy
@@ -330,6 +332,7 @@ async def open_manager(
         hosted = any(not isinstance(adapters.get(c.provider.dialect), LocalAdapter | None) for c in asked)
         if transport is None and (hosted or (policy.budget.webhook_env and not offline)):
             transport = await stack.enter_async_context(open_transport())
+        transport = tapped(transport, environ, asked, notify)
         if ledger is None:
             ledger = ledger_of(None if offline else policy.ledger, environ, state, notify)
             if ledger is not None:

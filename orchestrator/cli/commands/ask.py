@@ -137,7 +137,7 @@ async def _ask(
         interruption = Interruption(tasks.cancel_scope, lambda: False)
         await tasks.start(interruption.watch)
         state = settings.state_folder
-        tell = telling(console.warn)
+        tell = telling(console.warn, console.write)
         async with open_manager(
             policy, catalog, environ, offline=offline, state=state, notify=tell, trust=trust
         ) as manager:

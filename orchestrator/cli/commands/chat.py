@@ -171,7 +171,7 @@ async def _one_session(settings: Settings, asked: ChatAsked, console: Console, j
             max_cost_usd=asked.max_cost,
             ask=answering(asked.approve, at_terminal=at_terminal, aside=talk.aside, environ=environ),
             state=settings.state_folder,
-            notify=telling(console.warn),
+            notify=telling(console.warn, console.write),
             trust=trust,
             on_event=talk.saw,
             **by,

@@ -129,7 +129,7 @@ async def _serve(
             clock=steady(),
             journal=journal,
             state=options.state,
-            notify=telling(console.warn),
+            notify=telling(console.warn, console.write),
             trust=either(code, keys),
         )
         words = partial(answer_line, partial(command_line, settings, db=db))

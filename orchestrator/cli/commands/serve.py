@@ -129,7 +129,7 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], asked: _ServeA
             clock=steady(),
             journal=journal,
             state=settings.state_folder,
-            notify=telling(console.warn),
+            notify=telling(console.warn, console.write),
             trust=either(code, keys_allowed),
         )
 

@@ -8,13 +8,13 @@ from typing import Any
 from orchestrator.events import AnswerOverruled
 from orchestrator.subscribers import SubscriberTrouble
 from providers.emit import Emit
-from providers.events import AlertNotPosted, LedgerLost, LedgerRegained
+from providers.events import AlertNotPosted, LedgerLost, LedgerRegained, ProviderExchange
 
 STUB_NOTICE = "OFFLINE STUB: no model is asked, every answer is canned"
 
 
-def telling(say: Callable[[str], None]) -> Emit:
-    """Return an emitter that calls `say` with one line for each notice."""
+def telling(say: Callable[[str], None], show: Callable[[str], None]) -> Emit:
+    """Return an emitter that calls `say` with one line for each notice, and `show` with what was asked to be shown."""
 
     def emit(event: Any) -> None:
         match event:
@@ -26,9 +26,22 @@ def telling(say: Callable[[str], None]) -> Emit:
                 say(f"{task}: nobody needs to answer here any more: {stands} by {by}")
             case AnswerOverruled(task, choice, stands, by):
                 say(f"{task}: your answer {choice} does not count: it was answered before, {stands} by {by}")
+            case ProviderExchange():
+                show(exchange_lines(event))
             case SubscriberTrouble(who, reason):
                 say(f"{who} is not told of all that happens: {reason}")
             case LedgerRegained():
                 say("the ledger of limits is back, and now holds what was used meanwhile")
 
     return emit
+
+
+def exchange_lines(seen: ProviderExchange) -> str:
+    """Return what went to a provider and came back, as lines."""
+    where = " ".join(filter(None, (seen.run, seen.place, f"turn {seen.turn}" if seen.turn else "")))
+    came = seen.error or f"{seen.status}"
+    lines = [f"[{seen.provider}] {where}".rstrip(), f"> {seen.sent}"]
+    lines += [f"> {name}: {value}" for name, value in seen.sent_headers.items()]
+    lines += [f"> {seen.sent_body}", f"< {came} after {seen.ms:.0f} ms"]
+    lines += [f"< {name}: {value}" for name, value in seen.headers.items()]
+    return "\n".join([*lines, f"< {seen.body}"] if seen.body else lines)
