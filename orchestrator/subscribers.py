@@ -21,7 +21,9 @@ from agents.hooks import Hooks
 from agents.tool_context import CallPlace
 from orchestrator.events import Event
 from orchestrator.units import unit_of
+from providers.embeddings import Embeddings
 from providers.emit import Emit
+from providers.events import AttemptEnded
 from providers.messages import Request, Response
 from providers.trace_context import TraceContext, read_trace_context
 
@@ -55,6 +57,17 @@ class CallContent:
 
 
 @dataclass(frozen=True, slots=True)
+class CallEnded:
+    """A request to the gateway was answered, or not, after so many `seconds` and these attempts. It is all that is told
+    of one to those who trace nothing."""
+
+    answer: Response | Embeddings | None
+    error: BaseException | None
+    seconds: float
+    attempts: Sequence[AttemptEnded]
+
+
+@dataclass(frozen=True, slots=True)
 class SubjectEnded:
     """Nothing more comes of an subject: the process that worked on a run lets go of it, or a request is answered."""
 
@@ -70,8 +83,9 @@ class SubscriberTrouble:
 class Subscriber:
     """Is told of what happens. Override `hear`; what it does holds up no run.
 
-    Events of one subject come in their order, each once, the last an `SubjectEnded`; those of several may come at once,
-    from several threads. A run that is replayed, simulated or rehearsed tells nothing.
+    Events of one subject come in their order, each once, the last a `SubjectEnded`; those of several may come at once,
+    from several threads. Of a request to the gateway comes one `CallEnded`, and all else only where `traces`. A run
+    that is replayed, simulated or rehearsed tells nothing.
     """
 
     traces = False
@@ -176,7 +190,7 @@ async def subscribed(
     if not feeds:
         yield NOBODY
         return
-    subject = _sampled(subject, feeds)
+    subject = sampled(subject, feeds)
 
     def tell(event: Event) -> None:
         for feed in feeds:
@@ -193,10 +207,11 @@ async def subscribed(
                 await feed.aclose()
 
 
-def _sampled(subject: Subject, feeds: Iterable[Feed]) -> Subject:
+def sampled(subject: Subject, feeds: Iterable[Subscriber]) -> Subject:
+    """Return the subject with whether its spans are kept, as those say who trace."""
     tracing = [feed.samples(subject) for feed in feeds if feed.traces]
-    sampled = any(tracing) if tracing else subject.trace.sampled
-    return replace(subject, trace=replace(subject.trace, sampled=sampled))
+    is_kept = any(tracing) if tracing else subject.trace.sampled
+    return replace(subject, trace=replace(subject.trace, sampled=is_kept))
 
 
 def subject_of(

@@ -54,13 +54,15 @@ def read_trace_context(traceparent: str, tracestate: str = "") -> TraceContext |
 class CallScope:
     """What a call to a provider belongs to: a run, or a request to the gateway. `place` is where in the run.
 
-    `trace` is the trace whose spans its attempts are; None: nobody traces them.
+    `trace` is the trace whose spans its attempts are; None: nobody traces them. `asked_by` is the span of the client
+    that asks, where it says so.
     """
 
     run: str = ""
     place: str = ""
     turn: int = 0
     trace: TraceContext | None = field(default=None, repr=False)
+    asked_by: TraceContext | None = field(default=None, repr=False)
 
 
 _SCOPE: ContextVar[CallScope] = ContextVar("call_scope", default=CallScope())  # noqa: B039  # it is immutable

@@ -26,6 +26,7 @@ LATE = {
     ("orchestrator/cli/entry.py", "dispatch"): "what only a failure needs",
     ("orchestrator/cli/commands/serve.py", "_serve"): "FastAPI and uvicorn, an extra",
     ("orchestrator/cli/file_kind.py", "_others"): "the fields of test files and the like: most files are squads",
+    ("orchestrator/observe/opening.py", "metrics_where_installed"): "Prometheus' client, an extra",
     ("orchestrator/observe/opening.py", "observing"): "OpenTelemetry's SDK, an extra",
     ("orchestrator/cli/session.py", "screen"): "rich, where there is a terminal",
     ("orchestrator/squad/tool_kinds/http_request.py", "_fetch"): "ssl, for tools that ask the web",

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from orchestrator.observe.settings import OtelSettings
+from orchestrator.observe.settings import OtelSettings, is_installed
 from orchestrator.subscribers import Subscriber
+
+if TYPE_CHECKING:
+    from orchestrator.observe.metrics import Metrics
 
 
 @contextmanager
@@ -40,3 +44,12 @@ def observing(
     finally:
         if not telemetry.close():
             trouble("the collector takes too long; what was not sent yet is given up")
+
+
+def metrics_where_installed() -> Metrics | None:
+    """Return what counts for Prometheus, None without its client."""
+    if not is_installed("prometheus_client"):
+        return None
+    from orchestrator.observe.metrics import Metrics  # Prometheus' client, an extra
+
+    return Metrics()

@@ -53,12 +53,13 @@ def _unusable(environ: Mapping[str, str]) -> str:
     for name in ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"):
         if (protocol := environ.get(name, "").strip()) not in ("", "http/protobuf"):
             return f"{name} is {protocol[:40]}; only http/protobuf is spoken here"
-    if not all(map(_is_installed, NEEDED)):
+    if not all(map(is_installed, NEEDED)):
         return f"the packages of OpenTelemetry are not installed: {INSTALL}"
     return ""
 
 
-def _is_installed(package: str) -> bool:
+def is_installed(package: str) -> bool:
+    """Return whether a package, or a module of one, can be imported."""
     try:
         return find_spec(package) is not None
     except ModuleNotFoundError:  # of a package above it

@@ -53,6 +53,7 @@ PROVIDER_NAMES = {"gemini": "gcp.gemini", "mistral": "mistral_ai", "xai": "x_ai"
 """Our providers that the conventions call otherwise."""
 WENT_WELL = frozenset({"ok", "done", "skipped", "waiting", "paused"})
 RUN = SpanKey("run")
+FIRST_TOKEN = "gen_ai.response.time_to_first_chunk"  # noqa: S105  # tokens of text
 
 
 class SpanTree:
@@ -221,9 +222,11 @@ class SpanTree:
 
     def _end_attempt(self, event: Event, data: AttemptEnded) -> Iterator[SpanRecord]:
         failed = "" if data.outcome == "ok" else data.error or data.outcome
+        first = {} if data.first_token_ms is None else {FIRST_TOKEN: data.first_token_ms / 1000}
         if (turn := self._spans.get(SpanKey("turn", event.unit, event.step))) is not None:
             turn.error = failed  # of the turn, too, where nothing comes after it
-        about: Attributes = {"orchestrator.attempt.outcome": data.outcome, **_cost(data.cost)}
+            turn.attributes |= first if not failed else {}
+        about: Attributes = {"orchestrator.attempt.outcome": data.outcome, **_cost(data.cost), **first}
         key = SpanKey("attempt", event.unit, event.step, str(data.number))
         yield from self._spans.end(key, event.at, about, failed, self._mask(data.detail or "") if failed else "")
 
@@ -242,7 +245,7 @@ class SpanTree:
 
     def _embedding(self, event: Event, data: TextsEmbedded) -> SpanRecord:
         about: dict[str, Value] = {"gen_ai.operation.name": "embeddings", **_who(data.provider, data.model)}
-        about |= {"gen_ai.usage.input_tokens": _input(data.usage), **_cost(data.cost), **self._conversation}
+        about |= {"gen_ai.usage.input_tokens": input_tokens(data.usage), **_cost(data.cost), **self._conversation}
         name, parent = f"embeddings {data.model}", self._nearest(event)
         return SpanRecord(name, self._new_id(), parent, event.at, "client", about, event.at)
 
@@ -318,11 +321,17 @@ def _tool(unit: Unit | None, step: StepPath, turn: int, call: str) -> SpanKey:
     return SpanKey("tool", unit, step, f"turn-{turn}/{call}")
 
 
+def provider_name(provider: str) -> str:
+    """Return what the conventions call a provider."""
+    return PROVIDER_NAMES.get(provider, provider)
+
+
 def _who(provider: str, model: str) -> Attributes:
-    return {"gen_ai.provider.name": PROVIDER_NAMES.get(provider, provider), "gen_ai.request.model": model}
+    return {"gen_ai.provider.name": provider_name(provider), "gen_ai.request.model": model}
 
 
-def _input(usage: Usage) -> int:
+def input_tokens(usage: Usage) -> int:
+    """Return all tokens that were read, from a cache or not."""
     return usage.input + usage.cache_read + usage.cache_write
 
 
@@ -335,7 +344,7 @@ def _usage(usage: Usage) -> Attributes:
         "gen_ai.usage.reasoning.output_tokens": usage.reasoning,
     }
     output = usage.output + usage.reasoning
-    told = {"gen_ai.usage.input_tokens": _input(usage), "gen_ai.usage.output_tokens": output}
+    told = {"gen_ai.usage.input_tokens": input_tokens(usage), "gen_ai.usage.output_tokens": output}
     return {**told, **{name: tokens for name, tokens in more.items() if tokens}}
 
 

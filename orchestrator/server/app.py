@@ -31,6 +31,8 @@ from orchestrator.server.gateway.openai_errors import error_body
 from orchestrator.server.gateway.replies import ToldJson
 from orchestrator.server.gateway.routes import Gateway, base_url_hint, is_asked, routes, speaks_anthropic
 from orchestrator.server.guard import LIMITS, Guard, RequestLimits
+from orchestrator.server.metrics import metric_routes
+from orchestrator.server.observation import RequestScope
 from orchestrator.server.openapi import ERRORS, described, openapi_routes
 from orchestrator.server.pages.live import LivePages
 from orchestrator.server.pages.routes import Dashboard
@@ -61,7 +63,8 @@ def application(
 ) -> Guard:
     """Return the server's application, which answers to these host names alone."""
     app, asked_most = routed(state, access, live)
-    return Guard(plain_paths_first(app, asked_most), hosts, _refusal, limits)
+    observed = RequestScope(plain_paths_first(app, asked_most), state.watch.requests)
+    return Guard(observed, hosts, _refusal, limits)
 
 
 def routed(state: ServerState, access: Access, live: LivePages) -> tuple[FastAPI, APIRouter]:
@@ -77,6 +80,7 @@ def routed(state: ServerState, access: Access, live: LivePages) -> tuple[FastAPI
     app.include_router(openapi_routes(app, viewer))
     app.include_router(Dashboard(state, access, live).routes())
     app.include_router(health_routes(state))
+    app.include_router(metric_routes(state, viewer))
 
     async def failed(http: HttpRequest, error: Exception) -> Response:
         failure = gateway.told(error)

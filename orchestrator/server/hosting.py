@@ -19,6 +19,7 @@ from orchestrator.options import RunOptions
 from orchestrator.run_opening import new_run_id, open_with, resume_with
 from orchestrator.server.driven_runs import DrivenRuns
 from orchestrator.squad.load import Squad
+from providers.trace_context import call_scope
 
 MOST_AT_ONCE = 16
 """Runs at work at once; more wait."""
@@ -126,7 +127,10 @@ class RunHost:
 
     def _new(self, inputs: Mapping[str, Any], run: str) -> RunOptions:
         out = None if self._out is None else self._out / run
-        return replace(self._options, inputs=inputs, run_id=run, journal=self._journal, out=out)
+        asked_by = call_scope().asked_by
+        traceparent = None if asked_by is None else asked_by.headers["traceparent"]
+        given = replace(self._options, inputs=inputs, run_id=run, journal=self._journal, out=out)
+        return replace(given, traceparent=traceparent)
 
     @contextmanager
     def _taken(self, run: str) -> Iterator[_Driving]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from socket import socket
@@ -24,6 +24,7 @@ from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.server.gateway.store import gateway_store
 from orchestrator.server.hosting import hosting
 from orchestrator.server.joined_writes import joining
+from orchestrator.server.observation import observation
 from orchestrator.server.pages.live import live_pages
 from orchestrator.server.state import ServerState
 from orchestrator.server.stopping import ServerStop, SignalledServer
@@ -99,7 +100,8 @@ async def serve(settings: ServerSettings, ready: Callable[[str, Sequence[RunLeft
     async with (
         gateway_store(options.state, options.clock) as store,
         opening as manager,
-        hosting(settings.journal, options, settings.out, noted) as host,
+        observation(options.subscribers, options.notify, options.clock) as watch,
+        hosting(settings.journal, replace(options, subscribers=watch.feeds), settings.out, noted) as host,
         live_pages() as live,
     ):
         state = ServerState(
@@ -114,6 +116,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str, Sequence[RunLeft
             options.state,
             store,
             bool(options.offline),
+            watch=watch,
         )
         access = Access(options.state, options.clock, settings.token)
         app, limits = application(state, access, live, settings.hosts), CONNECTIONS

@@ -10,6 +10,7 @@ from orchestrator.journal.protocols import Journal
 from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.server.gateway.store import GatewayStore
 from orchestrator.server.hosting import RunHost
+from orchestrator.server.observation import Observation
 from orchestrator.server.watching import RunViews
 from orchestrator.squad.load import Squad
 from personas import Persona
@@ -37,3 +38,5 @@ class ServerState:
     offline: bool = False
     views: RunViews = field(default_factory=RunViews)
     """The runs that are looked at, as far as their records go."""
+    watch: Observation = field(default_factory=Observation)
+    """What is told to other software of what happens."""

@@ -121,7 +121,9 @@ class AttemptAccount:
             sent = None if self.body is None else hashlib.sha256(self.body).hexdigest()
             usage, cost = (None, None) if bill is None or how == "ok" else bill
             ended = (provider, model, how, attempt.error, attempt.detail, ms, sent, account, usage, cost)
-            turn.emit(AttemptEnded(self._effect.number, *ended, in_doubt, self.answer_cap, turn.continues))
+            first_ms = None if first_token is None else first_token * 1000
+            more = (in_doubt, self.answer_cap, turn.continues, first_ms)
+            turn.emit(AttemptEnded(self._effect.number, *ended, *more))
 
     def _seen(
         self, attempt: Attempt, error: ProviderError | None, response: Response | None, first_token: float | None

@@ -16,6 +16,7 @@ from uuid import uuid4
 import anyio
 
 from orchestrator.events.bills import Bill
+from orchestrator.observe.calls import ObservedRequests
 from orchestrator.run.accounts import AccountScope
 from orchestrator.run.budget import Account
 from orchestrator.server.gateway.allowance import (
@@ -38,6 +39,7 @@ from providers.budgets import BudgetRef
 from providers.client.manager import ProviderManager
 from providers.client.reservations import BOOK_S
 from providers.embeddings import Embeddings
+from providers.emit import Emit, ignore
 from providers.errors import BudgetSpent
 from providers.events import AttemptEnded
 from providers.limits.reserve import Amounts
@@ -66,6 +68,8 @@ class Grant:
         self.headers: dict[str, str] = {}
         self.held: float | None = None
         self._wall, self._store = manager.reservations.wall, store
+        self.tell: Emit = ignore
+        """Takes what happens in its turns, and its answer, for those who are told of requests."""
         self._account = Account(BudgetRef("key", key.name), Budget(), self._wall())
 
     @property
@@ -82,11 +86,13 @@ class Grant:
 
     def hear(self, event: Any) -> None:
         """Take an event of a turn: attempts that gave no answer may be billed as well."""
+        self.tell(event)
         if isinstance(event, AttemptEnded) and event.usage is not None:
             self._record(event.provider, event.model, spending_of(Bill(event.usage, event.cost), "lost"))
 
     def answered(self, answer: Response) -> None:
         """Take the answer that a model gave."""
+        self.tell(answer)
         self.billed(answer.provider, answer.model, Bill(answer.counted, answer.cost))
 
     def billed(self, provider: str, model: str, bill: Bill) -> None:
@@ -95,6 +101,7 @@ class Grant:
 
     def embedded(self, made: Embeddings) -> None:
         """Take the vectors that a model made."""
+        self.tell(made)
         usage = made.usage if made.estimate is None else made.estimate.usage
         self._record(made.provider, made.model_asked, spending_of(Bill(usage, made.cost), "embedded"))
 
@@ -115,8 +122,8 @@ class Grant:
 class Admission:
     """The one place where requests of keys are let in."""
 
-    def __init__(self, manager: ProviderManager, store: GatewayStore) -> None:
-        self._manager, self._store = manager, store
+    def __init__(self, manager: ProviderManager, store: GatewayStore, requests: ObservedRequests) -> None:
+        self._manager, self._store, self._requests = manager, store, requests
         self._at_work: Counter[str] = Counter()
 
     @asynccontextmanager
@@ -134,11 +141,12 @@ class Admission:
             raise too_many_at_once(key.at_once)
         self._at_work[key.digest] += 1
         try:
-            if meters.rates or meters.budgets:
-                async with self._reserved(grant, size, anthropic=anthropic):
+            with self._requests.observed() as grant.tell:
+                if meters.rates or meters.budgets:
+                    async with self._reserved(grant, size, anthropic=anthropic):
+                        yield grant
+                else:
                     yield grant
-            else:
-                yield grant
         finally:
             self._at_work[key.digest] -= 1
             if not self._at_work[key.digest]:

@@ -43,7 +43,7 @@ class Gateway:
     def __init__(self, state: ServerState) -> None:
         self.manager, self.keys = state.manager, state.keys
         self._state, self.began = state, state.clock()
-        self.admission = Admission(state.manager, state.store)
+        self.admission = Admission(state.manager, state.store, state.watch.requests)
 
     @property
     def published(self) -> Published:

@@ -23,6 +23,7 @@ from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.server.gateway.store import gateway_store
 from orchestrator.server.hosting import hosting
 from orchestrator.server.listening import listen
+from orchestrator.server.observation import Observation
 from orchestrator.server.pages.live import live_pages
 from orchestrator.server.serving import configured
 from orchestrator.server.state import ServerState
@@ -39,6 +40,7 @@ from tests.patience import PATIENCE_S
 LIBRARY = Personas(packaged())
 SECRET = "sekret"
 LIMITS = ConnectionLimits()
+NOBODY_WATCHES = Observation()
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -54,11 +56,15 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    manager: ProviderManager, folder: Path, keys: ClientKeys | None = None, squads: Iterable[Squad] = ()
+    manager: ProviderManager,
+    folder: Path,
+    keys: ClientKeys | None = None,
+    squads: Iterable[Squad] = (),
+    watch: Observation = NOBODY_WATCHES,
 ) -> AsyncIterator[Served]:
     personas = {"analyst": LIBRARY.get("analyst")}
     journal, clock = MemoryJournal(), steady()
-    options = RunOptions(clock=clock, manager=manager)
+    options = RunOptions(clock=clock, manager=manager, subscribers=watch.feeds)
     async with gateway_store(folder, clock) as store, hosting(journal, options) as host, live_pages() as live:
         access, by_name = Access(folder, clock), {squad.name: squad for squad in squads}
         state = ServerState(
@@ -72,6 +78,7 @@ async def served(
             lambda text: text.replace(SECRET, "***"),
             folder,
             store,
+            watch=watch,
         )
         app = application(state, access, live, ["test", "127.0.0.1"])
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
