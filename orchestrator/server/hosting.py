@@ -17,6 +17,7 @@ from orchestrator.execution import Run
 from orchestrator.journal.protocols import Journal, RunBusy
 from orchestrator.options import RunOptions
 from orchestrator.run_opening import new_run_id, open_with, resume_with
+from orchestrator.server.chats import ChatHost
 from orchestrator.server.driven_runs import DrivenRuns
 from orchestrator.squad.load import Squad
 from providers.trace_context import call_scope
@@ -58,6 +59,12 @@ class RunHost:
         self._driven: dict[str, _Driving] = {}
         self.failed: dict[str, str] = {}
         """Why runs ended that could not be driven on, by their id: these words are in no record."""
+        self.chats = ChatHost(tasks, journal, options, out)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a run that begins now waits until another one ends."""
+        return self._room.available_tokens < 1
 
     async def start(self, squad: Squad, inputs: Mapping[str, Any], **more: Any) -> str:
         """Begin a run and return its id once it has begun. Raise what `open_run` raises, with nothing spent."""

@@ -33,8 +33,13 @@ async def recorded_squad(state: ServerState, manifest: RunManifest) -> Squad:
 
 
 async def resume(state: ServerState, run: str, **more: Any) -> None:
-    """Go on with a recorded run in this process, with `more` options. Raise what `resume_run` raises."""
-    await state.host.resume(await recorded_squad(state, await state.journal.manifest(run)), run, **more)
+    """Go on with a recorded run, or chat, in this process, with `more` options. Raise what `resume_run` raises."""
+    manifest = await state.journal.manifest(run)
+    squad = await recorded_squad(state, manifest)
+    if manifest.options.get("chat"):
+        await state.host.chats.go_on(squad, run)
+    else:
+        await state.host.resume(squad, run, **more)
 
 
 async def answer(

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.run.approvals import questions_of
 from orchestrator.run.standing import state_in
+from orchestrator.server.pages.approvals import all_questions
 from orchestrator.server.pages.page import PageRequest
-from orchestrator.server.run_view import RunView, view_of
 from orchestrator.server.state import ServerState
 
 LATEST = 10
 UNDECIDED = ("waiting", "running", "paused")
-ENDED = frozenset({"ok", "failed", "skipped"})
+MOST_OPEN = 100
+MOST_NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +26,28 @@ class RunRow:
     state: str
     cost: int | None
     began: float
-    tasks: int = 0
-    ended: int = 0
-    who: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Awaiting:
-    """A question that awaits a person."""
+class LiveRun:
+    """A run that is at work. `cost` and `cap` are micro-USD, `elapsed` is seconds; `who` are at work now.
 
-    run: str
-    question: str
-    prompt: str
+    `is_chat`: it is a chat, whose tasks are its messages.
+    """
+
+    id: str
+    squad: str
+    began: float
+    elapsed: float
+    tasks: int
+    ended: int
+    failed: int
+    cost: int
+    unknown: int
+    cap: int | None
+    who: str
+    at: str
+    is_chat: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,39 +62,49 @@ async def now_values(asked: PageRequest) -> dict[str, Any]:
     """Return what the page shows."""
     state = asked.state
     latest = [await row_of(state, line) for line in await state.journal.runs(LATEST)]
-    open_runs = await state.journal.runs(100, statuses=UNDECIDED)
-    approvals: list[Awaiting] = []
-    live: list[RunRow] = []
-    for line in open_runs:
-        awaiting = (await questions_of(state.journal, line.run)).open
-        approvals += [Awaiting(line.run, gate.name, state.mask(gate.prompt)) for gate in awaiting]
-        if await state.journal.is_driven(line.run):
-            live.append(_at_work(view_of(line.run, await state.journal.events(line.run)), line.created_at))
-    now, sick = state.clock(), list[Sick]()
+    questions = await all_questions(state, MOST_OPEN)
+    open_runs = await state.journal.runs(MOST_OPEN, statuses=UNDECIDED)
+    live = [await _live(state, line.run) for line in open_runs if await state.journal.is_driven(line.run)]
+    sick: list[Sick] = []
     for name, one in state.manager.fleet.states.items():
         if (why := state.manager.fleet.why_shut(one)) is not None:
             sick.append(Sick(name, state.mask(str(why))))
     return {
-        "sentence": sentence(len(live), len(approvals), len(sick)),
-        "approvals": approvals,
+        "sentence": sentence(len(live), len(questions), len(sick)),
+        "approvals": questions,
         "live_runs": live,
         "latest": latest,
         "sick": sick,
         "providers": len(state.manager.configured),
-        "now": now,
+        "can_begin": asked.may_change and bool(state.squads),
     }
+
+
+async def _live(state: ServerState, run: str) -> LiveRun:
+    watched = await state.views.of(state.journal, run)
+    view, planned = watched.view, await watched.planned(state.squads)
+    at_work = list(view.work.at_work())
+    return LiveRun(
+        run,
+        view.squad or watched.manifest.squad,
+        watched.manifest.created_at,
+        max(state.clock() - watched.manifest.created_at, 0.0),
+        len(view.tasks),
+        view.work.ended(),
+        view.work.counts().get("failed", 0),
+        view.spent.cost,
+        view.spent.unknown,
+        planned.max_cost,
+        ", ".join(dict.fromkeys(task.who for task in at_work if task.who)),
+        ", ".join(task.id for task in at_work[:MOST_NAMED]) + (" …" if len(at_work) > MOST_NAMED else ""),
+        bool(watched.manifest.options.get("chat")),
+    )
 
 
 async def row_of(state: ServerState, line: Any) -> RunRow:
     """Return a recorded run as a list shows it."""
     standing = await state_in(state.journal, line.run, line.status)
     return RunRow(line.run, line.squad, standing, line.cost, line.created_at)
-
-
-def _at_work(view: RunView, began: float) -> RunRow:
-    ended = sum(task.status in ENDED for task in view.tasks.values())
-    who = ", ".join(dict.fromkeys(task.who for task in view.tasks.values() if task.status == "running"))
-    return RunRow(view.id, view.squad, "running", view.spent.cost, began, len(view.tasks), ended, who)
 
 
 def sentence(live: int, approvals: int, sick: int) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from orchestrator.server.pages.approvals import approvals_act, approvals_values
+from orchestrator.server.pages.chat import chat_act, chat_values, chats_act, chats_values
 from orchestrator.server.pages.costs import costs_values
 from orchestrator.server.pages.load import load_values
+from orchestrator.server.pages.new_run import new_run_act, new_run_values
 from orchestrator.server.pages.now import now_values
 from orchestrator.server.pages.page import Page
 from orchestrator.server.pages.providers import providers_values
@@ -15,8 +18,12 @@ from orchestrator.server.pages.runs import runs_values
 PAGES = (
     Page(name="now", path="/", values=now_values, label="Now"),
     Page(name="runs", path="/runs", values=runs_values, label="Runs"),
+    Page(name="new_run", path="/new-run", values=new_run_values, act=new_run_act, under="/runs", is_live=False),
     Page(name="run", path="/runs/{run}", values=run_values, act=run_act, under="/runs"),
     Page(name="run_events", path="/runs/{run}/events", values=run_events_values, under="/runs", is_live=False),
+    Page(name="approvals", path="/approvals", values=approvals_values, act=approvals_act, label="Approvals"),
+    Page(name="chats", path="/chat", values=chats_values, act=chats_act, label="Chat"),
+    Page(name="chat", path="/chat/{chat}", values=chat_values, act=chat_act, under="/chat"),
     Page(name="providers", path="/providers", values=providers_values, label="Providers"),
     Page(name="load", path="/load", values=load_values, label="Load"),
     Page(

@@ -18,8 +18,9 @@ pytestmark = pytest.mark.anyio
 async def shows_all(server: Served, run: str = "") -> None:
     """Look at every page; at those of a run where there is one."""
     for page in PAGES:
-        if run or "{" not in page.path:
-            shown = await server.http.get(page.path.replace("{run}", run))
+        path = page.path.replace("{run}", run) if run else page.path
+        if "{" not in path:
+            shown = await server.http.get(path)
             assert (shown.status_code, "<h1>" in shown.text) == (200, True), page.path
             assert "<script>alert" not in shown.text
             assert shown.headers["content-security-policy"].startswith("default-src 'none'")
