@@ -120,7 +120,7 @@ def given_inputs(squad: Squad, form: Mapping[str, str]) -> tuple[dict[str, Any],
             pairs.append((name, typed))
         elif declared.default is None:
             errors[name] = "It is needed: write something."
-    values = coerce_inputs(squad.spec, pairs)
+    values = coerce_inputs(squad.spec.inputs, pairs)
     missing = dict.fromkeys(errors, "")
     try:
         squad.plan({**values, **missing})
