@@ -99,11 +99,15 @@ class RunHost:
             await next(iter(self._driven.values())).closed.wait()
 
     @asynccontextmanager
-    async def driving(self, squad: Squad, inputs: Mapping[str, Any], run: str) -> AsyncIterator[Run]:
-        """Yield a new run, for the caller to follow. Leaving the block cuts it short where it is."""
+    async def driving(self, squad: Squad, inputs: Mapping[str, Any], run: str, **more: Any) -> AsyncIterator[Run]:
+        """Yield a new run, for the caller to follow. Leaving the block cuts it short where it is.
+
+        `more` are options of this run alone.
+        """
         with self._taken(run) as driving:
             try:
-                async with self._room, self._opened(run, open_with(squad, self._new(inputs, run))) as driven:
+                options = replace(self._new(inputs, run), **more)
+                async with self._room, self._opened(run, open_with(squad, options)) as driven:
                     try:
                         yield driven
                     finally:

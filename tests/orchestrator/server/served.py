@@ -41,6 +41,7 @@ LIBRARY = Personas(packaged())
 SECRET = "sekret"
 LIMITS = ConnectionLimits()
 NOBODY_WATCHES = Observation()
+FREE = Model("m", context=8192, max_output=512, capabilities=frozenset({Capability.TOOLS}), price=Price(0, 0))
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -132,9 +133,8 @@ async def listening(app: Any, limits: ConnectionLimits = LIMITS, **how: Any) -> 
 
 
 @asynccontextmanager
-async def asking_at(*addresses: str) -> AsyncIterator[ProviderManager]:
+async def asking_at(*addresses: str, row: Model = FREE) -> AsyncIterator[ProviderManager]:
     """Yield a manager of models that are asked at these addresses, in order."""
-    row = Model("m", context=8192, max_output=512, capabilities=frozenset({Capability.TOOLS}), price=Price(0, 0))
     known = [
         Candidate(Provider(f"p{number}", "openai-chat", address, "KEY", {"m": row}), row, key="sk-loopback-secret")
         for number, address in enumerate(addresses)
