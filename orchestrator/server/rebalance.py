@@ -9,6 +9,7 @@ import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from orchestrator.server.api.errors import RequestRefused
+from orchestrator.server.outlook import HOURS, OutlookShown
 from orchestrator.server.provider_view import ControlShown, control_shown
 from orchestrator.server.state import ServerState
 from providers.client.control_log import ControlDamaged, ControlEntry, ControlLog, StaleVersion
@@ -26,8 +27,8 @@ class RebalanceAsked(BaseModel):
     `weights` by provider, null: the policy's own again; they decide under the strategy `weighted`. `drain` and `pause`
     name providers or `provider/model`: both are asked nothing new, what is in flight ends. Turns that have nobody else
     are refused where one is drained, and wait where it is paused. `resume` lets them be asked again. `undo` goes back
-    to what was set before that version, and stands alone. `preview` changes nothing. `force`: also where a tier or an
-    agent would have nobody to ask.
+    to what was set before that version, and stands alone. `preview` changes nothing, and simulates the turns on record
+    of the last `traffic_hours` (0: it does not). `force`: also where a tier or an agent would have nobody to ask.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -42,6 +43,7 @@ class RebalanceAsked(BaseModel):
     reason: str = Field(default="", max_length=500)
     by: str = Field(default="", max_length=100)
     preview: bool = False
+    traffic_hours: float = Field(default=HOURS, ge=0, le=168)
     force: bool = False
 
     @model_validator(mode="after")
@@ -70,6 +72,8 @@ class RebalanceAsked(BaseModel):
 class RebalanceShown(BaseModel):
     """What a change comes to. `leaves_alone`: who would have nobody to ask, which only `force` does.
 
+    `outlook`, of a preview: what the recorded traffic would have come to; null: there is none on record.
+
     `version` is the one that is set now; where it was `applied`, undo it by that number.
     """
 
@@ -80,6 +84,7 @@ class RebalanceShown(BaseModel):
     leaves_alone: list[str]
     before: ControlShown
     after: ControlShown
+    outlook: OutlookShown | None = None
 
 
 class ChangeShown(BaseModel):
@@ -118,6 +123,9 @@ async def rebalance(state: ServerState, asked: RebalanceAsked, *, channel: str) 
             state.manager.look()
     except ControlDamaged as error:
         raise RequestRefused(500, str(error), "move that file away to begin anew", "control_damaged") from error
+    outlook = None
+    if asked.preview and differences(before, after, {}):
+        outlook = await state.outlooks.outlook(state.journal, state.manager, after, state.clock(), asked.traffic_hours)
     return RebalanceShown(
         applied=not asked.preview,
         version=before.version if asked.preview else after.version,
@@ -126,6 +134,7 @@ async def rebalance(state: ServerState, asked: RebalanceAsked, *, channel: str) 
         leaves_alone=alone,
         before=control_shown(state, before),
         after=control_shown(state, after),
+        outlook=outlook,
     )
 
 

@@ -11,6 +11,7 @@ from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.server.gateway.store import GatewayStore
 from orchestrator.server.hosting import RunHost
 from orchestrator.server.observation import Observation
+from orchestrator.server.outlook import Outlooks
 from orchestrator.server.watching import RunViews
 from orchestrator.squad.load import Squad
 from personas import Persona
@@ -40,3 +41,5 @@ class ServerState:
     """The runs that are looked at, as far as their records go."""
     watch: Observation = field(default_factory=Observation)
     """What is told to other software of what happens."""
+    outlooks: Outlooks = field(default_factory=Outlooks)
+    """What recorded traffic would come to under other weights."""

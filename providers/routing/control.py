@@ -63,6 +63,10 @@ class RoutingControl:
         holds = {name: known for name, known in self.holds.items() if name not in (names := tuple(names))}
         return replace(self, holds=holds if hold is None else {**holds, **dict.fromkeys(names, hold)})
 
+    def lasting(self) -> RoutingControl:
+        """Return it with holds that do not end by themselves."""
+        return replace(self, holds={name: replace(hold, until=None) for name, hold in self.holds.items()})
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `json.dumps` takes."""
         return asdict(replace(self, weights=dict(self.weights), holds=dict(self.holds)))

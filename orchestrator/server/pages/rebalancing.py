@@ -12,7 +12,10 @@ from pydantic import ValidationError
 from starlette.datastructures import QueryParams
 
 from orchestrator.server.api.errors import RequestRefused
+from orchestrator.server.outlook import FiguresShown, OutlookShown
 from orchestrator.server.pages.page import PageRequest
+from orchestrator.server.pages.providers import percent, quick
+from orchestrator.server.pages.words import usd
 from orchestrator.server.rebalance import RebalanceAsked, rebalance
 from orchestrator.server.state import ServerState
 from providers.client.control_log import StaleVersion
@@ -58,7 +61,23 @@ async def rebalancing_values(asked: PageRequest) -> Mapping[str, Any]:
         "error": error,
         "reason": "",
         "by": "",
+        "percent": percent,
+        "quick": quick,
+        "dollars": dollars,
+        "outlook_providers": outlook_providers,
     }
+
+
+def outlook_providers(seen: OutlookShown) -> list[str]:
+    """Return the providers that answer something before or after, the largest share before first."""
+    names = {*seen.recorded.shares, *seen.before.shares, *seen.after.shares}
+    return sorted(names, key=lambda name: (-seen.before.shares.get(name, 0.0), name))
+
+
+def dollars(figures: FiguresShown) -> str:
+    """Return what is known of a cost."""
+    unknown = f" and {figures.unpriced} answers of unknown price" if figures.unpriced else ""
+    return f"{usd(round(figures.cost_usd * 1e6))}{unknown}"
 
 
 async def rebalance_act(asked: PageRequest) -> str | Mapping[str, Any]:

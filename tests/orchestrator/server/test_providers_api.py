@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ import anyio
 import pytest
 
 from orchestrator.server.access import COOKIE
+from orchestrator.squad.load import Squad
 from providers.client.control_log import ControlFollower, ControlLog
 from providers.client.manager import ProviderManager
 from providers.policy.model import AgentPolicy
 from tests.orchestrator.server.served import SECRET, Served, served
+from tests.orchestrator.server.test_api import squad, until_state
 from tests.providers.client.test_manager import ASK, Net, manager_of, ok, refused
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long]
@@ -22,10 +24,12 @@ PATH = "/api/providers/rebalance"
 
 
 @asynccontextmanager
-async def serving(folder: Path, net: Net | None = None, **policy: Any) -> AsyncIterator[tuple[Served, ProviderManager]]:
+async def serving(
+    folder: Path, net: Net | None = None, squads: Sequence[Squad] = (), **policy: Any
+) -> AsyncIterator[tuple[Served, ProviderManager]]:
     manager = manager_of(net or Net({"a": [ok()], "b": [ok()]}), **policy)
     manager.follower = ControlFollower(ControlLog(folder))
-    async with served(manager, folder) as server:
+    async with served(manager, folder, None, squads) as server:
         yield server, manager
 
 
@@ -179,3 +183,20 @@ async def test_the_pages_show_it_and_rebalance_in_three_steps(tmp_path: Path) ->
         for wrong in ("undo=99", "undo=x", "preview=1&weight.a=much", "preview=1&use.a=paused&minutes=soon"):
             answer = await server.http.get(f"/load/rebalance?{wrong}")
             assert (answer.status_code, 'role="alert"' in answer.text) == (200, True), wrong
+
+
+async def test_a_preview_simulates_the_turns_on_record(tmp_path: Path) -> None:
+    asked = {"weights": {"a": 0.0, "b": 1.0}, "strategy": "weighted", "preview": True}
+    async with serving(tmp_path, squads=[squad()], tiers={"boss": ("a/m", "b/m")}) as (server, manager):
+        assert (await change(server, None, **asked))["outlook"] is None
+        run = (await server.http.post("/api/runs", json={"squad": "notes"})).json()["run_id"]
+        await until_state(server, run, "waiting")
+        asked["traffic_hours"] = 1
+        outlook = (await change(server, None, **asked))["outlook"]
+        shares = [outlook[which]["shares"] for which in ("recorded", "before", "after")]
+        assert shares == [{"a": 1.0}, {"a": 1.0}, {"b": 1.0}]
+        assert outlook["before"]["tiers"] == {"boss": {"a": 1.0}}
+        query = {"preview": "1", "strategy": "weighted", "weight.a": "0", "weight.b": "1"}
+        page = await server.http.get("/load/rebalance", params=query)
+        assert "Share of b" in page.text
+        assert (ControlLog(tmp_path).stamp(), manager.fleet.control.version) == (None, 0)
