@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from orchestrator.journal.protocols import Journal
     from orchestrator.run.durable import Rehearse
     from orchestrator.run.questions import Ask
+    from orchestrator.squad.load import Squad
     from orchestrator.subscribers import Subscriber
+    from providers.catalog.model import Catalog
+    from providers.client.manager import ProviderManager
+    from providers.policy.model import Policy
 
 
 async def leave_unanswered(gate: GateOpened) -> GateAnswered | None:  # noqa: ARG001
@@ -35,6 +39,23 @@ def steady() -> Callable[[], float]:
     """Return a clock of epoch seconds that goes on evenly: setting the machine's clock uses up no time budget."""
     began = time.time() - time.monotonic()
     return lambda: began + time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class SharedProviders:
+    """The providers of a process that drives many runs: one manager for all whose routing is this one, so that they
+    share what it learns of providers. What the others' managers ask is counted with what this one does."""
+
+    manager: ProviderManager
+    policy: Policy
+    catalog: Catalog
+    routing_file: Path | None
+    offline: bool
+
+    def answer(self, squad: Squad, *, stub: bool) -> bool:
+        """Return whether they answer a squad's turns; `stub`: nothing is to be asked for them."""
+        same_file = squad.routing_file == self.routing_file
+        return stub == self.offline and same_file and (squad.policy, squad.catalog) == (self.policy, self.catalog)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +70,8 @@ class RunOptions:
     `Run.stream` tells of them as they come. `memory` is where agents remember (a store, or its file), else `memory.db`
     in `state`; without either it ends with the run. `deps` are for the tools' `ToolContext`, and `hooks` stand around
     each model and tool call; both are given anew to a run that is resumed. `rehearse` answers the run's steps instead
-    of their work, so no provider, server or tool is at work. MCP servers in `stand_ins` are not started.
+    of their work, so no provider, server or tool is at work. MCP servers in `stand_ins` are not started. `shared`
+    providers answer where the squad's routing is theirs.
     """
 
     inputs: Mapping[str, Any] | None = None
@@ -73,6 +95,7 @@ class RunOptions:
     hooks: Sequence[Hooks] = ()
     rehearse: Rehearse | None = None
     stand_ins: Mapping[str, StandIn] = field(default_factory=dict)
+    shared: SharedProviders | None = None
     subscribers: Sequence[Subscriber] = ()
     traceparent: str | None = None
 

@@ -263,16 +263,23 @@ async def open_providers(
     from providers.client.manager import open_manager
 
     environ = os.environ if options.environ is None else options.environ
-    stub = stub_answers(squad, plan, environ, offline)
-    async with open_manager(
-        squad.policy,
-        squad.catalog,
-        environ,
-        offline=stub,
-        state=options.state,
-        notify=options.notify,
-        trust=options.trust,
-    ) as opened:
+    stub, shared = stub_answers(squad, plan, environ, offline), options.shared
+    async with AsyncExitStack() as stack:
+        if shared is not None and shared.answer(squad, stub=stub):
+            opened = shared.manager
+        else:
+            opening = open_manager(
+                squad.policy,
+                squad.catalog,
+                environ,
+                offline=stub,
+                state=options.state,
+                notify=options.notify,
+                trust=options.trust,
+            )
+            opened = await stack.enter_async_context(opening)
+            if shared is not None and not stub:
+                opened.traffic = shared.manager.traffic
         if stub or (squad.routing_file is None and not isinstance(environ, Environment)):
             yield opened, stub
         else:

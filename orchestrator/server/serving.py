@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.journal.protocols import Journal
-from orchestrator.options import RunOptions
+from orchestrator.options import RunOptions, SharedProviders
 from orchestrator.server.access import Access
 from orchestrator.server.app import application
 from orchestrator.server.connections import CONNECTIONS, ConnectionLimits, bounded_connection
@@ -24,7 +24,7 @@ from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.server.gateway.store import gateway_store
 from orchestrator.server.hosting import hosting
 from orchestrator.server.joined_writes import joining
-from orchestrator.server.observation import observation
+from orchestrator.server.observation import Observation, observation
 from orchestrator.server.pages.live import live_pages
 from orchestrator.server.state import ServerState
 from orchestrator.server.stopping import ServerStop, SignalledServer
@@ -32,7 +32,7 @@ from orchestrator.server.taking_up import resume
 from orchestrator.squad.load import Squad
 from personas import Persona
 from providers.catalog.model import Catalog
-from providers.client.manager import open_manager
+from providers.client.manager import ProviderManager, open_manager
 from providers.documents.problems import ProblemsFound
 from providers.policy.model import Policy
 
@@ -75,6 +75,8 @@ class ServerSettings:
     """Whether runs go on that a server drove before, and that a stop or a kill cut short."""
     tell: Callable[[str], None] = lambda _: None
     """Told in words what happens besides."""
+    routing_file: Path | None = None
+    """Where the policy is from; None: the built-in one."""
 
 
 async def serve(settings: ServerSettings, ready: Callable[[str, Sequence[RunLeft]], None]) -> Sequence[RunLeft]:
@@ -101,7 +103,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str, Sequence[RunLeft
         gateway_store(options.state, options.clock) as store,
         opening as manager,
         observation(options.subscribers, options.notify, options.clock) as watch,
-        hosting(settings.journal, replace(options, subscribers=watch.feeds), settings.out, noted) as host,
+        hosting(settings.journal, _sharing(manager, settings, watch), settings.out, noted) as host,
         live_pages() as live,
     ):
         state = ServerState(
@@ -167,3 +169,10 @@ async def _go_on(state: ServerState, left: Sequence[RunLeft], tell: Callable[[st
             await resume(state, run)
         except (OrchestratorError, ProblemsFound) as error:
             tell(state.mask(f"{run} does not go on: {error}"))
+
+
+def _sharing(manager: ProviderManager, settings: ServerSettings, watch: Observation) -> RunOptions:
+    """Return the options of runs that are watched, and answered by the server's manager where their routing is its."""
+    options = settings.options
+    shared = SharedProviders(manager, settings.policy, settings.catalog, settings.routing_file, bool(options.offline))
+    return replace(options, shared=shared, subscribers=watch.feeds)

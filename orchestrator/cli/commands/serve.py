@@ -18,7 +18,7 @@ from orchestrator.cli.app import Command, Settings, settings_of
 from orchestrator.cli.binding import Binding, announced, binding_of, binding_options
 from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit, Unusable
-from orchestrator.cli.files import environment, load_policy
+from orchestrator.cli.files import environment, load_policy, routing_file
 from orchestrator.cli.journals import db_option, journal_url, record_for_run
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.squad_files import load_squad
@@ -150,6 +150,7 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], asked: _ServeA
                 ServerSettings(
                     policy=policy,
                     catalog=catalog,
+                    routing_file=routing_file(settings),
                     squads=squads,
                     personas={name: library.get(name) for name in library.names()},
                     journal=journal,
