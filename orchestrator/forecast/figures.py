@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import mean
 from typing import Any
 
 from orchestrator.forecast.traffic import RecordedTraffic, RecordedTurn
@@ -65,6 +66,29 @@ def simulated(report: Report) -> Figures:
         providers={name: use.answers for name, use in report.providers.items() if use.answers},
         tiers={name: group.providers for name, group in report.tiers.items()},
         agents={name: group.providers for name, group in report.agents.items()},
+    )
+
+
+def averaged(reports: Sequence[Report]) -> Figures:
+    """Return the figures of simulations that differ in their seeds, on average."""
+    each = [simulated(report) for report in reports]
+
+    def usual(of: Callable[[Figures], float]) -> int:
+        return round(mean(map(of, each)))
+
+    names = dict.fromkeys(name for one in each for name in one.providers)
+    return Figures(
+        usual(lambda one: one.turns),
+        usual(lambda one: one.answered),
+        usual(lambda one: one.failed),
+        usual(lambda one: one.calls),
+        usual(lambda one: one.cost),
+        usual(lambda one: one.unpriced),
+        mean(one.p50 for one in each),
+        mean(one.p95 for one in each),
+        usual(lambda one: one.waited),
+        mean(one.wait_seconds for one in each),
+        {name: usual(lambda one, name=name: one.providers.get(name, 0)) for name in names},  # type: ignore[misc]
     )
 
 

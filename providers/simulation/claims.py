@@ -16,13 +16,35 @@ def measured(report: Report, claims: Sequence[Expectation]) -> Report:
     return replace(report, claims=tuple(_measure(figures, claim) for claim in claims))
 
 
+def missed(report: Report, claims: Sequence[Expectation]) -> float:
+    """Return by how much claims do not hold, each as a share of what it claims; 0: all of them do."""
+    figures = report.to_json() if claims else {}
+    return sum(_missed(_value(figures, claim), claim) for claim in claims)
+
+
+def _missed(value: float, claim: Expectation) -> float:
+    off = [abs(value - claim.exactly)] if claim.exactly is not None else []
+    off += [claim.at_least - value] if claim.at_least is not None else []
+    off += [value - claim.at_most] if claim.at_most is not None else []
+    bounds = (claim.exactly, claim.at_least, claim.at_most)
+    return max(0.0, *off) / max(1e-9, *(abs(bound) for bound in bounds if bound)) if max(off) > 0 else 0.0
+
+
+def _value(figures: Mapping[str, Any], claim: Expectation) -> float:
+    value = _figure(figures, claim.of)
+    if not claim.per:
+        return value
+    whole = _figure(figures, claim.per)
+    return value / whole if whole else 0.0
+
+
 def _measure(figures: Mapping[str, Any], claim: Expectation) -> Claim:
     value, found = _figure(figures, claim.of), ".".join(map(str, claim.of))
     unit = " micro-USD" if {"cost", "would_cost"} & set(claim.of) and not claim.per else ""
     said = f"{found} is {_number(value)}{unit}"
     if claim.per:
         whole = _figure(figures, claim.per)
-        value = value / whole if whole else 0.0
+        value = _value(figures, claim)
         said += f" of {_number(whole)} ({value * 100:.6g}%)"
     held = (
         (claim.exactly is None or value == claim.exactly)

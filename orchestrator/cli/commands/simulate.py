@@ -10,7 +10,7 @@ from datetime import tzinfo
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, get_args
 
 import anyio
 import click
@@ -25,6 +25,8 @@ from orchestrator.cli.journals import db_option
 from orchestrator.cli.loading import interrupts_held
 from orchestrator.cli.recorded_load import RECORDED, RecordedLoad, recorded_load, routing_of_file
 from orchestrator.cli.squad_files import squad_of_file
+from orchestrator.cli.tuned import TunedFile, of_scenario, of_squad, of_traffic, render_tuned, tuned_document
+from orchestrator.cli.tuned import tune as tune_file
 from orchestrator.cli.ui.arguments import Since, SinceOption, TimeZoneOption, split_inputs
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, print_json
@@ -33,6 +35,7 @@ from orchestrator.cli.ui.traffic import render_traffic, traffic_document
 from orchestrator.errors import CannotWrite
 from orchestrator.forecast.assumptions import Assumptions
 from orchestrator.forecast.figures import simulated
+from orchestrator.forecast.moves import Knob
 from orchestrator.forecast.scenario import forecast
 from providers.documents.problems import nearest
 from providers.documents.yaml import ParsedFile, parse_file
@@ -81,6 +84,9 @@ class SquadLoad(NamedTuple):
     "--timezone", "zone", type=TimeZoneOption(), default="UTC", metavar="NAME", help="Traffic: days of this zone (UTC)."
 )
 @db_option
+@click.option("--tune", type=click.Choice(get_args(Knob)), help="Search for a better routing file; print it as a diff.")
+@click.option("--budget-runs", type=click.IntRange(8, 100_000), metavar="N", help="Tune: simulations at most.")
+@click.option("--budget-seconds", type=click.FloatRange(1), metavar="N", help="Tune: stop the search after so long.")
 @click.pass_context
 def simulate_command(
     context: click.Context,
@@ -100,17 +106,29 @@ def simulate_command(
     since: Since | None,
     zone: tzinfo,
     db: str | None,
+    tune: Knob | None,
+    budget_runs: int | None,
+    budget_seconds: float | None,
 ) -> int:
     """Simulate a shipped SCENARIO, a scenario FILE, or runs of a squad FILE. Spends nothing.
 
     With --traffic recorded, simulate what recorded runs asked of providers, and tell how far that is from what really
     happened. Routing, limits and failover are those of live turns; only the providers are modelled. The exit code is 1
     where a claim of the scenario, or a budget of the squad, did not hold.
+
+    With --tune, search for weights, an order of the tiers or amounts of limits that hold the claims, else fail less,
+    cost less and answer sooner, and print the better file as a diff that `patch` takes.
     """
     if listing:
         return _list(as_json)
     settings, load = settings_of(context), SquadLoad(given_inputs(inputs), count_, per_hour, assumed, all_providers)
     _check(what or traffic, policies, chart, log)
+    search = TuningOptions(tune or "order", seed, budget_runs, budget_seconds)
+    if tune is not None and (len(policies) > 1 or chart is not None or log is not None):
+        raise Unusable("--tune takes one --policy, and neither --chart nor --log")
+    if tune is None and (budget_runs, budget_seconds) != (None, None):
+        raise Unusable("--budget-runs and --budget-seconds are for a search", "add --tune weights, order or limits")
+    policy = None if policies[:1] in ((), (OWN,)) else policies[0]
     if traffic is not None:
         if what is not None:
             raise Unusable(f"--traffic {traffic} takes the place of {what}", f"leave out {what}, or --traffic")
@@ -118,10 +136,14 @@ def simulate_command(
         recorded = anyio.run(
             partial(recorded_load, settings, db, since or WEEK, zone, time.time(), all_providers=all_providers)
         )
+        if tune is not None:
+            return _tune(of_traffic(recorded, policy, settings), search, settings, as_json=as_json)
         return _recorded(recorded, policies, settings, seed or 1, chart, log, as_json=as_json)
     if since is not None or db is not None:
         raise Unusable("--since and --db are for recorded traffic", "add --traffic recorded")
     assert what is not None, "checked"
+    if tune is not None:
+        return _tune(_tuned_file(what, policy, load, settings), search, settings, as_json=as_json)
     cases = list(_cases(what, policies or (OWN,), load, settings))
     console = Console(settings)
     reports = [_simulate(case, seed, log, console) for case in cases]
@@ -215,6 +237,38 @@ def _recorded(
     else:
         click.echo(render_traffic(load, found))
     return Exit.DONE
+
+
+class TuningOptions(NamedTuple):
+    """How a better file is searched for."""
+
+    knob: Knob
+    seed: int | None
+    runs: int | None
+    seconds: float | None
+
+
+def _tuned_file(what: str, policy: str | None, load: SquadLoad, settings: Settings) -> TunedFile:
+    parsed = None if what in shipped() else _parsed(what)
+    if parsed is not None and kind_of(parsed.keys, parsed.file) == "squad":
+        case = _squad_case(parsed, policy or OWN, load, settings)
+        assert case.forecast is not None, "it is a squad's"
+        return of_squad(case.scenario, case.forecast, policy, settings)
+    _refuse_options_of_squads(load, f"{what} is a scenario")
+    return of_scenario(what, parsed, _scenario(what, parsed), policy)
+
+
+def _tune(file: TunedFile, search: TuningOptions, settings: Settings, *, as_json: bool) -> Exit:
+    console = Console(settings)
+    console.say(f"searching for better {search.knob} of {file.name} ...")
+    found, before, after = tune_file(file, *search)
+    if as_json:
+        print_json(tuned_document(file, search.knob, found, before, after))
+    else:
+        click.echo(render_tuned(file, search.knob, found, before, after))
+        if found.text is not None:
+            console.say(f"`patch {file.name} SAVED` applies it, where SAVED holds what is printed here")
+    return Exit.DONE if all(claim.held for claim in after) else Exit.FAILED
 
 
 @interrupts_held()

@@ -31,18 +31,19 @@ def render_traffic(load: RecordedLoad, found: PolicyFigures) -> str:
     return printable("\n\n".join(["\n".join(lines), compared([("recorded", real), *found]), "\n".join(assumed)]))
 
 
-def compared(figures: PolicyFigures) -> str:
-    """Return the figures as a table, and from the last but one to the last what moved."""
+def compared(figures: PolicyFigures, *, moved: bool | None = None) -> str:
+    """Return the figures as a table, with what `moved` to the last from the one before it; None: of three and more."""
+    tells = len(figures) > 2 if moved is None else moved
     known = [dict(_measures(each)) for _, each in figures]
     names = dict.fromkeys(name for each in known for name in each)
     rows = []
     for name in names:
         usual = next(each[name] for each in known if name in each)
         measures = [each.get(name, usual._replace(value=0.0)) for each in known]
-        moved = [measures[-2].moved_to(measures[-1].value)] if len(figures) > 2 else []
-        rows.append((name, *(each.written(each.value) for each in measures), *moved))
+        last = [measures[-2].moved_to(measures[-1].value)] if tells else []
+        rows.append((name, *(each.written(each.value) for each in measures), *last))
     head = ("", *(name.upper() if name == "recorded" else name for name, _ in figures))
-    return columns([(*head, "MOVED") if len(figures) > 2 else head, *rows])
+    return columns([(*head, "MOVED") if tells else head, *rows])
 
 
 def told_error(error: ModelError) -> str:
