@@ -15,7 +15,7 @@ from providers.simulation import Scenario
 from providers.simulation.present import present
 
 Knob = Literal["weights", "order", "limits"]
-Step = Callable[[str, Scenario], Iterator[Changes]]
+MoveMaker = Callable[[str, Scenario], Iterator[Changes]]
 """Yields the changes to try next of a file and the scenario that it makes."""
 UNITS = 100
 """Weights are shares of so many parts. Everybody keeps one: who has none is never asked, not even where others fail."""
@@ -35,7 +35,7 @@ class Moves(NamedTuple):
     root: Path
     tiers: Sequence[str]
 
-    def steps(self, knob: Knob, text: str, base: Scenario) -> Iterator[Step]:
+    def steps(self, knob: Knob, text: str, base: Scenario) -> Iterator[MoveMaker]:
         """Yield what makes changes, large ones first. Raise `NothingToTune`."""
         if knob == "limits":
             if not any(self._amounts(text)):

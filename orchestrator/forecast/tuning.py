@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import mean
 
-from orchestrator.forecast.moves import Knob, Moves, Step
+from orchestrator.forecast.moves import Knob, MoveMaker, Moves
 from orchestrator.forecast.policy_edit import CannotEdit, Changes, edited
 from providers.catalog.model import Limit
 from providers.documents.problems import Path, ProblemsFound
@@ -102,7 +102,7 @@ class Search:
                 better = self._better(step, found, best, base)
         return self._compared(found, base)
 
-    def _better(self, step: Step, found: str, best: Score, base: Scenario) -> tuple[str, Score] | None:
+    def _better(self, step: MoveMaker, found: str, best: Score, base: Scenario) -> tuple[str, Score] | None:
         """Return the first file that is better than the best one so far; None: none is, or the budget is used up."""
         for changes in step(found, self.build(found)):
             if not self._has_room():
