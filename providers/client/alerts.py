@@ -1,10 +1,15 @@
 """Budget alerts to a webhook: a small JSON document, posted in the background to an address of the operator's.
 
-The address may be a secret (many chat services' are). It comes from the environment alone, and is written to no log.
+The address may be a secret (many chat services' are). It comes from the environment alone, and is written to no log; so
+does the secret by which alerts are signed, as Standard Webhooks has it, where one is named.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
+import hmac
 import json
 import math
 import time
@@ -28,7 +33,9 @@ from providers.transport import Transport
 
 PATIENCE_S = 3.0
 """For one try, from the connection to the reply."""
-PAUSE_S = 0.5
+PAUSES_S = (0.5, 1.5)
+"""Before the second try, and before the last."""
+ENCODED = "whsec_"
 CLOSE_S = 5.0
 """How long what is not posted yet may hold up the end of a process."""
 
@@ -45,6 +52,7 @@ async def posting(
     if url is None or transport is None:
         yield ignore if not variable else lambda alert: notify(AlertNotPosted(variable, alert.which, "it is not set"))
         return
+    key = signing_key(budget, environ)
     send, receive = anyio.create_memory_object_stream[tuple[BudgetAlert, float]](math.inf)
     pending: list[BudgetAlert] = []
     over = anyio.Event()
@@ -63,7 +71,7 @@ async def posting(
         try:
             with receive:
                 async for alert, at in receive:
-                    failure = await _post_twice(url, document(alert, at), transport)
+                    failure = await _post_until_taken(request_of(url, alert, at, key), transport)
                     if failure is None:
                         pending.pop(0)
                     else:
@@ -109,13 +117,42 @@ def _is_http(url: str) -> bool:
         return False
 
 
-async def _post_twice(url: str, said: Mapping[str, Any], transport: Transport) -> str | None:
-    """Return why neither of two tries went well, None where one did."""
-    request = HttpRequest("POST", url, {"content-type": "application/json"}, json.dumps(said).encode())
-    if await _post(request, transport) is None:
+def signing_key(budget: DailyBudget, environ: Mapping[str, str]) -> bytes | None:
+    """Return the key by which alerts are signed. One that begins with `whsec_` is in base64, any other is as it is."""
+    if budget.webhook_secret_env is None:
         return None
-    await anyio.sleep(PAUSE_S)
-    return await _post(request, transport)
+    secret = environ.get(budget.webhook_secret_env, "").strip()
+    if not secret:  # an alert that is not signed as is asked for would be taken for a forged one
+        raise CatalogError([variable_problem(budget.webhook_secret_env, "it is not set, and alerts are signed by it")])
+    if not secret.startswith(ENCODED):
+        return secret.encode("utf-8", "surrogateescape")
+    try:
+        return base64.b64decode(secret.removeprefix(ENCODED), validate=True)
+    except binascii.Error:
+        message = f"what follows {ENCODED} is no base64"
+        raise CatalogError([variable_problem(budget.webhook_secret_env, message)]) from None
+
+
+def request_of(url: str, alert: BudgetAlert, at: float, key: bytes | None) -> HttpRequest:
+    """Return the request that tells of an alert: the same for each try, so a receiver can tell one that comes twice."""
+    body = json.dumps(document(alert, at)).encode()
+    ident = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
+    headers = {"content-type": "application/json", "webhook-id": ident, "webhook-timestamp": str(int(at))}
+    if key is not None:
+        signed = hmac.new(key, f"{ident}.{int(at)}.".encode() + body, hashlib.sha256).digest()
+        headers["webhook-signature"] = f"v1,{base64.b64encode(signed).decode()}"
+    return HttpRequest("POST", url, headers, body)
+
+
+async def _post_until_taken(request: HttpRequest, transport: Transport) -> str | None:
+    """Return why the last of three tries did not go well, None where one did."""
+    failure = await _post(request, transport)
+    for pause in PAUSES_S:
+        if failure is None:
+            return None
+        await anyio.sleep(pause)
+        failure = await _post(request, transport)
+    return failure
 
 
 async def _post(request: HttpRequest, transport: Transport) -> str | None:

@@ -18,7 +18,16 @@ Severity = Literal["error", "warning"]
 
 SECRETS = frozenset({"api_key", "apikey", "api_keys", "key", "keys", "token", "api_token", "secret", "password"})
 """What a key would be written under, were it allowed."""
-WITHHELD = SECRETS | {"api_key_env", "webhook_env", "base_url", "ledger", "extra_headers", "headers", "key_header"}
+WITHHELD = SECRETS | {
+    "api_key_env",
+    "webhook_env",
+    "webhook_secret_env",
+    "base_url",
+    "ledger",
+    "extra_headers",
+    "headers",
+    "key_header",
+}
 """Where a secret may stand by mistake: the text of such a line is shown in no message."""
 ENVIRONMENT = "environment"
 """The first part of the path of a problem with an environment variable."""

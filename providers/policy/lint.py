@@ -171,6 +171,9 @@ def _check_budget(shape: BudgetShape, findings: Findings) -> None:
     if shape.webhook_env is not None and most == inf and not shape.providers and not shape.models:
         message = "'webhook_env' is never read: there is no cap, so there are no alerts"
         findings.error(("budget", "webhook_env"), _DEAD, message, key=True)
+    if shape.webhook_secret_env is not None and shape.webhook_env is None:
+        message = "'webhook_secret_env' is never read: there is no 'webhook_env', so no alert is posted"
+        findings.error(("budget", "webhook_secret_env"), _DEAD, message, key=True)
     if 0 in shape.alert_at:
         path = ("budget", "alert_at", shape.alert_at.index(0))
         findings.error(path, "out-of-range", "an alert at 0% would come before anything is spent")

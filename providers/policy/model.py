@@ -53,6 +53,8 @@ class DailyBudget:
     """Whether a model whose price is unknown may be asked under a cap: it would be reserved as costing nothing."""
     webhook_env: str | None = None
     """The variable that holds the URL to which alerts are posted."""
+    webhook_secret_env: str | None = None
+    """The variable that holds the secret by which they are signed; None: they are not."""
 
 
 @dataclass(frozen=True, slots=True)

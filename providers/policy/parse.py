@@ -171,4 +171,5 @@ class _Reading:
             shape.timezone,
             shape.unknown_price,
             shape.webhook_env,
+            shape.webhook_secret_env,
         )

@@ -109,7 +109,7 @@ def _variable(value: object) -> object:
     """Return the name of a variable. What stands there instead is not repeated: it may be the secret itself."""
     if value is None or (isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value)):
         return value
-    raise ValueError("names the variable that holds the URL: write BUDGET_WEBHOOK_URL, and set that")
+    raise ValueError("names the variable that holds it: write BUDGET_WEBHOOK_URL, for example, and set that")
 
 
 class BudgetShape(StrictModel):
@@ -123,6 +123,7 @@ class BudgetShape(StrictModel):
     alert_at: list[Share] = Field(default_factory=lambda: [0.5, 0.8, 1.0])
     unknown_price: Literal["refuse", "allow"] = "refuse"
     webhook_env: Annotated[str | None, BeforeValidator(_variable)] = None
+    webhook_secret_env: Annotated[str | None, BeforeValidator(_variable)] = None
 
 
 class ChecksShape(StrictModel):

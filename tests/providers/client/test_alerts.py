@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import threading
 import time
@@ -13,7 +15,7 @@ import anyio
 import pytest
 
 from providers.catalog.file import load_catalog
-from providers.client.alerts import posting
+from providers.client.alerts import posting, request_of, signing_key
 from providers.client.manager import open_manager
 from providers.errors import CatalogError
 from providers.events import AlertNotPosted, BudgetAlert
@@ -116,13 +118,14 @@ async def test_an_alert_is_posted_once_and_says_it_in_words_and_figures(hook: Ho
     }
 
 
-async def test_a_webhook_that_fails_is_tried_twice_then_one_notice_without_its_address(
+async def test_a_webhook_that_fails_is_tried_again_then_one_notice_without_its_address(
     hook: Hook, loopback: Loopback
 ) -> None:
     hook.statuses = [500]
     alerts, noticed, _ = await ask_twice(hook, loopback)
     assert len(alerts) == 1
-    assert len(hook.posted) == 2
+    assert len(hook.posted) == 3
+    assert hook.posted[0] == hook.posted[2]
     assert noticed == [AlertNotPosted("HOOK", "day", "HTTP 500")]
     hook.posted.clear()
     hook.statuses = [500, 200]
@@ -176,6 +179,29 @@ async def test_a_turn_that_outlives_its_manager_does_not_fail_by_its_alert(hook:
             pass
         take(BudgetAlert("day", 1.0, 1, 1))
     assert [each.which for each in noticed] == ["day"]
+
+
+@pytest.mark.parametrize("secret", ["plain words", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+def test_an_alert_is_signed_as_standard_webhooks_are(secret: str) -> None:
+    key = signing_key(DailyBudget(1, webhook_secret_env="SECRET"), {"SECRET": f"{secret}\n"})
+    request = request_of("https://x", BudgetAlert("day", 0.5, 1, 2), 1_700_000_000.9, key)
+    ident, at = request.headers["webhook-id"], request.headers["webhook-timestamp"]
+    assert at == "1700000000"
+    decoded = base64.b64decode(secret.removeprefix("whsec_")) if secret.startswith("whsec_") else secret.encode()
+    signed = hmac.new(decoded, f"{ident}.{at}.".encode() + request.body, "sha256").digest()
+    assert request.headers["webhook-signature"] == f"v1,{base64.b64encode(signed).decode()}"
+    assert request_of("https://x", BudgetAlert("day", 0.5, 1, 2), 1_700_000_000.9, None).headers == {
+        "content-type": "application/json",
+        "webhook-id": ident,
+        "webhook-timestamp": at,
+    }
+
+
+@pytest.mark.parametrize("given", [{}, {"SECRET": " "}, {"SECRET": "whsec_s3cret!"}])
+def test_a_secret_that_cannot_sign_is_found_before_anything_is_spent(given: dict[str, str]) -> None:
+    with pytest.raises(CatalogError, match="SECRET") as caught:
+        signing_key(DailyBudget(1, webhook_secret_env="SECRET"), given)
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("anyio_backend", [VIRTUAL], indirect=True)

@@ -336,6 +336,7 @@ class TestProblems:
             ),
             ({"budget": {"max_cost_per_day": 1, "timezone": "Mars/Base"}}, "budget.timezone", "Europe/Berlin"),
             ({"budget": {"webhook_env": "HOOK"}}, "budget.webhook_env", "there is no cap, so there are no alerts"),
+            ({"budget": {"webhook_secret_env": "X"}}, "budget.webhook_secret_env", "there is no 'webhook_env'"),
             ({"stream": {"on_break": "retry"}}, "stream.on_break", "restart"),
             ({"default": {"tier": "boss", "chain": ["groq/*"]}}, "default.tier", "is never read"),
             ({"agents": {"a": {"tier": "boss", "chain": ["groq/*"]}}}, "agents.a.tier", "is never read"),
