@@ -12,7 +12,7 @@ import pytest
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("streaming.md", "chat.md", "testing-squads.md")
+PAGES = ("streaming.md", "chat.md", "testing-squads.md", "observability.md")
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 BLOCKS = [
     pytest.param(code, id=f"{page}-{number}")

@@ -14,6 +14,8 @@ from orchestrator.cli.loading import interrupts_held
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.observe.logs import LogLevel
+
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("run", "Run a squad file."),
     "ask": ("ask", "Ask one question, of a persona or of a model alone."),
@@ -56,6 +58,7 @@ class Settings(NamedTuple):
     quiet: bool = False
     verbose: bool = False
     log_format: str | None = None
+    log_level: LogLevel | None = None
     trust: bool = False
 
     @property
@@ -92,6 +95,11 @@ def common_options(*, environment: bool = False) -> list[click.Option]:
             "--log-format",
             type=click.Choice(["console", "json"]),
             help="Log events instead of progress.",
+        ),
+        option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            help="Log what is of this level or above (debug).",
         ),
         option(
             "--trust",

@@ -7,9 +7,10 @@ Labels are bounded: of each, so many values are told apart as `MOST_VALUES` says
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from agents.events import TextsEmbedded, ToolEnded, TurnEnded
@@ -19,6 +20,7 @@ from orchestrator.observe.open_spans import SpanRecord
 from orchestrator.observe.spans import FIRST_TOKEN, SpanTree, input_tokens, provider_name
 from orchestrator.subscribers import CallEnded, Subject, SubjectEnded, Subscriber
 from orchestrator.units import StepPath, Unit
+from providers.documents.unicode import clean
 from providers.embeddings import Embeddings
 from providers.events import AttemptEnded, AttemptStarted, BudgetAlert, WaitingForBudget, WaitingForProvider
 from providers.messages import Response
@@ -39,6 +41,7 @@ class Metrics(Subscriber):
         self._trees: dict[Subject, SpanTree] = {}
         self._asked: dict[tuple[Subject, Unit | None, StepPath], str] = {}
         """By place: the provider of its turn's latest attempt."""
+        self._children: dict[tuple[Any, tuple[str, ...]], Any] = {}
         ProcessCollector(registry=self.registry)
         self._make_figures()
         self._make_counters()
@@ -111,7 +114,7 @@ class Metrics(Subscriber):
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """Return all figures in the format that is asked for, and its media type."""
         encoder, media_type = choose_encoder(accept)
-        return encoder(self.registry), media_type
+        return encoder(_WithoutBirths(self.registry)), media_type
 
     def hear(self, subject: Subject, event: Event) -> None:
         if isinstance(event.data, CallEnded):
@@ -157,11 +160,11 @@ class Metrics(Subscriber):
         told = self._labels.told
         match event.data:
             case RunFinished(status=status):
-                self._runs.labels(told("squad", subject.name), status).inc()
+                self._of(self._runs, told("squad", subject.name), status).inc()
             case TaskEnded(status=status):
-                self._tasks.labels(status).inc()
+                self._of(self._tasks, status).inc()
             case AttemptStarted(number, provider):
-                self._in_flight.labels(told("provider", provider)).inc()
+                self._of(self._in_flight, told("provider", provider)).inc()
                 place = (subject, event.unit, event.step)
                 before = self._asked.get(place, provider) if number > 1 else provider
                 if before != provider:
@@ -174,25 +177,25 @@ class Metrics(Subscriber):
             case TurnEnded(_, _, provider, model, _, cost) | TextsEmbedded(_, _, provider, model, _, cost):
                 self._paid(provider, model, cost)
             case ToolEnded(name=name, ok=ok):
-                self._tools.labels(told("tool", name), "ok" if ok else "failed").inc()
+                self._of(self._tools, told("tool", name), "ok" if ok else "failed").inc()
             case BudgetAlert(which):
-                self._alerts.labels(told("budget", which)).inc()
+                self._of(self._alerts, told("budget", which)).inc()
             case BudgetReached(_, kind, action):
-                self._reached.labels(kind, action).inc()
+                self._of(self._reached, kind, action).inc()
             case WaitingForProvider():
-                self._waits.labels("provider").inc()
+                self._of(self._waits, "provider").inc()
             case WaitingForBudget():
-                self._waits.labels("budget").inc()
+                self._of(self._waits, "budget").inc()
 
     def _span_ended(self, span: SpanRecord) -> None:
         about, told = span.attributes, self._labels.told
         operation, took = str(about.get("gen_ai.operation.name", "")), span.end - span.start
         if span.name.startswith("attempt "):
-            self._in_flight.labels(told("provider", span.name.removeprefix("attempt ").partition("/")[0])).dec()
+            self._of(self._in_flight, told("provider", span.name.removeprefix("attempt ").partition("/")[0])).dec()
         elif operation == "invoke_agent":
-            self._agent_took.labels(told("agent", str(about["gen_ai.agent.name"]))).observe(took)
+            self._of(self._agent_took, told("agent", str(about["gen_ai.agent.name"]))).observe(took)
         elif operation == "execute_tool":
-            self._tool_took.labels(told("tool", str(about["gen_ai.tool.name"])), span.error).observe(took)
+            self._of(self._tool_took, told("tool", str(about["gen_ai.tool.name"])), span.error).observe(took)
         elif operation in ("chat", "embeddings"):
             provider, model = (str(about.get(f"gen_ai.{name}", "")) for name in ("provider.name", "request.model"))
             first = about.get(FIRST_TOKEN)
@@ -201,36 +204,43 @@ class Metrics(Subscriber):
             tokens = {sort: about.get(f"gen_ai.usage.{sort}_tokens") for sort in ("input", "output")}
             self._used(*who, {sort: count for sort, count in tokens.items() if isinstance(count, int)})
 
+    def _of(self, metric: Any, *labels: str) -> Any:
+        """Return what counts under these labels. Prometheus' client takes its time to find it, so it is kept."""
+        child = self._children.get((metric, labels))
+        if child is None:
+            child = self._children[metric, labels] = metric.labels(*labels)
+        return child
+
     # -- what is counted alike of runs and of requests
 
     def _attempt_ended(self, provider: str, model: str, outcome: str, error: str | None) -> None:
-        self._attempts.labels(*self._who(provider, model), outcome).inc()
+        self._of(self._attempts, *self._who(provider, model), outcome).inc()
         if error is not None:
-            self._errors.labels(self._labels.told("provider", provider), self._labels.told("error", error)).inc()
+            self._of(self._errors, self._labels.told("provider", provider), self._labels.told("error", error)).inc()
 
     def _failed_over(self, before: str, after: str) -> None:
         told = self._labels.told
-        self._failovers.labels(told("provider", before), told("provider", after)).inc()
+        self._of(self._failovers, told("provider", before), told("provider", after)).inc()
 
     def _paid(self, provider: str, model: str, cost: int | None) -> None:
         who = self._who(provider, model)
         if cost is None:
-            self._unknown.labels(*who).inc()
+            self._of(self._unknown, *who).inc()
         else:
-            self._cost.labels(*who).inc(cost / 1e6)
+            self._of(self._cost, *who).inc(cost / 1e6)
 
     def _took_so_long(
         self, operation: str, provider: str, model: str, error: str, seconds: float, first: float | None
     ) -> None:
         who = (operation, *self._who(provider_name(provider), model))
-        self._took.labels(*who, self._labels.told("error", error)).observe(seconds)
+        self._of(self._took, *who, self._labels.told("error", error)).observe(seconds)
         if first is not None:
-            self._first_token.labels(*who).observe(first)
+            self._of(self._first_token, *who).observe(first)
 
     def _used(self, operation: str, provider: str, model: str, tokens: Mapping[str, int]) -> None:
         who = (operation, *self._who(provider_name(provider), model))
         for sort, count in tokens.items() if any(tokens.values()) else ():  # else nobody knows how many they were
-            self._tokens.labels(*who, sort).observe(count)
+            self._of(self._tokens, *who, sort).observe(count)
 
     def _who(self, provider: str, model: str) -> tuple[str, str]:
         return self._labels.told("provider", provider), self._labels.told("model", model)
@@ -240,16 +250,29 @@ class BoundedLabels:
     """The values of labels that are told apart: the first so many of each."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._known = most, dict[str, set[str]]()
+        self._most, self._known = most, dict[str, dict[str, str]]()
 
     def told(self, label: str, value: str) -> str:
-        """Return the value, or `other` where there are too many already."""
-        known = self._known.setdefault(label, set())
-        if value not in known:
+        """Return the value, fit for a label, or `other` where there are too many already."""
+        known = self._known.setdefault(label, {})
+        if (told := known.get(value)) is None:
             if len(known) >= self._most:
                 return OTHER
-            known.add(value)
-        return value.encode("utf-8", "replace").decode()
+            told = known[value] = clean(value)
+        return told
+
+
+class _WithoutBirths:
+    """A registry without the samples that say when each series began: they double what is read, and no query asks."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [one for one in metric.samples if not one.name.endswith("_created")]
+            if metric.samples or not metric.name.endswith("_created"):
+                yield metric
 
 
 class GaugesNow:

@@ -43,7 +43,7 @@ from orchestrator.observe.settings import OtelSettings
 from orchestrator.observe.spans import SpanTree
 from orchestrator.subscribers import Subject, SubjectEnded, Subscriber
 from providers.documents.secrets import hidden
-from providers.documents.unicode import clean
+from providers.documents.unicode import clean, cut
 from providers.trace_context import TraceContext
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class _TroubleHeard(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         trouble, self._trouble = self._trouble, None
         if trouble is not None:
-            trouble(record.getMessage())
+            trouble(cut(record.getMessage(), LONGEST_NAME))
 
 
 def _heed_logs(trouble: Callable[[str], None]) -> None:

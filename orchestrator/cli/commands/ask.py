@@ -24,7 +24,7 @@ from orchestrator.cli.ui.cuts import finish_words
 from orchestrator.cli.ui.figures import duration, tokens, usd
 from orchestrator.cli.ui.notices import STUB_NOTICE, telling
 from orchestrator.cli.ui.progress import alert_line
-from orchestrator.cli.ui.screens import LogScreen
+from orchestrator.cli.ui.screens import LogScreen, wants_log
 from orchestrator.cli.ui.spoken import StreamPrinter
 from orchestrator.errors import NoProvider
 from orchestrator.events import Event, to_json
@@ -172,7 +172,7 @@ def _listener(settings: Settings, console: Console, wrong: list[str]) -> Emit:
 
     `wrong` collects the lines on addresses that are wrong: somebody must hear of them, whoever answers in the end.
     """
-    log = LogScreen(settings, console) if settings.verbose or settings.log_format else None
+    log = LogScreen(settings, console) if wants_log(settings) else None
 
     def emit(payload: Any) -> None:
         if isinstance(payload, AttemptEnded) and payload.error == WrongAddress.__name__:

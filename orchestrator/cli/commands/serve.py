@@ -21,6 +21,7 @@ from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.files import environment, load_policy, routing_file
 from orchestrator.cli.journals import db_option, journal_url, record_for_run
 from orchestrator.cli.local import with_local_server
+from orchestrator.cli.observed import server_observed
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.arguments import DurationOption
 from orchestrator.cli.ui.console import Console
@@ -120,7 +121,8 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], asked: _ServeA
     if is_first:
         console.say("a key for clients, which is shown this once:")
         click.echo(keys.make("first", time.time()))  # past the console, which masks what looks like a key
-    async with record_for_run(settings, asked.db, console.warn) as journal:
+    observing = server_observed(settings, console, environ)
+    async with record_for_run(settings, asked.db, console.warn) as journal, observing as subscribers:
         if journal is None:
             raise Unusable("the server keeps a record of what it does, and cannot write it", "name a --db, or --state")
         options = RunOptions(
@@ -131,6 +133,7 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], asked: _ServeA
             state=settings.state_folder,
             notify=telling(console.warn, console.write),
             trust=either(code, keys_allowed),
+            subscribers=subscribers,
         )
 
         address = asked.binding.address(asked.listening.getsockname()[1])

@@ -17,6 +17,7 @@ from orchestrator.cli.ui.masking import mask_document, mask_secrets
 from orchestrator.cli.ui.progress import Progress, ProgressLine
 from orchestrator.cli.ui.reasons import Document
 from orchestrator.cli.ui.task_row import TaskRow
+from orchestrator.observe.logs import LogLevel, bound_fields, open_log
 from providers.documents.secrets import hidden
 from providers.documents.unicode import printable
 
@@ -104,11 +105,11 @@ class LogScreen(AppendingScreen):
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._environ = environ
-        self._log = open_log(settings.log_format or "console", color=console.color, file=file or sys.stderr)
+        self._log = log_to(settings, console, file or sys.stderr)
 
     def saw(self, event: Document, change: ProgressLine | None) -> None:
         shown = mask_document(event, self._environ)
-        fields = {name: value for name, value in shown.items() if name not in ("type", "id")}
+        fields = bound_fields(shown) | {name: value for name, value in shown.items() if name not in ("type", "id")}
         write = getattr(self._log, change.level if change is not None else "debug")
         self._tell(write, event["type"], **{name: _logged(value) for name, value in fields.items()})
 
@@ -129,23 +130,18 @@ class LogScreen(AppendingScreen):
 
 def wants_log(settings: Settings) -> bool:
     """Return whether events are logged instead of being shown as progress."""
-    return bool(settings.log_format or settings.verbose)
+    return bool(settings.log_format or settings.log_level or settings.verbose)
+
+
+def log_to(settings: Settings, console: Console, file: TextIO, level: LogLevel = "debug") -> Any:
+    """Return the log that the options ask for; `level` where they name none."""
+    asked: LogLevel = settings.log_level or level
+    return open_log(settings.log_format or "console", color=console.color, file=file, level=asked)
 
 
 def wants_table(settings: Settings) -> bool:
     """Return whether stderr is a terminal that can be redrawn."""
     return sys.stderr.isatty() and not settings.quiet and os.environ.get("TERM") != "dumb"
-
-
-def open_log(form: str, *, color: bool, file: TextIO) -> Any:
-    """Return a structlog logger to `file`. Nothing global is configured."""
-    import structlog
-
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=color) if form == "console" else structlog.processors.JSONRenderer()
-    )
-    processors = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), renderer]
-    return structlog.wrap_logger(structlog.PrintLogger(file), processors=processors)
 
 
 def one_line(change: ProgressLine, at: float) -> str:

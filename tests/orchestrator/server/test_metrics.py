@@ -34,6 +34,14 @@ agents: {ann: {persona: analyst, tier: worker}}
 tasks:
   draft: {agent: ann, description: "Write of ${{ inputs.topic }}."}
 """
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The loop that uvicorn serves on."""
+    return "asyncio"
+
+
 Figures = dict[str, dict[frozenset[tuple[str, str]], float]]
 
 
