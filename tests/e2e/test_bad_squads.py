@@ -233,6 +233,7 @@ def test_a_full_disk_pauses_the_run_and_keeps_what_was_finished(tmp_path: Path, 
     assert (small_disk / "b.md").stat().st_size > 0
 
 
+@pytest.mark.long
 def test_a_limit_on_the_size_of_files_is_a_full_disk_too(tmp_path: Path):
     ended = run(tmp_path, FILLS, "--out", "out", **TALKS, child={"file_size": 4096})
     assert ended.code == 6, ended.err
@@ -249,6 +250,7 @@ def test_a_full_disk_behind_stdout_is_said(tmp_path: Path, options: tuple[str, .
     assert "error: stdout cannot be written: No space left on device" in ended.err.splitlines()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_behind_stderr_stops_nothing(tmp_path: Path):
     write_squad(tmp_path / "squad.yaml", {"a": WRITES}, offline="always")

@@ -112,6 +112,7 @@ def test_the_first_interrupt_lets_the_calls_in_flight_end(loopback: Loopback, tm
     assert not any(seen.left.is_set() for seen in loopback.requests)
 
 
+@pytest.mark.long
 def test_the_second_interrupt_stops_at_once(loopback: Loopback, tmp_path: Path):
     with running(tmp_path, loopback.url("ok", "hang")) as run:
         for _ in "abc":
@@ -125,6 +126,7 @@ def test_the_second_interrupt_stops_at_once(loopback: Loopback, tmp_path: Path):
     assert all(seen.left.wait(PATIENCE_S) for seen in loopback.requests[1:]), "its calls were cut off"
 
 
+@pytest.mark.long
 def test_sigterm_stops_at_once(loopback: Loopback, tmp_path: Path):
     with running(tmp_path, loopback.url("ok", "hang")) as run:
         for _ in "abc":
@@ -137,6 +139,7 @@ def test_sigterm_stops_at_once(loopback: Loopback, tmp_path: Path):
     assert all(seen.left.wait(PATIENCE_S) for seen in loopback.requests[1:]), "its calls were cut off"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "instant",
     [
@@ -161,6 +164,7 @@ def test_at_any_instant_an_interrupt_leaves_whole_files_only(loopback: Loopback,
     assert ended.code in {130} | finished | over, ended.err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("library", ["_json", "_yaml", "pydantic_core"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.few(2)
@@ -173,6 +177,7 @@ def test_a_signal_while_it_still_loads_is_no_crash(loopback: Loopback, tmp_path:
     assert ended.code in (128 + number, -number), ended.err
 
 
+@pytest.mark.long
 def test_a_reader_that_leaves_ends_the_run_as_interrupted(loopback: Loopback, tmp_path: Path):
     with running(tmp_path, loopback.url("ok", "hang")) as run:
         run.read()

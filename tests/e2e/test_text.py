@@ -87,6 +87,7 @@ def test_sound_text_comes_through_unchanged(loopback: Loopback, tmp_path: Path, 
         assert SOUND.replace("\u2028", "") in ended.out
 
 
+@pytest.mark.long
 @poor_consoles
 def test_events_are_ascii_on_any_console(loopback: Loopback, tmp_path: Path, console: str):
     ended = run_one(tmp_path, says(loopback, SOUND), "--json", env=CONSOLES[console])
@@ -96,6 +97,7 @@ def test_events_are_ascii_on_any_console(loopback: Loopback, tmp_path: Path, con
     assert written["output"] == SOUND
 
 
+@pytest.mark.long
 @poor_consoles
 @pytest.mark.parametrize("command", ["validate", "graph", "config", "explain"])
 @pytest.mark.few(2)
@@ -108,6 +110,7 @@ def test_what_only_reads_prints_on_poor_consoles_too(tmp_path: Path, console: st
     assert (ended.code, without_traceback(ended)) == (0, True), ended.err
 
 
+@pytest.mark.long
 @poor_consoles
 def test_a_question_from_a_pipe_is_read_as_utf8_whatever_the_console(loopback: Loopback, tmp_path: Path, console: str):
     write_routing(tmp_path / "agent_routing.yaml", {"only": says(loopback, SOUND)})
@@ -133,6 +136,7 @@ def test_a_byte_order_mark_before_the_inputs_and_the_squad_is_no_mistake(loopbac
 # ---- unsound text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("said", "written"),
     [
@@ -154,6 +158,7 @@ def test_what_a_model_says_wrongly_is_mended_in_the_file(loopback: Loopback, tmp
     assert artifact(tmp_path).decode("utf-8") == written
 
 
+@pytest.mark.long
 @poor_consoles
 def test_an_argument_that_is_no_utf8_is_taken_with_replacements(loopback: Loopback, tmp_path: Path, console: str):
     ended = run_one(tmp_path, says(loopback, "ok"), "-i", b"x=caf\xe9 \xff.", env=CONSOLES[console])
@@ -161,6 +166,7 @@ def test_an_argument_that_is_no_utf8_is_taken_with_replacements(loopback: Loopba
     assert "Say caf\ufffd \ufffd. and" in loopback.requests[0].body["messages"][-1]["content"]
 
 
+@pytest.mark.long
 @poor_consoles
 def test_a_pipe_that_is_no_utf8_is_read_in_the_consoles_encoding(loopback: Loopback, tmp_path: Path, console: str):
     write_routing(tmp_path / "agent_routing.yaml", {"only": says(loopback, "ok")})

@@ -208,6 +208,7 @@ def test_two_squads_of_one_name_are_refused() -> None:
         tool_names([given, given])
 
 
+@pytest.mark.long
 def test_there_must_be_something_to_offer(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "orchestrator", "mcp", "--offline", "--no-ask"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S)

@@ -36,6 +36,7 @@ async def allowed(gate: GateOpened) -> GateAnswered:
     return GateAnswered(gate.name, "approve", "", "test")
 
 
+@pytest.mark.long
 async def test_a_run_calls_the_tools_of_a_real_server_which_dies_and_is_started_again(tmp_path: Path) -> None:
     server = {"command": [sys.executable, str(SERVER), "stdio"]}
     people = {"ann": {"persona": PERSONA, "mcp": ["t"]}}

@@ -220,6 +220,7 @@ class _Dying:
         """Record nothing."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["here", "elsewhere"])
 async def test_a_tool_that_asks_is_asked_about_and_waits_where_nobody_can_answer(how: str) -> None:
     paid: list[str] = []

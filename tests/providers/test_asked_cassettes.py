@@ -54,6 +54,7 @@ def test_every_provider_is_asked():
     assert known - ASKED.keys() == {"cloudflare", "ollama"}
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", ASKED)
 def test_ask_answers(name: str, served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     start, text, read, written = ASKED[name]

@@ -9,6 +9,7 @@ import pytest
 from tests.local_servers import FASTAPI, GO, HTML, PAGE, Said, model_list
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("routes", "missing", "state", "text"),
     [

@@ -87,6 +87,7 @@ def test_ask_logs_what_happens_where_that_is_wanted(call, loopback, monkeypatch)
     assert done.out == "Hello from loopback 🛒 é.\n"
 
 
+@pytest.mark.long
 def test_ask_reads_stdin(spawn):
     done = spawn("ask", "-", "--offline", stdin="日本語".encode(), PYTHONIOENCODING="utf-8")
     assert done.returncode == 0

@@ -82,6 +82,7 @@ def test_the_environment_names_the_state_folder_and_an_option_outranks_it(call, 
     assert (folder / "from-option" / "journal.db").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "encoding", ["ascii", pytest.param("cp1252", marks=pytest.mark.long), pytest.param("utf-8", marks=pytest.mark.long)]
 )
@@ -95,17 +96,20 @@ def test_no_encoding_breaks_it(spawn, encoding, folder):
         done.stdout.decode(encoding)
 
 
+@pytest.mark.long
 def test_the_c_locale_works(spawn):
     done = spawn("graph", "squad.yaml", LANG="C", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert done.returncode == 0
     assert done.stdout.decode("ascii").startswith("o  research")
 
 
+@pytest.mark.long
 def test_json_is_whole_in_every_encoding(spawn, folder):
     done = spawn("ask", "日本語 🛒", "--offline", "--json", PYTHONIOENCODING="ascii")
     assert "日本語 🛒" in json.loads(done.stdout)["text"]
 
 
+@pytest.mark.long
 def test_a_reader_that_leaves_is_no_crash(folder):
     command = [sys.executable, "-m", "orchestrator", "run", "squad.yaml", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

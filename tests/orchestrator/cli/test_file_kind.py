@@ -56,6 +56,7 @@ def told(kind: str, text: str | bytes, folder: Path) -> list[tuple[int, int, str
     return [(p.line, p.column, p.code) for p in found]
 
 
+@pytest.mark.few(10)
 @each_kind
 @pytest.mark.parametrize("around", ["{}", "\ufeff{}", "%YAML 1.2\n---\n{}...\n", "# größe 😀\n{}"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -65,6 +66,7 @@ def test_sound_files_are_sound(tmp_path, kind, around, end):
     assert kind_of(read_mapping(tmp_path / f"{kind}.yaml").value) == expected
 
 
+@pytest.mark.few(16)
 @each_kind
 @pytest.mark.parametrize(
     ("more", "column", "code"),
@@ -98,6 +100,7 @@ def test_mistakes_of_the_reader_and_of_the_fields_come_together(tmp_path, kind):
     assert {(line, 1, "unknown-field"), (line + 1, 1, "duplicate-key")} <= set(found)
 
 
+@pytest.mark.few(14)
 @each_kind
 @pytest.mark.parametrize(
     ("text", "code"),

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 COUNT = """
 import json, os, sys
 from collections import Counter
@@ -26,6 +28,7 @@ code = main(sys.argv[1:])
 sys.setprofile(None)
 print(json.dumps([code, {name: number for name, number in opened.items() if number}, resolved]))
 """
+
 ROUTING = "version: 1\ntimeouts: {total: 60s}\n"
 PERSONA = "name: Mine\ntitle: Tester\nrole: Tests.\nidentity: A tester.\ntier: worker\n"
 FILES = {"squad.yaml": 1, "agent_routing.yaml": 1, "mine.yaml": 1, ".env": 1}
@@ -42,12 +45,13 @@ def mine(folder):
 
 
 def counted(*arguments: str) -> tuple[int, dict[str, int], int]:
-    done = subprocess.run([sys.executable, "-c", COUNT, *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", COUNT, *arguments], capture_output=True, text=True, timeout=PATIENCE_S)
     code, opened, resolved = json.loads(done.stdout.splitlines()[-1])
     assert code == 0, done.stderr
     return code, opened, resolved
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "command",
     [

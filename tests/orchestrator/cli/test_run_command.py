@@ -243,6 +243,7 @@ def begin(folder, loopback, mode="hang"):
     return process
 
 
+@pytest.mark.long
 def test_the_first_interrupt_finishes_the_calls_in_flight(folder, loopback):
     process = begin(folder, loopback, "slow=0.3")
     process.send_signal(signal.SIGINT)
@@ -254,6 +255,7 @@ def test_the_first_interrupt_finishes_the_calls_in_flight(folder, loopback):
     assert "Traceback" not in error
 
 
+@pytest.mark.long
 def test_the_second_interrupt_stops_now(folder, loopback):
     process = begin(folder, loopback)
     process.send_signal(signal.SIGINT)
@@ -265,6 +267,7 @@ def test_the_second_interrupt_stops_now(folder, loopback):
     assert "Traceback" not in error
 
 
+@pytest.mark.long
 def test_sigterm(folder, loopback):
     process = begin(folder, loopback)
     process.send_signal(signal.SIGTERM)
@@ -273,6 +276,7 @@ def test_sigterm(folder, loopback):
     assert "Traceback" not in error
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
 def test_a_terminal_has_a_live_table_and_may_answer(folder):
     leader, follower = os.openpty()

@@ -212,6 +212,7 @@ def test_a_run_that_was_stopped_is_resumed(call, folder, loopback, signals):
     assert lost in call("runs", "show", "r-1").out.splitlines() or not cut
 
 
+@pytest.mark.long
 def test_another_process_cancels_a_run(call, folder, loopback):
     process = begin(folder, loopback.url("slow=1.2", "ok"))
     loopback.wait_for(1)

@@ -75,6 +75,7 @@ def test_a_shipped_scenario_holds_by_its_name(call):
     assert done.err == ""
 
 
+@pytest.mark.long
 def test_the_list_has_a_line_for_each(call):
     lines = call("simulate", "--list").out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == list(shipped())

@@ -37,6 +37,7 @@ def test_results_that_are_lost_are_told_and_the_run_is_recorded(call, folder, wh
     assert [line["status"] for line in json.loads(call("runs", "ls", "--json").out)] == ["done"]
 
 
+@pytest.mark.long
 def test_a_run_goes_on_where_its_log_is_lost(call, folder):
     done = shell(f"run squad.yaml --offline --run-id r --log-format json {STDERR_FULL}")
     assert done.returncode == 0, "all its results are there"

@@ -77,6 +77,7 @@ def torn(data: bytes) -> Iterator[bytes]:
             yield data[: start + dice.randrange(1, 4096)]
 
 
+@pytest.mark.long
 async def test_no_flipped_bit_and_no_cut_invents_anything(tmp_path: Path) -> None:
     file = await written(tmp_path / "journal.db")
     data = file.read_bytes()
@@ -189,6 +190,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_disk_that_is_full_at_any_write_stops_the_run_and_it_goes_on_later(tmp_path: Path) -> None:
     tasks: dict[str, Any] = {f"t{n}": "x" for n in range(3)}

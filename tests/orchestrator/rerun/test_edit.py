@@ -364,6 +364,7 @@ class Draft:
         return {tag: made[name] for name, tag, _ in self.tasks}
 
 
+@pytest.mark.long
 @settings(max_examples=settings().max_examples // 2)
 @given(st.integers(0, 10**6))
 def test_however_a_run_is_cut_and_edited_it_ends_like_a_new_one_and_pays_only_for_what_changed(seed: int) -> None:

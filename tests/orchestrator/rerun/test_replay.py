@@ -301,6 +301,7 @@ async def test_elements_that_fail_and_an_answer_of_the_wrong_shape_replay() -> N
     assert statuses == ["done"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("max_parallel", [1, 3, 16])
 async def test_many_branches_at_once_replay_in_the_recorded_order(max_parallel: int) -> None:
     async def answer(agent: str, request: Request) -> str:
@@ -870,6 +871,7 @@ def test_an_exported_run_replays_where_nothing_else_is_left_of_it(away: Path) ->
     assert sorted(path.name for path in away.iterdir()) == ["r.db"], "nothing is written"
 
 
+@pytest.mark.long
 def test_the_example_on_the_stub_replays_without_its_files(tmp_path: Path) -> None:
     shutil.copyfile(ROOT / "examples" / "sprint.yaml", tmp_path / "sprint.yaml")
     ended = orchestrator("run", "sprint.yaml", "--offline", "--run-id", "r", "--approve", "auto", cwd=tmp_path)
@@ -895,6 +897,7 @@ def test_an_exported_run_holds_no_key(away: Path) -> None:
     assert CANARY.encode() not in texts + (away / "r.db").read_bytes()
 
 
+@pytest.mark.long
 def test_an_export_overwrites_nothing_unless_it_is_told_to(far: tuple[Path, Vendors], tmp_path: Path) -> None:
     file = tmp_path / "mine.db"
     file.write_text("mine")

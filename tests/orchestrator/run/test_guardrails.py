@@ -64,6 +64,7 @@ async def test_it_is_sent_back_within_the_work_and_tried_again_by_the_task() -> 
     assert (await replay(journal, "r")).is_equal
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("choice", ["approve", "reject"])
 async def test_a_person_decides_also_days_later(choice: str) -> None:
     journal, given = MemoryJournal(), guarded({"forbid": ["refund"], "on_fail": "escalate"})

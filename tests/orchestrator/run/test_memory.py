@@ -112,6 +112,7 @@ async def test_documents_beside_the_squad_are_told_and_searched_with_file_and_li
     assert (await replay(journal, "r")).is_equal
 
 
+@pytest.mark.long
 async def test_a_knowledge_folder_that_is_missing_or_outside_is_a_mistake_of_the_file(tmp_path: Path) -> None:
     for wrong in ("nowhere", "../", "/etc", ["docs", {"path": "docs/none.md"}], ".env"):
         with pytest.raises(PlanError, match="cannot be read") as refused:

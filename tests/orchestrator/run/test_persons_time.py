@@ -166,6 +166,7 @@ async def test_a_persons_time_is_no_work_of_a_run_that_is_taken_up_again(kind: s
     assert history_of(await journal.events("r")).worked_s <= 40
 
 
+@pytest.mark.few(2)
 @virtual_time
 @pytest.mark.parametrize(("works_s", "leaves", "turns"), [(10, False, 6), (10, True, 6), (40, False, 3), (40, True, 5)])
 async def test_a_persons_time_ends_no_conversation_and_its_replay_is_equal(

@@ -420,6 +420,7 @@ async def test_an_interrupted_run_goes_on(journal: Journal) -> None:
     assert of_type(events, "call.repeated") == [], "its calls in flight had ended"
 
 
+@pytest.mark.long
 async def test_a_changed_squad_is_refused_by_name_unless_only_its_limits_changed(journal: Journal) -> None:
     given, manager = squad(CHAIN), hanging_at(2)
     await cut(given, journal, manager, turn(2))

@@ -298,6 +298,7 @@ async def test_in_a_chat_tools_for_files_work_on_the_workspace_and_know_whose_wo
     assert {path.name for path in tmp_path.iterdir()} == {"roads.yaml", "a.md"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("reads", READS)
 @pytest.mark.parametrize("is_in_workspace", [False, True])
 async def test_a_resumed_run_knows_whose_words_its_files_hold(

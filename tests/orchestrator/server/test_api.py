@@ -86,6 +86,7 @@ async def events_of(server: Served, run: str, count: int, headers: Mapping[str, 
     return [(int(one["id"]), json.loads(one["data"])) for one in told]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [

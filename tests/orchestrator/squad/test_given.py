@@ -176,6 +176,7 @@ def test_a_file_is_read_up_to_its_cap(tmp_path: Path) -> None:
     assert "more than 16 MB" in made.why
 
 
+@pytest.mark.long
 def test_a_pipe_is_read_like_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(b"words",))

@@ -26,6 +26,7 @@ def hint_at(model: type[StrictModel], data: dict) -> dict[str, str]:
     return {}
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("model", [AgentSpec, TaskSpec, StepSpec, SquadSpec])
 @pytest.mark.parametrize("value", ["x", 3, True, [], {}], ids=str)
 def test_what_is_suggested_is_written_so_that_it_is_taken(model, value):

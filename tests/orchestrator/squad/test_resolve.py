@@ -348,6 +348,7 @@ def test_a_deep_schema_is_checked() -> None:
     assert plan_of(f"  t: {{agent: a, description: Do., output_schema: {schema}}}\n").tasks
 
 
+@pytest.mark.long
 def test_a_thousand_tasks_are_quick() -> None:
     tasks = "".join(
         f"  t{i}:\n    agent: a\n    needs: [t{i - 1}, t{i // 2}]\n"

@@ -124,6 +124,7 @@ def test_its_sources_make_it_again_where_no_file_is(tmp_path: Path) -> None:
     assert parts_of(gone.outline()) == parts_of(squad.outline())
 
 
+@pytest.mark.long
 def test_an_edit_of_the_inner_file_is_seen_and_touches_what_it_must(tmp_path: Path) -> None:
     before = made(tmp_path).outline()
     after = made(tmp_path, files={"review.yaml": edited(REVIEW, "judge", description="Judge anew.")}).outline()

@@ -102,6 +102,7 @@ def test_what_an_expression_cannot_read_is_a_mistake(more: dict[str, Any], messa
     assert message in str(found.value)
 
 
+@pytest.mark.few(18)
 @pytest.mark.parametrize(
     ("text", "meant"),
     [

@@ -49,6 +49,7 @@ def test_what_is_no_text_is_a_word_that_nobody_knows():
         assert meaning(word_of(value)) is FinishReason.LENGTH
 
 
+@pytest.mark.long
 @given(st.text(min_size=1))
 def test_only_a_word_that_says_so_ends_an_answer_as_whole(word):
     if meaning(word) is FinishReason.STOP:

@@ -859,6 +859,7 @@ def test_padding_anywhere_between_events_changes_nothing(recording):
         assert outcome(recording, pieces) == whole_answer
 
 
+@pytest.mark.few(6)
 @each_stream
 def test_a_cut_anywhere_is_no_silent_loss(recording):
     if recording is None:

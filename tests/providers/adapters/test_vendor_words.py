@@ -48,6 +48,7 @@ def cases() -> Iterator[object]:
             yield pytest.param(status, words, wanted, id=f"{who} {status}")
 
 
+@pytest.mark.few(92)
 @pytest.mark.parametrize(("status", "words", "wanted"), list(cases()))
 def test_shared_words_mean_the_same_in_every_dialect(status, words, wanted):
     for dialect in DIALECTS:

@@ -34,6 +34,7 @@ def needed(folder: Path, environ: dict[str, str], *, routing: str = "", env: str
     return {(use.address, use.variable) for use in found}
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(
     ("environ", "routing", "env", "expected"),
     [

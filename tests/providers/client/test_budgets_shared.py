@@ -69,6 +69,7 @@ anyio.run(main, sys.argv[1], int(sys.argv[2]))
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     time.gmtime().tm_hour == 23 and time.gmtime().tm_min > 57, reason="the day is about to end: run it after midnight"
 )

@@ -93,6 +93,7 @@ async def test_by_asyncio_at_every_pair_of_steps(how, hedge_after):
                     await cancelled(how, (first, second), hedge_after, steps, again)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("paces", PACES.values(), ids=PACES)
 @pytest.mark.parametrize("hedge_after", [None, 0.0])
 async def test_by_a_scope(how, paces, hedge_after):

@@ -303,6 +303,7 @@ class TestWhenALimitIsReached:
                 tasks.start_soon(router.complete, ask(30))
         assert clock() - NOON < 3
 
+    @pytest.mark.long
     @pytest.mark.parametrize("seconds", [0.0, pytest.param(0.8, marks=pytest.mark.long)])
     async def test_three_times_the_load_meets_no_429_and_uses_the_limit(self, seconds):
         net = Net()

@@ -168,6 +168,7 @@ class TestWhatALoserTeaches:
             assert await way.ask(manager) == "second"
         assert net.calls == ["a", "b"] * OUTPACED_TO_REST + ["b"] * (50 - OUTPACED_TO_REST)
 
+    @pytest.mark.long
     async def test_after_each_rest_one_call_looks_and_the_rests_grow(self, way):
         net, manager = self.late(way, strategy="chain")
         asked_at = []
@@ -350,6 +351,7 @@ async def test_what_a_filter_declines_goes_elsewhere_by_policy_alone(way, on_dec
         assert net.calls == ["a"]
 
 
+@pytest.mark.long
 async def test_with_everything_down_calls_stay_within_the_share_and_the_floor(way):
     net = Net({name: [refused(500)] for name in "abcd"})
     manager, callers, began = manager_of(net), 500, anyio.current_time()

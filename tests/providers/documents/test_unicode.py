@@ -59,6 +59,7 @@ def test_every_code_point_stays_or_goes_by_its_kind():
         assert clean(char) == expected, hex(code)
 
 
+@pytest.mark.long
 def test_every_code_point_is_printed_or_not_by_its_kind():
     removed = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029, 0xFFF9, 0xFFFA, 0xFFFB, ord("\r")}
     for code in range(sys.maxunicode + 1):

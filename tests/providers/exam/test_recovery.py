@@ -27,6 +27,7 @@ TRIES = 20
 """On a busy machine the server may see late what was done in time."""
 
 
+@pytest.mark.long
 async def test_20_with_everything_down_an_outage_does_not_multiply_traffic(lab: Lab):
     callers = 200
     providers = [lab.provider("full", "503"), lab.provider("sick", "torn=0"), lab.provider("late", "500")]
@@ -120,6 +121,7 @@ async def test_21_after_a_recovery_one_probe_goes_out_for_a_thousand_waiters(lab
     assert soon <= FIRST_ROOM * 2 ** len(early), "then few, and more with each answer"
 
 
+@pytest.mark.long
 async def test_22_a_flapping_provider_is_asked_ever_more_rarely(lab: Lab):
     """It is down, well for one call, down again: each time it is left alone twice as long, and nobody notices."""
     seconds, asked_at = 300, []

@@ -84,6 +84,7 @@ def vendor(lab: Lab, refused: Refused) -> list[Candidate]:
     return [Candidate(row, model, key=KEY) for model in models.values()]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", CASES)
 async def test_32_a_refusal_in_a_vendors_words_costs_what_it_says(lab: Lab, name: str):
     refused = CASES[name]

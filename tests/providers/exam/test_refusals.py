@@ -105,7 +105,7 @@ async def test_25_with_quota_gone_everywhere_a_turn_waits_where_the_reset_is_in_
 
 
 async def test_25_the_providers_own_word_of_a_reset_is_waited_for_too(lab: Lab):
-    providers = [lab.provider("a", "429=0.5", "ok"), lab.provider("b", "429=0.3", "ok")]
+    providers = [lab.provider("a", "429=20", "ok"), lab.provider("b", "429=0.3", "ok")]
     async with lab.manager(*providers, timeouts=PATIENT) as manager:
         assert (await lab.ask(manager)).provider == "b"
         before = health(manager, "b")

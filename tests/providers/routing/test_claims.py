@@ -112,11 +112,13 @@ class TestWeights:
     def crowd(self, **weights) -> Fleet:
         return fleet("a/m", "b/m", "c/m", strategy="weighted", weights=SHARES | weights)
 
+    @pytest.mark.long
     def test_shares_come_out_within_two_percent(self):
         world = World(self.crowd(), always(0.5)).run(every(0.1, 10_000))
         shares = {name: count / 10_000 for name, count in Counter(world.answered).items()}
         assert shares == {f"{name}/m": pytest.approx(share, rel=0.02) for name, share in SHARES.items()}
 
+    @pytest.mark.long
     def test_slowness_takes_from_a_share_and_gives_it_back(self):
         def says(name: str, now: float, _: Random) -> Ended:
             return Answered(now + (5.0 if name == "c/m" and now < NOW + 500 else 0.0), FIRST, ANSWER)
@@ -249,6 +251,7 @@ class TestUnmeasured:
         paces["a/m"] = 8.0
         assert self.turns(world, 400, at_once)["a/m"] <= 2 * at_once
 
+    @pytest.mark.long
     def test_one_that_has_recovered_is_tried_again_by_one_call_at_a_time(self):
         paces = {"a/m": 0.5, "b/m": 8.0}
         world = self.world(paces=paces)

@@ -102,6 +102,7 @@ def at_once(turns: int) -> list[float]:
     return [NOW + number * 1e-4 for number in range(turns)]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("turns", [100, 300])
 @pytest.mark.parametrize("names", ["ab", "abc"])
 @pytest.mark.parametrize("kind", ["500", "refused", "broken"])
@@ -123,6 +124,7 @@ def test_turns_in_a_row_with_everything_down_are_refused_without_calls(kind, nam
     assert len(world.calls) <= 0.2 * 200
 
 
+@pytest.mark.few(7)
 @either
 @pytest.mark.parametrize("names", [("a", "b"), ("ab", "c")])
 @pytest.mark.parametrize("kind", KINDS)
@@ -133,6 +135,7 @@ def test_no_turn_of_a_burst_is_lost_while_somebody_is_well(kind, names, streamed
     assert max(ended - began for began, ended in world.answered) < 3.0
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("deadline", [10.0, 60.0])
 @pytest.mark.parametrize("outage", [3.0, 20.0, 45.0, 100.0])
 @pytest.mark.parametrize("names", ["a", "ab"])

@@ -811,6 +811,7 @@ def test_twenty_thousand_turns_are_the_same_twice_and_nearly_all_answered():
     assert sum(first.calls.values()) < 1.1 * 20_000
 
 
+@pytest.mark.long
 def test_one_provider_down_costs_no_answer_and_few_calls():
     day = Day(seed=6, turns=10_000, down=frozenset({"a/m"}))
     day.run()

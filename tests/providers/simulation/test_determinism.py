@@ -44,6 +44,7 @@ def test_two_processes_write_the_same_log():
         assert log.count(b"\n") > 400
 
 
+@pytest.mark.long
 def test_the_digest_is_the_same_without_a_log_and_another_with_another_seed():
     scenario, log = load_scenario("outage"), io.BytesIO()
     written = simulate(scenario, log=log)

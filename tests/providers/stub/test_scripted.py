@@ -415,6 +415,7 @@ def test_the_stub_takes_an_example_where_it_finds_no_value_of_its_own():
     assert instance({"type": "string", "pattern": "^(?=x)x+$", "examples": ["xx"]}) == "xx"
 
 
+@pytest.mark.long
 def test_a_schema_that_branches_everywhere_ends():
     wide = {"allOf": [{"oneOf": [{"not": {}}] * 30}] * 30}
     deep = {"type": "object", "required": [*"abc"], "properties": {c: {"$ref": "#"} for c in "abc"}}

@@ -573,6 +573,7 @@ class TestWhatNobodyAskedFor:
             assert (await net.send(server.request(), **LIMITS)).status == 204
             assert (await net.send(server.request(), **LIMITS)).body == b"2"
 
+    @pytest.mark.few(15)
     @pytest.mark.parametrize("surplus", SURPLUS)
     @pytest.mark.parametrize("ending", ["open", "half", "closed"])
     @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])

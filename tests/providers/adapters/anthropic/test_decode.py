@@ -191,6 +191,7 @@ def test_bytes_one_by_one_and_other_line_ends_give_the_same():
         assert streamed(framed(*events(WHOLE), end=end)) == streamed(STREAM)
 
 
+@pytest.mark.long
 def test_a_stream_that_is_cut_anywhere_is_broken_or_whole():
     answer = decode(WHOLE)
     said = STREAM.rindex(b"}", 0, STREAM.rindex(b"event: message_stop")) + 1  # why it ended, and what it cost

@@ -122,6 +122,7 @@ def test_an_address_that_cannot_be_used_is_told_before_anything_is_sent(
     assert loopback.requests == []
 
 
+@pytest.mark.long
 def test_without_the_client_of_redis_it_is_said_how_to_install_it(tmp_path, loopback: Loopback):
     limited(tmp_path, loopback.url("ok"), ledger="redis://127.0.0.1:6379/0")
     (tmp_path / "none" / "redis").mkdir(parents=True)
