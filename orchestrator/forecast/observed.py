@@ -7,20 +7,28 @@ the others are a share of its calls.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import ceil, log
 from statistics import mean, median
 
 from orchestrator.forecast.traffic import RecordedCall
+from providers.catalog.model import Limit
 from providers.simulation import Behaviour, Latency, ModelBehaviour, Outage
 from providers.simulation.scenario import ErrorKind, Mode
+from providers.windows import Rolling
 
 FACTORS = 256
 """Quantiles of what was measured that are kept."""
 LEAST_OUTAGE = 3
 """Faults in a row that are no outage if they are fewer."""
+LIMITED = "RateLimited"
+"""What a call fails with that is one too many."""
+MINUTE = 60.0
+OFF = 0.1
+"""Calls that a limit of requests a minute may be wrong about, as a share of the refusals that it explains."""
 BY_CHANCE = 0.05
 """How likely it may be that chance alone brings as many faults in a row as are taken for an outage."""
 BEFORE = 1.0
@@ -75,6 +83,9 @@ class _Down:
 
 def behaviour_of(calls: Sequence[RecordedCall], starts: float) -> Behaviour:
     """Return how one provider behaved whose recorded `calls` these are, oldest first; outages count from `starts`."""
+    limits = {model: limit_in([call for call in calls if call.model == model]) for model in {c.model for c in calls}}
+    hidden = tuple(limit for _, limit in sorted(limits.items()) if limit is not None)
+    calls = [call for call in calls if call.error != LIMITED or limits[call.model] is None]
     down = _downs(calls)
     shown = {id(call) for each in down for call in each.calls}
     by_model: dict[str, list[RecordedCall]] = {}
@@ -87,7 +98,36 @@ def behaviour_of(calls: Sequence[RecordedCall], starts: float) -> Behaviour:
     return Behaviour(
         latency_of([call for call in calls if call.error is None]),
         outages=tuple(each.outage(starts) for each in down),
+        hidden=hidden,
         models=models,
+    )
+
+
+def limit_in(calls: Sequence[RecordedCall]) -> Limit | None:
+    """Return the requests a minute that a model allows, if refusals show it; None: they do not.
+
+    Then they came when so many calls had been answered within a minute, and hardly any was answered after as many.
+    """
+    answered, before = deque[float](), list[tuple[int, bool]]()
+    for call in calls:
+        while answered and answered[0] <= call.began - MINUTE:
+            answered.popleft()
+        if call.error is None:
+            before.append((len(answered), True))
+            answered.append(call.began)
+        elif call.error == LIMITED:
+            before.append((len(answered), False))
+    refused = sum(not was_answered for _, was_answered in before)
+    if refused < LEAST_OUTAGE:
+        return None
+    # Of the amounts that there could be: the one with the fewest calls on its wrong side.
+    wrong, least, best = refused, refused, 0
+    for count, group in groupby(sorted(before, reverse=True), key=lambda each: each[0]):
+        wrong += sum(1 if was_answered else -1 for _, was_answered in group)
+        if wrong < least:
+            least, best = wrong, count
+    return (
+        Limit("requests", best, Rolling(MINUTE), model=calls[0].model) if best > 1 and least <= OFF * refused else None
     )
 
 

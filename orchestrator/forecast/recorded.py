@@ -38,7 +38,10 @@ def observed_in(traffic: RecordedTraffic, catalog: Catalog, configured: Collecti
     unasked = [name for name in configured if name in catalog.providers and name not in found]
     found |= dict.fromkeys(unasked, Behaviour())
     gone = {call.name for own in calls.values() for call in own if catalog.find(call.name) is None}
-    return ObservedProviders(found, tuple(_assumptions(unasked, gone)))
+    limited = [
+        f"{name}/{limit.model} about {limit.amount:,.0f}" for name, each in found.items() for limit in each.hidden
+    ]
+    return ObservedProviders(found, tuple(_assumptions(unasked, gone, limited)))
 
 
 def scenario_of(
@@ -126,12 +129,14 @@ def _mean(usages: Sequence[Usage]) -> Usage:
     return Usage(*(round(field / count) for field in fields))
 
 
-def _assumptions(unasked: Sequence[str], gone: Collection[str]) -> Iterable[str]:
+def _assumptions(unasked: Sequence[str], gone: Collection[str], limited: Sequence[str]) -> Iterable[str]:
     yield (
         "turns arrive when they were recorded to: one that waits delays no later one, and one that failed and was made "
         "again comes again"
     )
     yield "what a model read from its cache is read from the cache of whichever model answers"
+    if limited:
+        yield f"requests that are answered within a minute, as refusals show: {_listed(limited)}"
     if unasked:
         usual = Latency()
         yield (
