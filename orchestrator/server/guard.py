@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from os import urandom
 from time import monotonic
 from urllib.parse import urlsplit
 
@@ -89,7 +89,7 @@ class Guard:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
         given = headers.get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        request_id = given if REQUEST_ID.fullmatch(given) else f"req_{urandom(12).hex()}"
         scope.setdefault("state", {})["request_id"] = request_id
         body = _Body(receive, headers, self._limits)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 MOST_HELD = 32 * 1024
 """Bytes: with so many, it is written at once."""
@@ -60,8 +60,8 @@ def joining(protocol: Any) -> Any:
 
     class Joining(protocol):  # type: ignore[misc]
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            assert isinstance(transport, asyncio.Transport), "it is a socket's"
-            super().connection_made(JoinedWrites(transport, asyncio.get_running_loop().call_soon))
+            writes = JoinedWrites(cast(asyncio.Transport, transport), asyncio.get_running_loop().call_soon)
+            super().connection_made(writes)
 
         def on_response_complete(self) -> None:
             self.transport.flush()  # nothing follows: it need not wait for the turn's end

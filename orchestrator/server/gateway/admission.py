@@ -64,7 +64,8 @@ class Grant:
     """
 
     def __init__(self, key: Key, meters: KeyMeters, manager: ProviderManager, store: GatewayStore) -> None:
-        self.key, self.meters, self.lease = key, meters, uuid4().hex
+        self.key, self.meters = key, meters
+        self.lease = uuid4().hex if meters.rates or meters.budgets else ""
         self.headers: dict[str, str] = {}
         self.held: float | None = None
         self._wall, self._store = manager.reservations.wall, store

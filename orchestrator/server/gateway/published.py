@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from orchestrator.server.gateway.failures import GatewayFailure
@@ -14,7 +15,7 @@ from providers.messages import Request, system
 TIER, AGENT, SQUAD = "tier/", "agent/", "squad/"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Published:
     """The models of a gateway. `models` are those of providers that can be asked now, as `provider/model`."""
 
@@ -23,14 +24,15 @@ class Published:
     models: tuple[str, ...] = ()
     squads: tuple[str, ...] = ()
 
+    @cached_property
     def names(self) -> tuple[str, ...]:
-        """Return all names, those of tiers, agents and squads first."""
+        """All names, those of tiers, agents and squads first."""
         ours = ((TIER, self.tiers), (AGENT, self.personas), (SQUAD, self.squads))
         return (*(kind + name for kind, names in ours for name in names), *self.models)
 
     def card(self, name: str, created: int) -> dict[str, Any]:
         """Return one model as OpenAI shows it. Raise `GatewayFailure` where none is called so."""
-        if name not in self.names():
+        if name not in self.names:
             raise self._unknown(name)
         owner = "orchestrator" if name.startswith((TIER, AGENT, SQUAD)) else name.partition("/")[0]
         return {"id": name, "object": "model", "created": created, "owned_by": owner}
@@ -40,7 +42,7 @@ class Published:
 
         A model's own name stands for `provider/model` where one provider has it.
         """
-        if model in self.names():
+        if model in self.names:
             return model
         meant = [one for one in self.models if one.partition("/")[2] == model]
         if len(meant) == 1:
@@ -64,7 +66,7 @@ class Published:
 
     def _unknown(self, model: str) -> GatewayFailure:
         shown = model if len(model) <= 80 else f"{model[:80]}…"
-        hint = nearest(model, self.names()) or "GET /v1/models lists them"
+        hint = nearest(model, self.names) or "GET /v1/models lists them"
         return GatewayFailure(
             404, "not_found", f"the model '{shown}' does not exist here: {hint}", "model_not_found", "model"
         )

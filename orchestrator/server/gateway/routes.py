@@ -44,16 +44,15 @@ class Gateway:
         self.manager, self.keys = state.manager, state.keys
         self._state, self.began = state, state.clock()
         self.admission = Admission(state.manager, state.store, state.watch.requests)
+        self._published = Published((), state.personas, (), tuple(state.squads))
 
     @property
     def published(self) -> Published:
         """The models that can be asked for now."""
-        return Published(
-            tuple(self.manager.policy.tiers),
-            self._state.personas,
-            self.manager.configured,
-            tuple(self._state.squads),
-        )
+        tiers, models = tuple(self.manager.policy.tiers), self.manager.configured
+        if (tiers, models) != (self._published.tiers, self._published.models):
+            self._published = Published(tiers, self._state.personas, models, tuple(self._state.squads))
+        return self._published
 
     def key_of(self, http: HttpRequest) -> Key | None:
         """Return the client's key. Raise `GatewayFailure` where it has none that counts."""
@@ -145,7 +144,7 @@ def routes(gateway: Gateway) -> APIRouter:
     @router.get("/v1/models")
     async def list_models(http: HttpRequest) -> Response:
         key, published = gateway.key_of(http), gateway.published
-        names = [name for name in published.names() if key is None or key.may_ask(name)]
+        names = [name for name in published.names if key is None or key.may_ask(name)]
         if speaks_anthropic(http.scope):
             cards = [model_card(name, began) for name in names]
             ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None}

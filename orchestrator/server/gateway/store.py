@@ -24,6 +24,8 @@ from orchestrator.server.gateway.spent import KeySpending, KeySpent, KeySpentRow
 T = TypeVar("T")
 FILE = "gateway.sqlite3"
 LAYOUT = Layout(0x6F726777, 1, SPENT + ANSWERS, 1, lambda db: None)  # noqa: ARG005  # nothing follows from its tables
+GATHER_S = 0.25
+"""How long what comes is gathered before it is written: a write for each answer would cost as much as the answer."""
 AGAIN_S = 1.0
 """How long after a write that failed the next one is tried."""
 
@@ -91,6 +93,7 @@ class GatewayStore:
         """Write what comes, until cancelled."""
         while True:
             await self._due.wait()
+            await anyio.sleep(GATHER_S)
             self._due = anyio.Event()
             try:
                 await self.write_out()
