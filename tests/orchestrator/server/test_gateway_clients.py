@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,12 +23,13 @@ import pytest
 from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.testing import scripted
 from providers.messages import ToolCall
-from tests.components import absent
+from tests.components import absent, imported
 from tests.orchestrator.server.served import listening, served
 from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long]
 CLIENTS = Path(__file__).parent / "clients"
+PAGE = (Path(__file__).parents[3] / "docs" / "gateway.md").read_text("utf-8")
 PACKAGES = ("langchain-openai", "llm")
 INSTALL_S = 600.0
 
@@ -181,3 +183,36 @@ async def test_curl(tmp_path: Path) -> None:
         shown = await run(*common, "-X", "OPTIONS", "-i", chat)
         assert "405 Method Not Allowed" in shown.out
         assert "allow: POST" in shown.out
+
+
+def example(client: str, language: str, address: str, key: str) -> str:
+    """Return what the page shows for a client, with another address and a key."""
+    shown = PAGE.partition(f"**{client}**")[2]
+    code = re.search(rf"```{language}\n(.*?)```", shown, re.DOTALL)
+    assert code is not None, client
+    return code[1].replace("http://127.0.0.1:8700", address).replace("sk-orch-...", key)
+
+
+@pytest.mark.parametrize("client", ["OpenAI for Python", "Anthropic for Python", "LangChain"])
+async def test_the_pages_examples_in_python(client: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    python: str | Path = sys.executable
+    if client == "LangChain":
+        python = request.getfixturevalue("python_folder") / "python"
+    else:
+        imported(client.partition(" ")[0].lower(), "oracles")
+    async with gateway(tmp_path, "Hello yourself 🛒") as (address, key):
+        (tmp_path / "example.py").write_text(example(client, "python", address, key), "utf-8")
+        told = await run(python, tmp_path / "example.py")
+    assert told.out == "Hello yourself 🛒\n", told.err
+
+
+async def test_the_pages_examples_for_node_llm_and_curl(node_folder: Path, python_folder: Path, tmp_path: Path) -> None:
+    async with gateway(tmp_path, *["Hello yourself 🛒"] * 3) as (address, key):
+        (node_folder / "example.mjs").write_text(example("OpenAI for Node", "js", address, key), "utf-8")
+        assert (await run(program("node"), "example.mjs", cwd=node_folder)).out == "Hello yourself 🛒"
+        (tmp_path / "extra-openai-models.yaml").write_text(example("llm", "yaml", address, key))
+        path = os.pathsep.join((str(python_folder), os.environ["PATH"]))
+        asked = await run("bash", "-c", example("llm", "sh", address, key), LLM_USER_PATH=str(tmp_path), PATH=path)
+        assert "Hello yourself 🛒" in asked.out, asked.err
+        told = await run("bash", "-c", example("curl", "sh", address, key))
+        assert told.json["choices"][0]["message"]["content"] == "Hello yourself 🛒"
