@@ -19,12 +19,16 @@ from orchestrator.server.access import Access, AccessRole
 from orchestrator.server.api.approvals import approval_routes
 from orchestrator.server.api.artifacts import artifact_routes
 from orchestrator.server.api.costs import cost_routes
+from orchestrator.server.api.decisions import decision_routes
 from orchestrator.server.api.errors import RequestRefused, refusal_body, told, unreadable
 from orchestrator.server.api.health import health_routes
 from orchestrator.server.api.login_links import login_link_routes
+from orchestrator.server.api.memory import memory_routes
 from orchestrator.server.api.providers import provider_routes
 from orchestrator.server.api.records import record_routes
 from orchestrator.server.api.runs import run_routes
+from orchestrator.server.api.settings import settings_routes
+from orchestrator.server.api.tools import tool_routes
 from orchestrator.server.gateway.anthropic_messages import messages_error
 from orchestrator.server.gateway.failures import FailureKind, GatewayFailure
 from orchestrator.server.gateway.openai_errors import error_body
@@ -50,6 +54,10 @@ API_PARTS = (
     artifact_routes,
     provider_routes,
     cost_routes,
+    decision_routes,
+    memory_routes,
+    tool_routes,
+    settings_routes,
 )
 """What makes the routes of each part of the API; all show up in its OpenAPI document."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,7 @@ import anyio
 import click
 
 from agents.mcp.owner import opened
-from agents.toolbox import builtin
-from agents.toolbox.workspace import Workspace
-from agents.tools import Registry, Tool
+from agents.tools import Tool
 from orchestrator.cli.app import Group, Settings, settings_of
 from orchestrator.cli.consent import consent_to_code
 from orchestrator.cli.exits import Exit, NothingSelected, Unusable
@@ -25,12 +23,10 @@ from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.gates import ApproveChoice, approve_option
 from orchestrator.cli.ui.masking import mask_secrets
+from orchestrator.known_tools import SERVED, known_tools, tool_document
 from orchestrator.mcp_tools import listed, servers_of
-from orchestrator.options import RunOptions
-from orchestrator.out_folder import builtin_tools
 from orchestrator.squad.load import Squad
 from orchestrator.squad.mcp_specs import tool_of
-from orchestrator.squad.resolve import tools_used
 from orchestrator.squad.routing_tools import tools_of_routing, tree_of_routing
 from orchestrator.squad.tool_source import ToolSource
 from orchestrator.trust import trust_file
@@ -38,9 +34,6 @@ from providers.documents.problems import SpecError, nearest
 from providers.documents.unicode import printable
 from providers.documents.yaml import read_text
 from providers.messages import ToolCall
-
-BUILT_IN = "built in"
-SERVED = "MCP server"
 
 
 @click.group("tools", cls=Group)
@@ -55,7 +48,8 @@ def tools_command() -> None:
 def ls_command(context: click.Context, file: str | None, as_json: bool) -> None:
     """List the tools that are built in, and those that SQUAD declares. Runs none of their code."""
     settings = settings_of(context)
-    rows = [_row(tool, origin) for tool, origin in _known(_squad(file, settings), settings)]
+    squad = _squad(file, settings)
+    rows = [tool_document(tool, origin) for tool, origin in known_tools(squad, _declared(squad, settings))]
     if as_json:
         print_json([{"schema_version": 1, **row} for row in rows], indent=2)
         return
@@ -83,9 +77,9 @@ def show_command(context: click.Context, name: str, file: str | None, as_json: b
     elif source is not None and source.signature:
         parameters = source.signature
     if as_json:
-        print_json({"schema_version": 1, **_row(tool, origin), "parameters": parameters}, indent=2)
+        print_json({"schema_version": 1, **tool_document(tool, origin), "parameters": parameters}, indent=2)
         return
-    row = _row(tool, origin)
+    row = tool_document(tool, origin)
     facts = [
         (key, str(row[key])) for key in ("name", "from", "risk", "approval", "idempotent", "untrusted", "timeout_s")
     ]
@@ -147,13 +141,6 @@ def _squad(file: str | None, settings: Settings) -> Squad | None:
     return None if file is None else load_squad(file, settings)
 
 
-def _registry(squad: Squad | None) -> Registry:
-    """Return the built-in tools: at work in the squad's workspace, else reading in the working folder."""
-    if squad is not None and squad.workspace is not None:
-        return builtin_tools(squad, None, RunOptions()).own
-    return builtin(None, Workspace(Path.cwd(), name="the working folder"))
-
-
 def _declared(squad: Squad | None, settings: Settings) -> tuple[ToolSource, ...]:
     """Return the tools of the squad; without one, those of the routing file. Raise `SpecError` for its mistakes."""
     if squad is not None:
@@ -168,43 +155,16 @@ def _declared(squad: Squad | None, settings: Settings) -> tuple[ToolSource, ...]
     return found
 
 
-def _known(squad: Squad | None, settings: Settings) -> Iterator[tuple[Tool, str]]:
-    """Yield each tool and where it is from; those of the squad stand in the place of others of their names."""
-    found = {name: (tool, BUILT_IN) for name, tool in _registry(squad).items()}
-    found |= {one.name: (one.tool, one.origin) for one in _declared(squad, settings)}
-    if squad is not None:
-        found |= _of_servers(squad)
-    yield from (found[name] for name in sorted(found))
-
-
 def _source(name: str, squad: Squad | None, settings: Settings) -> ToolSource | None:
     return next((one for one in _declared(squad, settings) if one.name == name), None)
 
 
 def _named(name: str, squad: Squad | None, settings: Settings) -> tuple[Tool, str]:
-    known = {tool.name: (tool, origin) for tool, origin in _known(squad, settings)}
+    known = {tool.name: (tool, origin) for tool, origin in known_tools(squad, _declared(squad, settings))}
     if name not in known:
         hint = nearest(name, known) or "`orchestrator tools ls [SQUAD]` lists them"
         raise NothingSelected(f"there is no tool {printable(name)}", hint)
     return known[name]
-
-
-def _row(tool: Tool, origin: str) -> dict[str, Any]:
-    return {
-        "name": tool.name,
-        "from": origin,
-        "risk": tool.risk,
-        "approval": tool.approval,
-        "idempotent": tool.idempotent,
-        "untrusted": tool.untrusted,
-        "timeout_s": tool.timeout_s,
-        "description": tool.description,
-    }
-
-
-def _of_servers(squad: Squad) -> dict[str, tuple[Tool, str]]:
-    """Return what is known of the tools of MCP servers before one is started: `mcp ls` starts them."""
-    return {tool.name: (tool, SERVED) for tool in tools_used(squad.outline()) if "/" in tool.name}
 
 
 async def _of_server(squad: Squad, name: str, settings: Settings, console: Console) -> Tool:

@@ -44,9 +44,9 @@ async def costs_values(asked: PageRequest) -> Mapping[str, Any]:
     }
 
 
-def page_number(text: str, rows: int) -> int:
-    """Return which page of rows is meant: the first where the text is no number, the last where there are fewer."""
-    last = max(1, -(-rows // ROWS))
+def page_number(text: str, rows: int, each: int = ROWS) -> int:
+    """Return which page is meant, of so many rows `each`: the first where it is no number, else the last at most."""
+    last = max(1, -(-rows // each))
     return min(max(int(text), 1), last) if text.isdecimal() and len(text) < 9 else 1
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from orchestrator.server.pages.approvals import approvals_act, approvals_values
 from orchestrator.server.pages.chat import chat_act, chat_values, chats_act, chats_values
 from orchestrator.server.pages.costs import costs_values
+from orchestrator.server.pages.decisions import decision_runs_values, decisions_values
 from orchestrator.server.pages.load import load_values
+from orchestrator.server.pages.memory import memory_values
 from orchestrator.server.pages.new_run import new_run_act, new_run_values
 from orchestrator.server.pages.now import now_values
 from orchestrator.server.pages.page import Page
@@ -14,6 +16,7 @@ from orchestrator.server.pages.rebalancing import rebalance_act, rebalancing_val
 from orchestrator.server.pages.run_events import run_events_values
 from orchestrator.server.pages.run_page import run_act, run_values
 from orchestrator.server.pages.runs import runs_values
+from orchestrator.server.pages.settings import settings_values
 
 PAGES = (
     Page(name="now", path="/", values=now_values, label="Now"),
@@ -35,4 +38,8 @@ PAGES = (
         is_live=False,
     ),
     Page(name="costs", path="/costs", values=costs_values, label="Costs", is_live=False),
+    Page(name="decision_runs", path="/decisions", values=decision_runs_values, label="Decisions", is_live=False),
+    Page(name="decisions", path="/decisions/{run}", values=decisions_values, under="/decisions", is_live=False),
+    Page(name="memory", path="/memory", values=memory_values, label="Memory", is_live=False),
+    Page(name="settings", path="/settings", values=settings_values, label="Settings", is_live=False),
 )

@@ -116,7 +116,10 @@ class Dashboard:
 
     def _html(self, name: str, values: Mapping[str, Any], status: int) -> Response:
         told = {"offline": self._state.offline, "links": [(page.label, page.path) for page in PAGES if page.label]}
-        return HTMLResponse(self._pages.page(name, {**told, **values}), status, {"content-security-policy": POLICY})
+        page = self._pages.page(name, {**told, **values}).encode(
+            "utf-8", "replace"
+        )  # a model's name may hold half a character
+        return HTMLResponse(page, status, {"content-security-policy": POLICY})
 
 
 async def _to_providers(_: HttpRequest) -> Response:
