@@ -19,7 +19,7 @@ from providers.routing.control import RoutingControl
 HOURS = 24.0
 MOST_TURNS = 3000
 """The latest turns on record that are simulated: twice over, they take a second or two."""
-CELLS = 8
+MOST_KEPT = 8
 """Outlooks that are kept at hand: the same preview is looked at again and again."""
 
 
@@ -72,7 +72,7 @@ class Outlooks:
 
     def __init__(self) -> None:
         self._room = anyio.CapacityLimiter(1)
-        self._kept: dict[object, OutlookShown | None] = {}
+        self._kept: dict[object, OutlookShown] = {}
 
     async def outlook(
         self, journal: Journal, manager: ProviderManager, after: RoutingControl, now: float, hours: float = HOURS
@@ -83,11 +83,14 @@ class Outlooks:
         before = manager.fleet.control
         key = (int(now // 60), hours, before.version, _told(after))
         async with self._room:
-            if key not in self._kept:
-                while len(self._kept) >= CELLS:
+            if (known := self._kept.get(key)) is not None:
+                return known
+            made = await _outlook(journal, manager, before, after, now, hours)
+            if made is not None:
+                while len(self._kept) >= MOST_KEPT:
                     del self._kept[next(iter(self._kept))]
-                self._kept[key] = await _outlook(journal, manager, before, after, now, hours)
-            return self._kept[key]
+                self._kept[key] = made
+            return made
 
 
 def _told(control: RoutingControl) -> object:
