@@ -116,6 +116,10 @@ async def test_a_viewer_looks_and_changes_nothing(tmp_path: Path) -> None:
         body = {"reason": "so", "expected_version": 0, "drain": ["a"]}
         assert (await server.http.post(PATH, json=body, headers=headers)).status_code == 403
         assert (await server.http.post(PATH, json=body, headers={"authorization": ""})).status_code == 401
+        shown = await server.http.get("/load/rebalance?preview=1&use.a=drained", headers=headers)
+        assert ("a: in use → drained" in shown.text, '<form method="post"' in shown.text) == (True, False)
+        posted = await server.http.post("/load/rebalance?preview=1&use.a=drained", data=body, headers=headers)
+        assert posted.status_code == 403
         assert ControlLog(tmp_path).stamp() is None
 
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from providers.client.control_log import ControlDamaged, ControlFollower, ControlLog, StaleVersion
-from providers.errors import NoRoute
+from providers.errors import NoRoute, StreamBroken
 from providers.routing.control import NOTHING_SET, ControlChange, RoutingControl
 from tests.conftest import VIRTUAL
 from tests.providers.client.test_manager import ASK, Net, manager_of, ok
@@ -95,6 +95,31 @@ async def test_a_manager_takes_it_up_before_its_next_turn_and_while_one_waits(tm
     with pytest.raises(NoRoute, match="drained by an operator: a new key"):
         await manager.complete(ASK)
     assert manager.traffic.over(60, manager.clock()).endpoints["b/m"].answered == 1
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_stream_ends_where_it_is_when_its_provider_is_drained_and_one_that_breaks_goes_elsewhere(
+    tmp_path: Path, anyio_backend: str
+) -> None:
+    log = ControlLog(tmp_path)
+    broken = [b"half", StreamBroken("cut")]
+    manager = manager_of(Net({"a": [[b"one", b" two", b"END"], broken], "b": [[b"three", b"END"]]}), on_break="restart")
+    manager.follower = ControlFollower(log)
+    heard: list[str] = []
+    for _ in range(2):
+        async with manager.stream(ASK) as deltas:
+            async for delta in deltas:
+                heard.append(getattr(delta, "text", "|"))
+                if log.present().holds.keys() != {"a"}:
+                    changed(log, ControlChange(drain=("a",)))
+                    manager.look()
+        changed(log, ControlChange(resume=("a",)))
+        manager.look()
+    assert heard == ["one", " two", "half", "|", "three"]
+    view = manager.traffic.over(60, manager.clock())
+    assert {name: one.answered for name, one in view.endpoints.items()} == {"a/m": 1, "b/m": 1}
+    assert view.endpoints["a/m"].first_token.percentile(0.5) is not None
+    assert sum(view.failovers.values()) == 1
 
 
 @pytest.mark.parametrize("anyio_backend", [VIRTUAL], indirect=True)
