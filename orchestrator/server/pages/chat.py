@@ -132,7 +132,7 @@ async def chat_values(asked: PageRequest) -> Mapping[str, Any]:
         "path": _path(view.id),
         "partner": last[0].to if last else agents[0],
         "agents": agents,
-        "said": [shown.said(one) for exchange in said for one in exchange],
+        "said": shown.transcript([one for exchange in said for one in exchange]),
         "left_out": len(exchanges) - len(said),
         "is_answering": is_open and is_driven and not questions,
         "is_cut_short": is_open and not is_driven and not questions,

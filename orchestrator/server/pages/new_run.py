@@ -127,8 +127,11 @@ def given_inputs(squad: Squad, form: Mapping[str, str]) -> tuple[dict[str, Any],
     except ProblemsFound as found:
         for problem in found.problems:
             path = problem.path
+            if problem.severity != "error":
+                continue
             if len(path) > 1 and path[0] == "inputs":
-                told = problem.message.removeprefix(f"input '{path[1]}' ").removeprefix(f"input '{path[1]}': ")
+                told = problem.message.removeprefix(f"input '{path[1]}'").removeprefix(": ").strip()
+                told = f"It {told}" if told.startswith(("is ", "does ")) else told
                 errors.setdefault(str(path[1]), f"{told}{f' ({problem.hint})' if problem.hint else ''}")
             else:
                 errors.setdefault("", problem.message)

@@ -94,13 +94,15 @@ async def run_values(asked: PageRequest) -> Mapping[str, Any]:
         "draft": {},
         "graph": graph_svg(drawn, lambda node: _href(node, links), query["task"]) if nodes else "",
         "graph_left": len(nodes) - len(drawn),
-        "rows": task_rows(tasks, view.money.by_task, query["show"], query["page"], show),
+        "rows": task_rows(
+            tasks, {one.id: one.who for one in planned.tasks}, view.money.by_task, query["show"], query["page"], show
+        ),
         "ended_tasks": sum(task.status in ("ok", "failed", "skipped", "cancelled") for task in tasks.values()),
         "counts": _counts(tasks),
         "chosen": selected_task(tasks[chosen], view, show) if chosen else None,
         "timeline": timeline_shown(view.timeline, now, None if "timeline" in whole else MOST_LANES),
         "talks": [show.talk(talk, said) for talk in talks],
-        "chat": [show.said(one) for exchange in view.talks.chat.values() for one in exchange],
+        "chat": show.transcript([one for exchange in view.talks.chat.values() for one in exchange]),
         "calls": [show.call(call) for call in (calls if "calls" in whole else calls[-MOST_CALLS:])],
         "calls_left": 0 if "calls" in whole else max(len(calls) - MOST_CALLS, 0),
         "files": files_of(view, show),

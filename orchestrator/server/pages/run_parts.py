@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from math import ceil
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -80,11 +79,15 @@ class Shown:
         kept = printable(text if len(text) <= most else cut(text, most))
         return self.mask(kept if len(text) <= most else f"{kept}\n… {len(text) - len(kept):,} more characters")
 
-    def said(self, one: SaidView) -> SaidShown:
+    def transcript(self, said: Sequence[SaidView]) -> list[SaidShown]:
+        """Return what was said, each speaker in a colour of its own as far as there are some."""
+        voices = {speaker: number for number, speaker in enumerate(dict.fromkeys(one.speaker for one in said))}
+        return [self._said(one, voices[one.speaker] % VOICES) for one in said]
+
+    def _said(self, one: SaidView, voice: int) -> SaidShown:
         to = one.to or ", ".join(one.asked)
         if one.heard is not None and not to:
             to = ", ".join(one.heard)
-        voice = sha256(one.speaker.encode("utf-8", "replace")).digest()[0] % VOICES
         is_person = one.speaker in (HUMAN, "you")
         speaker = "a person" if one.speaker == HUMAN else one.speaker
         text = self.text(one.text)
@@ -94,7 +97,11 @@ class Shown:
         kept = talk.said if most is None else talk.said[-most:]
         name = talk.name or "conversation"
         return TalkShown(
-            name, talk.place, [self.said(one) for one in kept], len(talk.said) - len(kept), self.text(talk.ended)
+            name,
+            talk.place,
+            self.transcript(talk.said)[-len(kept) :] if kept else [],
+            len(talk.said) - len(kept),
+            self.text(talk.ended),
         )
 
     def call(self, call: CallView) -> CallShown:
@@ -150,7 +157,12 @@ class TaskRows:
 
 
 def task_rows(
-    tasks: Mapping[str, TaskView], spent: Mapping[str, SpentSoFar], show: str, page: str, shown: Shown
+    tasks: Mapping[str, TaskView],
+    who: Mapping[str, str],
+    spent: Mapping[str, SpentSoFar],
+    show: str,
+    page: str,
+    shown: Shown,
 ) -> TaskRows:
     """Return the tasks in the status `show`, or of the template `in:...`; empty: all. `page` counts from 1."""
     if show.startswith("in:"):
@@ -160,17 +172,18 @@ def task_rows(
         meant = [task for task in tasks.values() if not show or task.status == show]
     pages = max(ceil(len(meant) / PAGE), 1)
     number = min(max(int(page), 1), pages) if page.isdecimal() and len(page) < 9 else 1
-    rows = [_row(task, spent.get(task.id, NOTHING), shown) for task in meant[(number - 1) * PAGE : number * PAGE]]
+    page_of = meant[(number - 1) * PAGE : number * PAGE]
+    rows = [_row(task, spent.get(task.id, NOTHING), shown, who.get(task.id, "")) for task in page_of]
     return TaskRows(rows, number, pages, len(meant), show)
 
 
-def _row(task: TaskView, spent: SpentSoFar, shown: Shown) -> TaskCells:
+def _row(task: TaskView, spent: SpentSoFar, shown: Shown, who: str = "") -> TaskCells:
     elements = f"{task.elements_done:,} of {len(task.elements):,}" if task.elements else ""
     return TaskCells(
         task.id,
         shown.text(task.id, 200),
         task.status,
-        task.who,
+        task.who or who,
         task.began,
         task.ended,
         task.attempt,

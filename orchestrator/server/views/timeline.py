@@ -15,6 +15,7 @@ from orchestrator.events import (
     RunFinished,
     RunResumed,
     TaskEnded,
+    TaskExpanded,
     TaskParked,
     TaskRetried,
     TaskStarted,
@@ -65,6 +66,7 @@ class TimelineView(PartOfRun):
     __slots__ = ("_before", "_last", "_open", "lanes", "switches")
     TAKES: ClassVar = {
         TaskStarted: "_start",
+        TaskExpanded: "_expand",
         ElementStarted: "_start_element",
         TaskEnded: "_end",
         ElementEnded: "_end",
@@ -119,13 +121,18 @@ class TimelineView(PartOfRun):
         lane = self._lane(None, begun.task)
         self._begin(("work", lane.name), event, lane, Span("work", event.at, begun.who, attempt=begun.attempt))
 
+    def _expand(self, event: Event) -> None:
+        lane, count = self._lane(None, event.data.task), len(event.data.keys)
+        if ("work", lane.name) not in self._open:
+            self._begin(("work", lane.name), event, lane, Span("work", event.at, f"{count} elements"))
+
     def _start_element(self, event: Event) -> None:
         lane = self._lane(Unit(event.data.task, event.data.key))
         self._begin(("work", lane.name), event, lane, Span("work", event.at, event.data.key))
 
     def _end(self, event: Event) -> None:
-        unit = Unit(event.data.task, getattr(event.data, "key", None))
-        lane = self._lane(unit).name
+        key = getattr(event.data, "key", None)
+        lane = event.data.task if key is None else f"{event.data.task}[{key}]"
         self._close(("wait", lane), event.at)
         if self._close(("work", lane), event.at, event.data.status, event.data.error or "") is None:
             self._last = event.at
