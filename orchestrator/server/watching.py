@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.to_thread
 
-from orchestrator.errors import OrchestratorError
+from agents.errors import AgentError
+from orchestrator.errors import OrchestratorError, RunNotFound
+from orchestrator.events import RunEdited, RunResumed
 from orchestrator.journal.protocols import Journal, RunManifest
 from orchestrator.options import capped
 from orchestrator.run.approvals import Questions, questions_of
@@ -21,7 +23,10 @@ from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
 from providers.documents.problems import ProblemsFound
 
-MOST_KEPT = 64
+MOST_KEPT = 128
+EACH, LARGE = 8, 50_000
+"""What a run is made of is read at each look, and so is whether it is there still; where that has so many characters,
+which takes far longer than to read its new events, at each eighth look, and where it was resumed or edited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +49,24 @@ class WatchedRun:
     _asked: tuple[tuple[int, int], Questions] | None = None
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it takes long to read what the run is made of."""
+        return len(self.manifest.text) + sum(map(len, self.manifest.sources.values())) > LARGE
+
     async def read(self, journal: Journal) -> None:
-        """Take the events that were recorded since."""
+        """Take the events that were recorded since, and what the run is made of where they say that it changed."""
         async with self._lock:
-            for event in await journal.events(self.view.id, self.view.last):
+            events = await journal.events(self.view.id, self.view.last)
+            for event in events:
                 self.view.apply(event)
+            if any(isinstance(event.data, RunEdited | RunResumed) for event in events):
+                self.made_of(await journal.manifest(self.view.id))
+
+    def made_of(self, manifest: RunManifest) -> None:
+        """Take what the run is made of now."""
+        if manifest != self.manifest:
+            self.manifest, self._planned = manifest, None
 
     async def questions(self, journal: Journal) -> Questions | None:
         """Return the questions of the run; None: none is open, and that is all that is known."""
@@ -71,29 +89,37 @@ class RunViews:
     """The runs that were looked at last."""
 
     def __init__(self, most: int = MOST_KEPT) -> None:
-        self._most = most
+        self._most, self._looks = most, 0
         self._kept: OrderedDict[str, WatchedRun] = OrderedDict()
 
     async def of(self, journal: Journal, run: str) -> WatchedRun:
         """Return a run as it is now. Raise `RunNotFound`."""
-        manifest = await journal.manifest(run)
         watched = self._kept.get(run)
-        if watched is None or watched.manifest.created_at != manifest.created_at:
-            watched = self._kept[run] = WatchedRun(manifest, RunView(run))
-        elif watched.manifest != manifest:  # it was edited
-            watched.manifest, watched._planned = manifest, None
+        self._looks += 1
+        if watched is None or not watched.is_large or self._looks % EACH == 0:
+            manifest = await self._manifest(journal, run)
+            if watched is None or watched.manifest.created_at != manifest.created_at:
+                watched = self._kept[run] = WatchedRun(manifest, RunView(run))
+            watched.made_of(manifest)
         self._kept.move_to_end(run)
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
         await watched.read(journal)
         return watched
 
+    async def _manifest(self, journal: Journal, run: str) -> RunManifest:
+        try:
+            return await journal.manifest(run)
+        except RunNotFound:
+            self._kept.pop(run, None)
+            raise
+
 
 def _planned(manifest: RunManifest, squads: Mapping[str, Squad]) -> Planned:
     try:
         plan = _plan_of(manifest, squads)
         return Planned(reduced(nodes_of(plan)), *_caps(capped(plan, manifest.options)))
-    except (OrchestratorError, ProblemsFound):  # of an earlier release, or its program had what it needs
+    except (OrchestratorError, AgentError, ProblemsFound):  # of an earlier release, or its program had what it needs
         return Planned()
 
 
