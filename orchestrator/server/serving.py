@@ -49,6 +49,13 @@ class RunLeft(NamedTuple):
     state: str
 
 
+class ServeEnded(NamedTuple):
+    """How a server ended. `left`: the runs that wait; `forced_by`: the signal that ended what was under way."""
+
+    left: Sequence[RunLeft]
+    forced_by: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """`options` are those of each run, `state` and `clock` among them. `keys` None: clients need none."""
@@ -79,8 +86,8 @@ class ServerSettings:
     """Where the policy is from; None: the built-in one."""
 
 
-async def serve(settings: ServerSettings, ready: Callable[[str, Sequence[RunLeft]], None]) -> Sequence[RunLeft]:
-    """Serve until cancelled or told to stop by a signal; return the runs that wait to be gone on with.
+async def serve(settings: ServerSettings, ready: Callable[[str, Sequence[RunLeft]], None]) -> ServeEnded:
+    """Serve until cancelled or told to stop by a signal.
 
     `ready` is told the token of a link that logs in once, and the runs that an earlier server left. On the first signal
     no connection and no run begins any more, streams end, and runs end their calls in flight; after `grace_s`, or on
@@ -135,7 +142,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str, Sequence[RunLeft
             await host.ended()
             tasks.cancel_scope.cancel()
         server.cancel_requests()
-    return [RunLeft(*one) for one in await cut_short(noted, settings.journal)]
+    return ServeEnded([RunLeft(*one) for one in await cut_short(noted, settings.journal)], stop.forced_by)
 
 
 def configured(

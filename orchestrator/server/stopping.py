@@ -46,6 +46,8 @@ class ServerStop:
     ) -> None:
         self._server, self._end_streams, self._host = server, end_streams, host
         self._grace_s, self._scope, self._tell = grace_s, scope, tell
+        self.forced_by: int | None = None
+        """The signal that ended what was under way."""
 
     async def obey(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Obey signals until cancelled."""
@@ -54,12 +56,13 @@ class ServerStop:
             return
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
-            async for _ in signals:
-                self.stop()
+            async for number in signals:
+                self.stop(number)
 
-    def stop(self) -> None:
+    def stop(self, number: int) -> None:
         """Let what is under way come to its end; the second time end it."""
         if self._server.should_exit:
+            self.forced_by = number
             self._scope.cancel()
             return
         self._server.should_exit = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ import click
 from orchestrator.cli.app import Command, Settings, settings_of
 from orchestrator.cli.binding import Binding, announced, binding_of, binding_options
 from orchestrator.cli.consent import consent, consent_to_code, either
-from orchestrator.cli.exits import Exit, Unusable
+from orchestrator.cli.exits import Exit, Interrupted, Terminated, Unusable
 from orchestrator.cli.files import environment, load_policy, routing_file
 from orchestrator.cli.journals import db_option, journal_url, record_for_run
 from orchestrator.cli.local import with_local_server
@@ -149,7 +150,7 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], asked: _ServeA
             click.echo(f"{address}/login?token={link}")
 
         with announced(settings.state_folder, address):
-            left = await serve(
+            ended = await serve(
                 ServerSettings(
                     policy=policy,
                     catalog=catalog,
@@ -171,7 +172,11 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], asked: _ServeA
                 ),
                 ready,
             )
-        goes_on(left, ", or `serve --resume`")
+        goes_on(ended.left, ", or `serve --resume`")
+    if ended.forced_by == signal.SIGINT:
+        raise Interrupted("interrupted")
+    if ended.forced_by is not None:
+        raise Terminated("terminated")
 
 
 def _tell_left(console: Console, command: Callable[..., str], left: Sequence[RunLeft], other: str) -> None:

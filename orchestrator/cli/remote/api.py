@@ -201,6 +201,13 @@ def is_here(url: str) -> bool:
         return False
 
 
+def server_here(settings: Settings) -> str:
+    """Return the address of the server of this state folder. Raise `ServerAway` where none said that it runs."""
+    if (url := address_in(settings.state_folder)) is None:
+        raise ServerAway(f"no server runs with the state folder {settings.state}", "name one: --server URL")
+    return url
+
+
 @asynccontextmanager
 async def server_api(settings: Settings, server: str) -> AsyncIterator[ServerApi]:
     """Open the client of a server's API."""
