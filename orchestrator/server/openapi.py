@@ -46,6 +46,25 @@ GATEWAY: Mapping[str, tuple[str, str, str]] = {
     ),
 }
 """Path -> (operation id, what it does, who defines its bodies)."""
+EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    "begin_run": {"squad": "sprint", "inputs": {"idea": "A bike-repair diary"}, "max_cost_usd": 0.5},
+    "answer": {"question": "review", "choice": "approve", "comment": "Good, and shorter."},
+    "rebalance_load": {
+        "expected_version": 3,
+        "reason": "the new contract",
+        "strategy": "weighted",
+        "weights": {"groq": 1},
+    },
+    "make_login_link": {"role": "viewer"},
+}
+"""Operation id -> a body of its requests."""
+LAST_EVENT = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "The number of the last event that was heard: the stream goes on after it.",
+}
 _OBJECT = {"application/json": {"schema": {"type": "object", "additionalProperties": True}}}
 
 
@@ -87,6 +106,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     for path, method, operation in operations(made):
         if path.startswith("/api/"):
             operation["security"] = [{"token": []}, {"session": []}]
+            _show_more(operation)
         elif path.startswith("/v1/"):
             _tell_gateway(operation, method, path)
     return made
@@ -97,6 +117,15 @@ def operations(made: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, An
     for path, methods in made["paths"].items():
         for method, operation in methods.items():
             yield path, method, operation
+
+
+def _show_more(operation: dict[str, Any]) -> None:
+    """Add what a route's function does not say: an example, and how a stream goes on."""
+    if (example := EXAMPLES.get(operation["operationId"])) is not None:
+        for content in operation["requestBody"]["content"].values():
+            content["example"] = example
+    if "text/event-stream" in operation["responses"].get("200", {}).get("content", {}):
+        operation.setdefault("parameters", []).append(LAST_EVENT)
 
 
 def _tell_gateway(operation: dict[str, Any], method: str, path: str) -> None:

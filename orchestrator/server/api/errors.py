@@ -51,6 +51,14 @@ CODES = {
     "leaves_nobody": "a tier or an agent would have nobody to ask; `force` does it all the same",
     "control_damaged": "the file of what operators changed cannot be read",
     "internal_error": "an error of the server's own; its log says which",
+    "refused": "what is asked for cannot be; the message says why",
+    "no_squad": "the server was given no squad of this name",
+    "no_choice": "the answer is no choice of the question, or cannot be given so",
+    "too_long": "a text is longer than the server takes",
+    "already_answered": "another answer came first, and stands",
+    "question_changed": "the question was asked anew since it was shown: look at it again",
+    "no_artifact": "the run made no such file, or it is not there any more",
+    "artifact_changed": "the file was changed since the run wrote it",
 }
 """Codes of errors that no class of the Python API has -> what is wrong, and what to do."""
 BY_STATUS = {

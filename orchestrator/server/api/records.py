@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import anyio.to_thread
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from orchestrator._version import __version__
-from orchestrator.run.recorded import recorded_run
+from orchestrator.run.recorded import RecordedRun, recorded_run
 from orchestrator.server.state import ServerState
 
 
@@ -103,33 +105,29 @@ def record_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter: 
     async def show_record(run: str) -> RunRecord:
         """Show all that is recorded of a run: its events, its calls of tools, what it waits for."""
         found = await recorded_run(state.journal, run)
-
-        return RunRecord(
-            run_id=found.run,
-            squad=found.squad,
-            file=found.file,
-            is_chat=found.is_chat,
-            state=found.state,
-            events=[_masked(event, state.mask) for event in found.events],
-            in_flight=list(found.in_flight),
-            cut_short_usd=found.cut_short / 1e6,
-            questions=[
-                RecordedQuestion(question=one.name, prompt=state.mask(one.prompt), choices=list(one.choices))
-                for one in found.questions
-            ],
-            calls=[ToolCallRecorded(**_masked(call._asdict(), state.mask)) for call in found.calls],
-        )
+        return await anyio.to_thread.run_sync(_told, found, state.mask)  # of a long run it takes a while
 
     return router
 
 
-def _masked(value: Any, mask: Callable[[str], str]) -> Any:
-    """Return a value as JSON has it without secrets in its texts."""
-    match value:
-        case str():
-            return mask(value)
-        case dict():
-            return {key: _masked(inner, mask) for key, inner in value.items()}
-        case list() | tuple():
-            return [_masked(inner, mask) for inner in value]
-    return value
+def _told(found: RecordedRun, mask: Callable[[str], str]) -> RunRecord:
+    """Return a record without secrets in its texts."""
+
+    def told(document: Mapping[str, Any]) -> Any:
+        return json.loads(mask(json.dumps(document, ensure_ascii=False)))
+
+    return RunRecord(
+        run_id=found.run,
+        squad=found.squad,
+        file=found.file,
+        is_chat=found.is_chat,
+        state=found.state,
+        events=[told(event) for event in found.events],
+        in_flight=list(found.in_flight),
+        cut_short_usd=found.cut_short / 1e6,
+        questions=[
+            RecordedQuestion(question=one.name, prompt=mask(one.prompt), choices=list(one.choices))
+            for one in found.questions
+        ],
+        calls=[ToolCallRecorded(**told(call._asdict())) for call in found.calls],
+    )

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.from_thread import start_blocking_portal
 
+from orchestrator.cli.binding import announced
 from orchestrator.cli.remote.numbered import NumberedEvents, StreamUnreadable
 from orchestrator.testing import scripted
 from tests.orchestrator.server.served import listening, served
@@ -156,6 +158,28 @@ def test_a_stream_that_breaks_is_gone_on_with_and_no_event_is_lost_or_doubled(
     assert not cuts
     heard = [json.loads(line)["id"] for line in broken.out.splitlines()]
     assert heard == [json.loads(line)["id"] for line in whole.out.splitlines()]
+
+
+@pytest.mark.long
+def test_providers_are_shown_and_rebalanced_and_a_link_logs_in(call: Callable[..., Any], folder: Path) -> None:
+    assert call("login-link").code == 8, "no server runs here"
+    assert call("providers", "rebalance").code == 2
+    with at_work(folder) as address, announced(folder / ".orchestrator", address):
+        link = call("login-link", "--role", "viewer")
+        assert link.out.startswith(f"{address}/login?token=")
+        with httpx2.Client() as browser:
+            assert browser.get(link.out.strip()).status_code == 303
+            assert browser.get(address).status_code == 200
+            assert browser.post(f"{address}/api/runs", json={"squad": "notes"}).status_code == 403
+        assert "strategy: " in call("providers", "status").out
+        at = ("--server", address)
+        assert json.loads(call("providers", "status", "--json", *at).out)["control"]["version"] == 0
+        assert call("providers", "rebalance", "--drain", "nobody", "--reason", "x", *at).code == 2
+        preview = call("providers", "rebalance", "--strategy", "weighted", "--preview", *at)
+        assert (preview.code, "nothing was changed" in preview.err) == (0, True), preview.err
+        done = call("providers", "rebalance", "--strategy", "weighted", "--reason", "x", "--force", *at)
+        assert (done.code, "--undo 1" in done.err) == (0, True), done.err
+        assert call("providers", "rebalance", "--weight", "x", "--reason", "y", *at).code == 2
 
 
 class _Stranger(BaseHTTPRequestHandler):

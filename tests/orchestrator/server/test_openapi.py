@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import runpy
 from collections.abc import Iterator
@@ -10,8 +11,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.server.openapi import GATEWAY, operations
+import orchestrator
+from orchestrator import errors
+from orchestrator.server.api.errors import CODES
+from orchestrator.server.openapi import EXAMPLES, GATEWAY, operations
 from orchestrator.testing import scripted
+from providers.documents.json_schema import validator_of
 from tests.orchestrator.server.served import served
 
 DOCS = Path(__file__).parents[3] / "docs/reference"
@@ -41,6 +46,25 @@ def test_each_operation_has_a_name_of_its_own_a_description_and_typed_responses(
                 assert set(content["schema"]) - {"title"}, f"{place} {status} {kind}: the response has no type"
     gateway = {path for path, _, _ in operations(MADE) if path.startswith("/v1/")}
     assert gateway == set(GATEWAY)
+
+
+def test_each_body_has_an_example_that_is_one() -> None:
+    shown = {name: example for name, example in EXAMPLES.items() if name in {one["operationId"] for _, one in ours()}}
+    for place, operation in ours():
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            example = content.get("example") or shown.get(operation["operationId"])
+            assert example, f"{place}: add one to EXAMPLES"
+            schema = {**content["schema"], "components": MADE["components"]}
+            assert validator_of(schema, check=False).first_error(example) is None, place
+
+
+def test_each_code_of_an_error_is_told_in_the_document() -> None:
+    for file in (Path(orchestrator.__file__).parent / "server").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "RequestRefused":
+                given = [*node.args[3:4], *(one.value for one in node.keywords if one.arg == "code")]
+                for code in (one.value for one in given if isinstance(one, ast.Constant)):
+                    assert code in CODES or hasattr(errors, str(code)), f"{file.name}: add {code} to CODES"
 
 
 @pytest.mark.anyio

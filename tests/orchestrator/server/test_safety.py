@@ -290,3 +290,15 @@ async def test_beyond_its_connections_the_server_says_so_and_recovers(server: Se
         with anyio.fail_after(PATIENCE_S):
             while b" 200 " not in await asked(address, GET + b"\r\n"):
                 pass
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("is_trusted", [True, False])
+async def test_what_a_proxy_says_is_believed_of_those_that_were_named(server: Served, is_trusted: bool) -> None:
+    proxies = ("127.0.0.1",) if is_trusted else ("192.0.2.0/24",)
+    async with listening(server.app, proxies=proxies) as address:
+        link = f"GET /login?token={server.access.link('viewer')} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        said = await asked(address, f"{link}X-Forwarded-Proto: https\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n".encode())
+        cookie = next(line for line in said.splitlines() if line.lower().startswith(b"set-cookie"))
+        assert (b"Secure" in cookie) is is_trusted
