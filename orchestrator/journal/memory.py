@@ -14,7 +14,7 @@ import anyio
 from agents.events import TurnEnded, TurnStarted
 from agents.run_context import StepKey
 from orchestrator.errors import RunNotFound
-from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, RunStarted
+from orchestrator.events import Event, GateOpened, RunEdited, RunFinished, RunResumed, RunStarted
 from orchestrator.journal.protocols import (
     Fence,
     Fenced,
@@ -130,9 +130,15 @@ class MemoryJournal:
         return [*self._runs[run].former, latest]
 
     async def runs(
-        self, limit: int | None = 100, *, statuses: Collection[str] = (), squad: str | None = None
+        self,
+        limit: int | None = 100,
+        *,
+        statuses: Collection[str] = (),
+        squad: str | None = None,
+        asking: bool = False,
     ) -> Sequence[RunLine]:
-        lines = (_line(name, run) for name, run in reversed(self._runs.items()))
+        runs = reversed(self._runs.items())
+        lines = (_line(name, run) for name, run in runs if not asking or _has_asked(run))
         wanted = (line for line in lines if (not statuses or line.status in statuses) and squad in (None, line.squad))
         return list(islice(wanted, limit))
 
@@ -306,6 +312,10 @@ class MemoryJournal:
 
 def _place(step: InFlightStep | StepRecord) -> tuple[str, str]:
     return step.unit.path, text_of(step.unit, step.key)
+
+
+def _has_asked(run: _Run) -> bool:
+    return any(isinstance(event.data, GateOpened) for event in run.events)
 
 
 def _line(name: str, run: _Run) -> RunLine:

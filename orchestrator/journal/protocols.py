@@ -169,9 +169,17 @@ class Runs(Protocol):
         """Return what a run was made of at first, and after each edit. Raise `RunNotFound`."""
 
     async def runs(
-        self, limit: int | None = 100, *, statuses: Collection[str] = (), squad: str | None = None
+        self,
+        limit: int | None = 100,
+        *,
+        statuses: Collection[str] = (),
+        squad: str | None = None,
+        asking: bool = False,
     ) -> Sequence[RunLine]:
-        """Return the latest runs, newest first: those of these statuses and this squad, or all."""
+        """Return the latest runs, newest first: those of these statuses and this squad, or all.
+
+        `asking`: only those that have asked a person something, be it answered or not.
+        """
 
     async def remove(self, run: str) -> bool:
         """Forget a run for good, and return whether there was one. Raise `RunBusy` while a process drives it."""

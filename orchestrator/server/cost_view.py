@@ -90,6 +90,8 @@ class CostsShown(BaseModel):
     by: CostBy
     days: list[DayShown]
     rows: list[SpentShown]
+    count: int
+    """How many rows there are; `rows` may be some of them."""
     total: SpentShown
     today_usd: float
     pace_usd: float | None
@@ -112,8 +114,10 @@ def first_day(since: str, today: date) -> date:
     return day
 
 
-async def costs_shown(state: ServerState, since: str, by: CostBy) -> CostsShown:
-    """Return what was spent. Raise `ValueError` for a `since` that is no time."""
+async def costs_shown(
+    state: ServerState, since: str, by: CostBy, offset: int = 0, limit: int | None = None
+) -> CostsShown:
+    """Return what was spent, with some of its rows. Raise `ValueError` for a `since` that is no time."""
     now, zone = state.clock(), ZoneInfo(state.manager.policy.budget.timezone)
     today = datetime.fromtimestamp(now, zone).date()
     day = first_day(since, today)
@@ -135,7 +139,8 @@ async def costs_shown(state: ServerState, since: str, by: CostBy) -> CostsShown:
         timezone=str(zone),
         by=by,
         days=list(days_shown(days, day, today, 0 if pace is None else pace * rest)),
-        rows=[_shown(name, one) for name, one in _ordered(sums)],
+        rows=[_shown(name, one) for name, one in _ordered(sums)[offset:][:limit]],
+        count=len(sums),
         total=_shown("", total),
         today_usd=today_cost / 1e6,
         pace_usd=None if pace is None else pace / 1e6,

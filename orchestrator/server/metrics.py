@@ -64,6 +64,7 @@ class _Look:
         states, open_questions = Counter[str](), 0
         for line in await journal.runs(MOST_RUNS, statuses=UNDECIDED):
             states[await state_in(journal, line.run, line.status)] += 1
+        for line in await journal.runs(MOST_RUNS, statuses=UNDECIDED, asking=True):
             open_questions += len((await questions_of(journal, line.run)).open)
         gauges.set_all(gauges.runs, {(name,): states[name] for name in STATES if name in states or name in UNDECIDED})
         gauges.approvals.set(open_questions)

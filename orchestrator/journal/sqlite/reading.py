@@ -20,7 +20,7 @@ from orchestrator.journal.protocols import (
     StepRecord,
 )
 from orchestrator.journal.spent import SpentBy, SpentRow
-from orchestrator.journal.sqlite.bills import spent
+from orchestrator.journal.sqlite.bills import begins, spent
 from orchestrator.journal.sqlite.file import JournalFile
 from orchestrator.journal.sqlite.home import home_of
 from orchestrator.journal.sqlite.lock import is_locked
@@ -31,6 +31,7 @@ from orchestrator.units import key_of, place_of, unit_of
 POLL_S, SELDOM_S = 0.2, 15.0
 """How often a watcher looks for what another process recorded: an answer that has been awaited for long may wait."""
 LONGEST_ID = 200
+ASKING = f"EXISTS (SELECT 1 FROM events e WHERE e.run = runs.id AND {begins('GateOpened')})"  # noqa: S608  # made of constants
 LAST_OF_RUN = """
     SELECT coalesce(max(seq), 0) FROM places p JOIN events e INDEXED BY event_ids ON e.place = p.id
     WHERE p.run = (SELECT id FROM runs WHERE run = ?)
@@ -68,10 +69,15 @@ class SqliteReader:
         return await self._file.read(work)
 
     async def runs(
-        self, limit: int | None = 100, *, statuses: Collection[str] = (), squad: str | None = None
+        self,
+        limit: int | None = 100,
+        *,
+        statuses: Collection[str] = (),
+        squad: str | None = None,
+        asking: bool = False,
     ) -> Sequence[RunLine]:
         marks = ", ".join("?" * len(statuses))
-        tests = [f"status IN ({marks})"] * bool(statuses) + ["squad = ?"] * (squad is not None)
+        tests = [f"status IN ({marks})"] * bool(statuses) + ["squad = ?"] * (squad is not None) + [ASKING] * asking
         where = f"WHERE {' AND '.join(tests)}" if tests else ""
         query = f"SELECT run, squad, created_at, status, cost FROM runs {where} ORDER BY id DESC LIMIT ?"  # noqa: S608  # marks
         given = (*statuses, *([squad] * (squad is not None)), -1 if limit is None else limit)
@@ -211,7 +217,8 @@ class SqliteReader:
 
 def refuse_bad_id(run: str) -> None:
     """Raise `JournalUnusable` for an id that names no file: locks, folders and exports are called by it."""
-    is_good = 0 < len(run) <= LONGEST_ID and run not in (".", "..") and run.isprintable() and not set(run) & {"/", "\\"}
+    names_a_file = run not in (".", "..") and run.isprintable() and "/" not in run and "\\" not in run
+    is_good = 0 < len(run) <= LONGEST_ID and names_a_file
     if not is_good:
         raise JournalUnusable(f"{run[:60]!r} is no run's id: up to {LONGEST_ID} letters, digits, '.', '_' and '-'")
 

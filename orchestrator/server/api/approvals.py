@@ -76,7 +76,7 @@ def approval_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter
     @router.get("", dependencies=[Depends(viewer)])
     async def list_approvals() -> ApprovalsListed:
         """List all that awaits a person, in the latest runs first."""
-        lines = await state.journal.runs(MOST_RUNS, statuses=UNDECIDED)
+        lines = await state.journal.runs(MOST_RUNS, statuses=UNDECIDED, asking=True)
         found = [
             _shown(state, line.run, gate)
             for line in lines

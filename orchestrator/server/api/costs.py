@@ -26,9 +26,8 @@ def cost_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:  #
     ) -> CostsShown:
         """Show what was spent since so many days (`7d`) or from a day on, and what the budgets of now have left."""
         try:
-            found = await costs_shown(state, since, by)
+            return await costs_shown(state, since, by, offset, limit)
         except ValueError as error:
             raise RequestRefused(422, str(error), code="invalid_request") from None
-        return found.model_copy(update={"rows": found.rows[offset : offset + limit]})
 
     return router

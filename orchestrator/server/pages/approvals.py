@@ -19,7 +19,7 @@ MOST_RUNS = 200
 async def all_questions(state: ServerState, most: int = MOST_RUNS) -> list[QuestionShown]:
     """Return the questions of the latest runs that await a person."""
     found: list[QuestionShown] = []
-    for line in await state.journal.runs(most, statuses=UNDECIDED):
+    for line in await state.journal.runs(most, statuses=UNDECIDED, asking=True):
         try:
             found += await questions_shown(state, await state.views.of(state.journal, line.run))
         except RunNotFound:  # it was removed meanwhile

@@ -21,33 +21,31 @@ async def costs_values(asked: PageRequest) -> Mapping[str, Any]:
     since, word = asked.query.get("since", f"{USUAL_DAYS}d"), asked.query.get("by", "provider")
     by: CostBy = next((one for one in COST_BY if one == word), "provider")
     wrong = "" if by == word else f"There is nothing to tell costs apart by that is called '{word[:40]}'."
+    number = page_number(asked.query.get("page", ""))
     try:
-        costs = await costs_shown(asked.state, since, by)
+        costs = await costs_shown(asked.state, since, by, (number - 1) * ROWS, ROWS)
     except ValueError as error:
-        wrong = f"{error}."
-        since = f"{USUAL_DAYS}d"
-        costs = await costs_shown(asked.state, since, by)
-    number = page_number(asked.query.get("page", ""), len(costs.rows))
+        wrong, since = f"{error}.", f"{USUAL_DAYS}d"
+        costs = await costs_shown(asked.state, since, by, (number - 1) * ROWS, ROWS)
     return {
         "costs": costs,
         "wrong": wrong,
         "sentence": sentence(costs),
         "chart": _chart(asked.state, costs),
         "alerts": [said for one in costs.budgets if (said := alert_words(one))],
-        "rows": costs.rows[(number - 1) * ROWS : number * ROWS],
+        "rows": costs.rows,
         "before": address(since, by, number - 1) if number > 1 else "",
-        "after": address(since, by, number + 1) if number * ROWS < len(costs.rows) else "",
-        "count": len(costs.rows),
+        "after": address(since, by, number + 1) if number * ROWS < costs.count else "",
+        "count": costs.count,
         "times": [(label, address(one, by), one == since) for one, label in TIMES.items()],
         "ways": [(one, address(since, one), one == by) for one in COST_BY],
         "money": money,
     }
 
 
-def page_number(text: str, rows: int, each: int = ROWS) -> int:
-    """Return which page is meant, of so many rows `each`: the first where it is no number, else the last at most."""
-    last = max(1, -(-rows // each))
-    return min(max(int(text), 1), last) if text.isdecimal() and len(text) < 9 else 1
+def page_number(text: str) -> int:
+    """Return which page is meant: the first where the text is no number."""
+    return max(int(text), 1) if text.isdecimal() and len(text) < 7 else 1
 
 
 def address(since: str, by: str, page: int = 1) -> str:

@@ -29,7 +29,7 @@ async def decisions_values(asked: PageRequest) -> Mapping[str, Any]:
         shown = await decisions_shown(asked.state, run, part, turn)
     except RunNotFound as error:
         raise PageMissing(f"There is no run {run}.") from error
-    number = page_number(asked.query.get("page", ""), shown.count, TURNS)
+    number = min(page_number(asked.query.get("page", "")), max(1, -(-shown.count // TURNS)))
 
     def at(page: int) -> str:
         given = {"part": part, "turn": word, "page": page if page > 1 else ""}

@@ -14,7 +14,7 @@ import pytest
 from agents.events import TurnEnded, TurnStarted
 from agents.run_context import StepKey
 from orchestrator.errors import RunNotFound
-from orchestrator.events import Event, RunFinished, RunForked, RunResumed, TaskStarted
+from orchestrator.events import Event, GateOpened, RunFinished, RunForked, RunResumed, TaskStarted
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import (
     Fenced,
@@ -190,6 +190,8 @@ async def test_runs_are_listed_newest_first_with_how_they_ended(journal: Journal
     lines = [(line.run, line.status, line.cost) for line in await journal.runs()]
     assert lines == [("three", "running", None), ("two", "running", None), ("one", "waiting", 12)]
     assert [line.run for line in await journal.runs(limit=1)] == ["three"]
+    await journal.append("two", [Event("two", A, (), 0, 1, 0.0, GateOpened("a", "?", ("approve",), {}, 1))])
+    assert [line.run for line in await journal.runs(statuses=["running"], asking=True)] == ["two"]
 
 
 async def test_one_driver_a_run(journal: Journal) -> None:

@@ -154,4 +154,4 @@ def test_figures_of_the_calendar() -> None:
     assert [next_month(date(2026, month, 28)).month for month in (1, 2, 11, 12)] == [2, 3, 12, 1]
     assert pace_of({}, date(2026, 3, 1)) is None
     assert pace_of({"2026-02-27": 10, "2026-03-01": 99}, date(2026, 3, 1)) == 5.0
-    assert [page_number(text, 120) for text in ("", "0", "2", "9", "x")] == [1, 1, 2, 3, 1]
+    assert [page_number(text) for text in ("", "0", "2", "x", "1" * 9)] == [1, 1, 2, 1, 1]
