@@ -21,6 +21,7 @@ from orchestrator.server.app import application
 from orchestrator.server.connections import CONNECTIONS, ConnectionLimits, bounded_connection
 from orchestrator.server.driven_runs import DrivenRuns, cut_short
 from orchestrator.server.gateway.keys import ClientKeys
+from orchestrator.server.gateway.killed_runs import settle_killed
 from orchestrator.server.gateway.store import gateway_store
 from orchestrator.server.hosting import hosting
 from orchestrator.server.joined_writes import joining
@@ -132,6 +133,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str, Sequence[RunLeft
         server = SignalledServer(configured(app, settings.grace_s, limits, proxies=settings.proxies))
         app.is_full = lambda: len(server.server_state.connections) > limits.most
         left = [RunLeft(*one) for one in await cut_short(noted, settings.journal)]
+        await settle_killed(state)
         async with anyio.create_task_group() as tasks:
             stop = ServerStop(server, app.stop, host, settings.grace_s, tasks.cancel_scope, settings.tell)
             await tasks.start(stop.obey)

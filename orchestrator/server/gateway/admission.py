@@ -20,6 +20,7 @@ from orchestrator.observe.calls import ObservedRequests
 from orchestrator.run.accounts import AccountScope
 from orchestrator.run.budget import Account
 from orchestrator.server.gateway.allowance import (
+    LEASE_S,
     KeyMeters,
     RequestSize,
     held_for,
@@ -49,8 +50,6 @@ from providers.transport.closing import undisturbed
 HELD_S = 10.0
 """How long a request waits for what others of its key hold of a budget."""
 POLL_S = 0.1
-LEASE_S = 3600.0
-"""How long what is reserved is held where the process is killed; then it counts as spent."""
 ATTEMPT_SHARE = 0.5
 """Of what a request holds, how much one attempt may: a second one may be made beside a silent one."""
 NO_KEY = Key("", "")
@@ -161,7 +160,9 @@ class Admission:
         held: Amounts | None = None
         try:
             try:
-                held = await self._reserve(grant, size(wall()))
+                asked = size(wall())
+                grant.lease = asked.lease or grant.lease
+                held = await self._reserve(grant, asked)
             finally:
                 if meters.rates:
                     used = await ledger.usage(meters.rates, wall())

@@ -20,21 +20,29 @@ AMPLE = 2
 SHARE = 1 / 8
 """Of what is left of a budget, how much a request may hold for an answer that is longer than usual."""
 MINUTE_S, HOUR_S = 60.0, 3600.0
+LEASE_S = HOUR_S
+"""How long what is reserved is held where the process is killed; then it counts as spent."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestSize:
     """What a request may take: `read` tokens of input, `whole` with the answer that is expected; micro-USD at least,
-    as is expected, and at most (inf: all that there is)."""
+    as is expected, and at most (inf: all that there is). `lease` names what it holds; "": nobody needs to know."""
 
     read: int = 0
     whole: int = 0
     least: float = 0.0
     usual: float = 0.0
     most: float = 0.0
+    lease: str = ""
 
 
 NOTHING = RequestSize()
+
+
+def run_lease(run: str) -> str:
+    """Return under what a key holds what a run may spend: a server finds it again that begins after a kill."""
+    return f"run/{run}"
 
 
 @dataclass(frozen=True, slots=True)

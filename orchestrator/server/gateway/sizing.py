@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.server.gateway.allowance import RequestSize
+from orchestrator.server.gateway.allowance import RequestSize, run_lease
 from orchestrator.server.gateway.failures import GatewayFailure
 from orchestrator.server.gateway.keys import Key
 from orchestrator.squad.load import Squad
@@ -41,12 +41,12 @@ def size_of_texts(texts: int, candidates: Sequence[Candidate], now: float) -> Re
     return RequestSize(texts, texts, min(costs), max(costs), max(costs))
 
 
-def size_of_run(squad: Squad, request: Request) -> RequestSize:
+def size_of_run(run: str, squad: Squad, request: Request) -> RequestSize:
     """Return what a run of a squad may take: its own `max_cost`, else all that is left."""
     budget = squad.spec.budget
     cap = None if budget is None else budget.max_cost
     half = float("inf") if cap is None else cap * 1e6 / 2  # a request holds twice what it is expected to cost
-    return RequestSize(request.input_tokens, request.input_tokens, min(1.0, half), half, half)
+    return RequestSize(request.input_tokens, request.input_tokens, min(1.0, half), half, half, run_lease(run))
 
 
 def with_known_prices(fleet: Fleet, request: Request, key: Key, now: float) -> Request:

@@ -14,13 +14,12 @@ from typing import Any
 from orchestrator.errors import OrchestratorError, RunNotFound
 from orchestrator.mcp_server import RunProgress, text_of
 from orchestrator.run.approvals import questions_of
-from orchestrator.run.budget import Bill, bill_of
-from orchestrator.run.history import history_of
 from orchestrator.run.result import RunResult
 from orchestrator.run_opening import new_run_id
 from orchestrator.server.gateway.admission import Grant
 from orchestrator.server.gateway.allowance import RequestSize
 from orchestrator.server.gateway.failures import OUT_OF_QUOTA, GatewayFailure, invalid
+from orchestrator.server.gateway.killed_runs import bill_of_run
 from orchestrator.server.gateway.sizing import size_of_run
 from orchestrator.server.state import ServerState
 from orchestrator.squad.load import Squad
@@ -35,7 +34,6 @@ from providers.messages import (
     Response,
     Text,
     TextDelta,
-    Usage,
 )
 from providers.transport.closing import undisturbed
 
@@ -60,7 +58,7 @@ class SquadAnswerer:
         return {"x-orchestrator-run": self.run.encode("ascii", "replace").decode()}
 
     def size(self, now: float) -> RequestSize:  # noqa: ARG002  # an `Answerer`
-        return size_of_run(self._squad, self._request)
+        return size_of_run(self.run, self._squad, self._request)
 
     async def whole(self, grant: Grant) -> Response:
         """Return the outputs of a run."""
@@ -90,11 +88,10 @@ class SquadAnswerer:
             events = await self._state.journal.events(self.run)
         except RunNotFound:  # it never began
             return
-        paid, bills = history_of(events).paid, [bill for event in events if (bill := bill_of(event.data)) is not None]
-        if paid:
-            grant.charged(sum(call.cost or 0 for call in paid), sum(call.tokens for call in paid))
-            known = None if any(call.cost is None for call in paid) else sum(call.cost or 0 for call in paid)
-            grant.billed(*self._as_model, Bill(sum((bill.usage for bill in bills), Usage()), known))
+        bill, cost, tokens = bill_of_run(events)
+        if tokens:
+            grant.charged(cost, tokens)
+            grant.billed(*self._as_model, bill)
 
     @property
     def _as_model(self) -> tuple[str, str]:

@@ -26,6 +26,8 @@ FILE = "gateway.sqlite3"
 LAYOUT = Layout(0x6F726777, 1, SPENT + ANSWERS, 1, lambda db: None)  # noqa: ARG005  # nothing follows from its tables
 GATHER_S = 0.25
 """How long what comes is gathered before it is written: a write for each answer would cost as much as the answer."""
+PAUSE_S = 0.2
+"""Between two writes: what a killed process has spent since the last one is in no record, though budgets count it."""
 AGAIN_S = 1.0
 """How long after a write that failed the next one is tried."""
 
@@ -95,11 +97,13 @@ class GatewayStore:
             await self._due.wait()
             await anyio.sleep(GATHER_S)
             self._due = anyio.Event()
+            pause = PAUSE_S
             try:
                 await self.write_out()
             except MemoryUnusable:
                 self._due.set()
-                await anyio.sleep(AGAIN_S)
+                pause = AGAIN_S
+            await anyio.sleep(pause)
 
     async def aclose(self) -> None:
         """Write what waits, and close the file."""

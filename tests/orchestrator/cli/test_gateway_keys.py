@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from orchestrator.server.gateway.keys import ClientKeys
+from tests.orchestrator.cli.test_at_server import started, until
+from tests.patience import PATIENCE_S
 
 ADD = ("gateway-keys", "add", "web", "--model", "tier/*", "--rpm", "60", "--budget", "5usd/day", "--tag", "team=web")
 
@@ -59,3 +65,49 @@ def test_a_damaged_file_is_told(call):
     done = call("gateway-keys", "ls")
     assert done.code == 2
     assert "holds no keys" in done.err
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is killed so there")
+def test_a_server_that_is_killed_leaves_a_key_what_its_run_did_not_cost(call, loopback, monkeypatch):
+    """The run of a squad without a cap of its own holds all of the key's budget, until the next server looks."""
+    folder = Path.cwd()
+    Path("slow.yaml").write_text(
+        "name: slow\nagents: {ann: {persona: analyst}}\ntasks: {a: {agent: ann, description: Wait.}}\n"
+    )
+    key = call("gateway-keys", "add", "web", "--budget", "5usd/day", "--rpm", "9").out.strip()
+    keys = {"OPENAI_API_KEY": "sk-none", "OPENAI_BASE_URL": loopback.url("hang")}
+    serve = ("serve", "slow.yaml", "--port", "0", "--trust", "--grace", "1s")
+    body = json.dumps({"model": "squad/slow", "messages": [{"role": "user", "content": "go"}]})
+
+    def spent():
+        return json.loads(call("gateway-keys", "ls", "--json").out)[0]["budgets"][0]["spent_usd"]
+
+    server = started(folder, *serve, **keys)
+    try:
+        address = until(server, "login?token=").partition("/login")[0]
+        with httpx2.Client(timeout=PATIENCE_S) as http:
+            asked = threading.Thread(target=lambda: suppressed(http.post, f"{address}/v1/chat/completions", key, body))
+            asked.start()
+            loopback.wait_for(1)
+            assert spent() == 5
+            server.kill()
+            server.communicate(timeout=PATIENCE_S)
+            asked.join()
+        assert spent() == 5
+        server = started(folder, *serve, **keys)
+        until(server, "login?token=")
+        assert 0 < spent() < 1, "what the call that hung may have cost"
+    finally:
+        server.terminate()
+        _, err = server.communicate(timeout=PATIENCE_S)
+    assert server.returncode == 0, err
+    told = json.loads(call("spending", "--by", "key", "--json").out)
+    assert [row["key"] for row in told["rows"]] == ["web"]
+
+
+def suppressed(post, url, key, body):
+    """Ask what nobody will answer."""
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    with suppress(httpx2.HTTPError):
+        post(url, content=body, headers=headers)
