@@ -26,6 +26,7 @@ class _Answering:
     """An answer that is made here."""
 
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    closed: anyio.Event = field(default_factory=anyio.Event)
 
 
 class ChatHost:
@@ -54,6 +55,11 @@ class ChatHost:
             return False
         answering.scope.cancel()
         return True
+
+    async def ended(self) -> None:
+        """Wait until no answer is being made here."""
+        while self._answering:
+            await next(iter(self._answering.values())).closed.wait()
 
     async def _begin(
         self, squad: Squad, chat: str, is_new: bool, agent: str | None, work: Callable[[Session], Awaitable[Any]]
@@ -127,3 +133,4 @@ class ChatHost:
     def _closed(self, chat: str, answering: _Answering) -> None:
         if self._answering.get(chat) is answering:
             del self._answering[chat]
+        answering.closed.set()

@@ -97,6 +97,7 @@ class RunHost:
         """Wait until nothing is driven here."""
         while self._driven:
             await next(iter(self._driven.values())).closed.wait()
+        await self.chats.ended()
 
     @asynccontextmanager
     async def driving(self, squad: Squad, inputs: Mapping[str, Any], run: str, **more: Any) -> AsyncIterator[Run]:

@@ -11,9 +11,11 @@ import anyio
 import httpx2
 import pytest
 
+from agents import tool
+from orchestrator.events import GateAnswered
 from orchestrator.server.pages.new_run import given_inputs
 from orchestrator.squad.load import Squad
-from orchestrator.testing import scripted
+from orchestrator.testing import scripted, tool_call
 from tests.orchestrator.server.served import SECRET, Served, served
 from tests.orchestrator.server.test_api import until_state
 from tests.patience import PATIENCE_S
@@ -184,3 +186,56 @@ async def test_a_chat_is_begun_gone_on_with_and_survives_a_failed_answer(tmp_pat
         assert (await server.http.get("/chat")).text.count(path) == 1
         run = path.removeprefix("/chat/")
         assert "Go on with this chat" in (await server.http.get(f"/runs/{run}")).text
+
+
+@pytest.mark.long
+async def test_what_a_tool_asks_in_a_chat_and_in_a_run_is_approved_with_other_arguments(tmp_path: Path) -> None:
+    noted: list[str] = []
+
+    @tool(approval="ask")
+    def note(text: str) -> str:
+        """Note a text."""
+        noted.append(text)
+        return f"noted {text}"
+
+    given = Squad.from_text(
+        "name: notes\nagents: {ann: {persona: analyst, tools: [note]}}\n"
+        "tasks: {keep: {agent: ann, description: Keep it.}}\n",
+        "notes.yaml",
+        tools=[note],
+    )
+    script = (tool_call("note", text="<b>milk</b>"), "Kept.", tool_call("note", text="tea"), "Chatted.")
+    async with scripted(*script) as manager, served(manager, tmp_path, None, [given]) as server:
+
+        async def asked(path: str) -> str:
+            with anyio.fail_after(PATIENCE_S):
+                while 'name="digest"' not in (page := (await server.http.get(path)).text):  # noqa: ASYNC110
+                    await anyio.sleep(0.02)
+            return page
+
+        async def approve(path: str, edited: str) -> httpx2.Response:
+            page = await asked(path)
+            form = {"do": "answer", "run": path.rpartition("/")[2], "choice": "approve", "edited": edited}
+            return await post(server, path, question=hidden(page, "question"), digest=hidden(page, "digest"), **form)
+
+        run = (await server.http.post("/api/runs", json={"squad": "notes"})).json()["run_id"]
+        assert "&lt;b&gt;milk" in await asked(f"/runs/{run}")
+        broken = await approve(f"/runs/{run}", '{"text": ')
+        assert (broken.status_code, "no JSON" in broken.text) == (422, True)
+        assert "{&#34;text&#34;: </textarea>" in broken.text, "what was typed is kept"
+        assert (await approve(f"/runs/{run}", '{"text": "oats"}')).status_code == 303
+        await until_state(server, run, "done")
+        page = (await server.http.get(f"/runs/{run}")).text
+        assert "noted oats" in page
+        chat = hidden((await server.http.get("/chat")).text, "chat_id")
+        begun = await post(server, "/chat", **{"with": "squad/notes/ann", "chat_id": chat, "text": "Note tea"})
+        assert begun.status_code == 303
+        await asked("/approvals")
+        same = '{\r\n  "text": "tea"\r\n}'
+        assert (await approve(f"/chat/{chat}", same)).status_code == 303
+        with anyio.fail_after(PATIENCE_S):
+            while "Chatted." not in (await server.http.get(f"/chat/{chat}")).text:  # noqa: ASYNC110
+                await anyio.sleep(0.02)
+        events = [event.data for event in await server.state.journal.events(chat)]
+        assert [one.edited for one in events if isinstance(one, GateAnswered)] == [None]
+    assert noted == ["oats", "tea"]
