@@ -15,10 +15,9 @@ from orchestrator.cli.desk import Desk
 from orchestrator.cli.journals import db_option
 from orchestrator.cli.local_desk import local_desk
 from orchestrator.cli.remote.desk import remote_desk
+from orchestrator.cli.ui.arguments import server_option
 
 P = ParamSpec("P")
-
-server_option = click.option("--server", metavar="URL", help="Ask a running server (`orchestrator serve`) instead.")
 
 
 def at_desk(work: Callable[Concatenate[Any, P], Awaitable[int | None]]) -> Callable[..., int | None]:

@@ -6,8 +6,8 @@ import anyio
 import click
 
 from orchestrator.cli.app import Settings, command, settings_of
-from orchestrator.cli.desks import server_option
 from orchestrator.cli.remote.api import server_api, server_here
+from orchestrator.cli.ui.arguments import server_option
 from orchestrator.cli.ui.console import Console
 
 

@@ -14,7 +14,6 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import settings_of
 from orchestrator.cli.consent import consent, consent_to_code, either
-from orchestrator.cli.desks import server_option
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.files import environment
 from orchestrator.cli.inputs import given_inputs
@@ -28,6 +27,7 @@ from orchestrator.cli.ui.arguments import (
     RunIdOption,
     UsdOption,
     overwrite_option,
+    server_option,
 )
 from orchestrator.cli.ui.caps import caps_of
 from orchestrator.cli.ui.console import Console

@@ -160,6 +160,7 @@ def json_object(file: str) -> dict[str, Any]:
     return document
 
 
+server_option = click.option("--server", metavar="URL", help="Ask a running server (`orchestrator serve`) instead.")
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace files in the folder that this run did not write."
 )

@@ -10,10 +10,9 @@ import anyio
 import click
 
 from orchestrator.cli.app import Command, Settings, settings_of
-from orchestrator.cli.desks import server_option
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.remote.api import server_api, server_here
-from orchestrator.cli.ui.arguments import DurationOption
+from orchestrator.cli.ui.arguments import DurationOption, server_option
 from orchestrator.cli.ui.console import Console, print_json
 from providers.documents.unicode import printable
 

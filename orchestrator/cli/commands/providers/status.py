@@ -9,8 +9,8 @@ import anyio
 import click
 
 from orchestrator.cli.app import Command, Settings, settings_of
-from orchestrator.cli.desks import server_option
 from orchestrator.cli.remote.api import server_api, server_here
+from orchestrator.cli.ui.arguments import server_option
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.figures import duration
