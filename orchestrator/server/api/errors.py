@@ -50,6 +50,7 @@ CODES = {
     "stale_version": "somebody else changed it meanwhile; `present` is what is set now",
     "leaves_nobody": "a tier or an agent would have nobody to ask; `force` does it all the same",
     "control_damaged": "the file of what operators changed cannot be read",
+    "memory_unusable": "what agents remember cannot be read; the message says why",
     "internal_error": "an error of the server's own; its log says which",
     "refused": "what is asked for cannot be; the message says why",
     "no_squad": "the server was given no squad of this name",
