@@ -164,14 +164,18 @@ class TrafficView:
         return whole
 
     def saw(self, attempt: AttemptSeen) -> None:
-        self.endpoints.setdefault(attempt.candidate, EndpointTraffic()).saw(attempt)
+        if (endpoint := self.endpoints.get(attempt.candidate)) is None:
+            endpoint = self.endpoints[attempt.candidate] = EndpointTraffic()
+        endpoint.saw(attempt)
         if attempt.after is not None:
             failover = Failover(attempt.after[0], attempt.candidate, attempt.after[1])
             self.failovers[failover if _has_room(self.failovers, failover) else Failover(OTHERS, OTHERS, OTHERS)] += 1
         if attempt.outcome == "ok":
             served = Served(attempt.tier, attempt.agent, attempt.candidate)
             self.served[served if _has_room(self.served, served) else served._replace(agent=OTHERS)] += 1
-            self.tiers.setdefault(attempt.tier, Lengths()).add(attempt.seconds)
+            if (took := self.tiers.get(attempt.tier)) is None:
+                took = self.tiers[attempt.tier] = Lengths()
+            took.add(attempt.seconds)
 
     def add(self, other: TrafficView) -> None:
         for name, endpoint in other.endpoints.items():
