@@ -193,7 +193,7 @@ def otlp(settings: OtelSettings, mask: Callable[[str], str], trouble: Callable[[
     if settings.metrics:
         reader = PeriodicExportingMetricReader(OTLPMetricExporter())
         meters = MeterProvider([reader], resource, shutdown_on_exit=False)
-    processors = [BatchSpanProcessor(OTLPSpanExporter())] if settings.spans else []
+    processors = [BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=settings.queue)] if settings.spans else []
     return OpenTelemetry(*processors, resource=resource, meters=meters, mask=mask, content=settings.content)
 
 

@@ -13,6 +13,8 @@ _ENDPOINTS = {
 }
 NEEDED = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+MOST_SPANS = 20_000
+"""More than the SDK's own 2,048: a run of a thousand tasks side by side makes four spans of each at once."""
 _CAPTURES = frozenset({"true", "1", "span_only", "span_and_event"})
 
 
@@ -24,6 +26,8 @@ class OtelSettings:
     metrics: bool = False
     content: bool = False
     names_service: bool = False
+    queue: int | None = MOST_SPANS
+    """Spans that wait to be sent at most; None: as the SDK's own variable has it."""
     unusable: str = ""
     """Why nothing can be sent although it is asked for."""
 
@@ -41,7 +45,8 @@ class OtelSettings:
             return cls()
         content = environ.get(CONTENT, "").strip().casefold() in _CAPTURES
         named = bool(environ.get("OTEL_SERVICE_NAME")) or "service.name=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-        return cls(spans, metrics, content, named, _unusable(environ))
+        queue = None if environ.get("OTEL_BSP_MAX_QUEUE_SIZE") else MOST_SPANS
+        return cls(spans, metrics, content, named, queue, _unusable(environ))
 
 
 def _wanted(environ: Mapping[str, str], signal: str) -> bool:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from orchestrator.run.approvals import questions_of
+from orchestrator.errors import RunNotFound
 from orchestrator.run.standing import STATES, state_in
 from orchestrator.server.state import ServerState
 from providers.limits.rules import caps_of
@@ -65,7 +65,11 @@ class _Look:
         for line in await journal.runs(MOST_RUNS, statuses=UNDECIDED):
             states[await state_in(journal, line.run, line.status)] += 1
         for line in await journal.runs(MOST_RUNS, statuses=UNDECIDED, asking=True):
-            open_questions += len((await questions_of(journal, line.run)).open)
+            try:
+                asked = await (await self._state.views.of(journal, line.run)).questions(journal)
+            except RunNotFound:  # it was removed meanwhile
+                continue
+            open_questions += 0 if asked is None else len(asked.open)
         gauges.set_all(gauges.runs, {(name,): states[name] for name in STATES if name in states or name in UNDECIDED})
         gauges.approvals.set(open_questions)
 

@@ -18,6 +18,7 @@ from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.files import environment, load_policy
 from orchestrator.cli.journals import db_option, journal_url, record_for_run
 from orchestrator.cli.local import with_local_server
+from orchestrator.cli.observed import server_observed
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.arguments import DurationOption, UsdOption
 from orchestrator.cli.ui.columns import columns
@@ -120,7 +121,8 @@ async def _serve(
         keys = consent(settings, catalog, environ, console)
     library = Personas(packaged())
     personas = {name: library.get(name) for name in library.names()} if ask else {}
-    async with record_for_run(settings, db, console.warn) as journal:
+    observing = server_observed(settings, console, environ)
+    async with record_for_run(settings, db, console.warn) as journal, observing as subscribers:
         given = RunOptions(
             environ=environ,
             offline=options.offline,
@@ -131,6 +133,7 @@ async def _serve(
             state=options.state,
             notify=telling(console.warn, console.write),
             trust=either(code, keys),
+            subscribers=subscribers,
         )
         words = partial(answer_line, partial(command_line, settings, db=db))
         folder = None if out is None else Path(out)

@@ -207,8 +207,7 @@ async def test_a_run_of_a_thousand_tasks_loses_no_span(
     }
     with collecting() as collector:
         sent = Sent(collector, monkeypatch)
-        more = {"OTEL_BSP_MAX_QUEUE_SIZE": "20000"}
-        await sent.run(given(tmp_path, "http://unused", tasks={"each": each}), more, offline=True)
+        await sent.run(given(tmp_path, "http://unused", tasks={"each": each}), offline=True)
     assert len(collector.named("chat")) == 1000
     assert len({span.id for span in collector.spans}) == len(collector.spans) == 4002
     assert sent.said == []

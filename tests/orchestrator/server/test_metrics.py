@@ -46,8 +46,8 @@ Figures = dict[str, dict[frozenset[tuple[str, str]], float]]
 
 
 @asynccontextmanager
-async def watched(manager: Any, folder: Path, **more: Any) -> AsyncIterator[tuple[Served, Observation]]:
-    squads = [Squad.from_text(NOTES, "notes.yaml")]
+async def watched(manager: Any, folder: Path, squad: str = NOTES) -> AsyncIterator[tuple[Served, Observation]]:
+    squads = [Squad.from_text(squad, "squad.yaml")]
     async with observation((), ignore, time.time) as watch, served(manager, folder, None, squads, watch) as server:
         yield server, watch
 
@@ -139,6 +139,32 @@ async def test_what_stands_now_is_told(loopback: Any, tmp_path: Path) -> None:
         assert of(found, "orchestrator_budget_cap_usd", budget="the day's budget") in (0, 2)
         assert sum(found["orchestrator_budget_cap_usd"].values()) == 2
         assert of(found, "orchestrator_approvals_waiting") == 0
+
+
+GATED = """
+name: gated
+agents: {ann: {persona: analyst, tier: worker}}
+tasks:
+  draft: {agent: ann, description: "Write."}
+  good: {needs: [draft], approval: {prompt: "Is it good?", show: [draft]}}
+"""
+
+
+async def test_a_run_that_awaits_a_person_is_counted_until_it_is_answered(loopback: Any, tmp_path: Path) -> None:
+    async with asking_at(loopback.url("ok")) as manager, watched(manager, tmp_path, GATED) as (server, _):
+        started = await server.http.post("/api/runs", json={"squad": "gated", "inputs": {}})
+        run = started.json()["run_id"]
+        with anyio.fail_after(PATIENCE_S):
+            while not (await server.http.get("/api/approvals")).json()["approvals"]:  # noqa: ASYNC110  # of a run
+                await anyio.sleep(0.02)
+        found = await figures(server)
+        assert of(found, "orchestrator_approvals_waiting") == 1
+        assert of(found, "orchestrator_runs") == 1
+        answered = await server.http.post(f"/api/approvals/{run}", json={"choice": "approve"})
+        assert answered.status_code == 200, answered.text
+        with anyio.fail_after(PATIENCE_S):
+            while not of(found, "orchestrator_runs_ended_total", squad="gated", status="done"):
+                found = await figures(server)
 
 
 async def test_the_queries_of_the_dashboard_find_what_they_ask_for(loopback: Any, tmp_path: Path) -> None:
