@@ -124,8 +124,10 @@ class Guard:
                     raise _NoStream
                 sender = asking
                 self._streams[sender] += 1
+                await send(message)
                 self._open.add(ending)
-            await send(message)
+            else:
+                await send(message)
 
         try:
             with ending:
@@ -158,7 +160,7 @@ class Guard:
         if scope["method"] not in SAFE and not _is_ours(headers):
             return 403, "a page of another site may change nothing here"
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length[:20]) > self._limits.most_body:
+        if length.isdecimal() and int(length[:20]) > self._limits.most_body:
             return 413, _too_large(self._limits)
         if self.is_full():
             return 503, "the server has as many connections as it takes: try again later"

@@ -71,7 +71,7 @@ class ServerApi:
                             if number is not None and number > after:
                                 after = number
                                 yield number, document
-                        if pause > FIRST_WAIT_S:
+                        if pause > FIRST_WAIT_S * 4:
                             self._console.say("the connection is back")
                         pause, since = FIRST_WAIT_S, anyio.current_time()
             except (ProviderError, StreamUnreadable) as error:

@@ -26,6 +26,8 @@ from orchestrator.server.views.tasks import TaskView
 from providers.documents.problems import nearest
 
 MOST_LISTED = 500
+MOST_EVENTS = 2**53
+"""No run has so many."""
 
 
 class RunShown(BaseModel):
@@ -140,11 +142,13 @@ def run_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:
         )
 
     @router.get("/{run}/events", dependencies=[Depends(viewer)], response_class=Response, responses=EVENTS)
-    async def follow_run(http: HttpRequest, run: str, after: Annotated[int, Query(ge=0)] = 0) -> Response:
+    async def follow_run(
+        http: HttpRequest, run: str, after: Annotated[int, Query(ge=0, le=MOST_EVENTS)] = 0
+    ) -> Response:
         """Stream the events of a run, from its first or after one: `Last-Event-ID` goes on where a stream broke."""
         await state.journal.manifest(run)
         last = http.headers.get("last-event-id", "")
-        return EventStream(_events(state, run, int(last) if last.isdigit() else after))
+        return EventStream(_events(state, run, min(int(last[:20]), MOST_EVENTS) if last.isdecimal() else after))
 
     @router.post("/{run}/cancel", status_code=202, dependencies=[Depends(operator)])
     async def cancel_run(run: str) -> RunBegun:
