@@ -4,10 +4,10 @@
                                        [--record FILE] [--browser CHROMIUM]
 
 `mockllm` is the loopback model server of the neutral benchmark that `../README.md` names. The record is made anew, or
-kept in `--record` for the next time. Of each page stand how long a request took until its last byte (the first one, and
-the middle of seven), the CPU that it took the server, and its size; with a browser (and playwright) when something was
-painted first. Then so many streams of the page Now are open while a run goes on, and the server's CPU beside that of
-the same run without them.
+kept in `--record` for the next time. Of each page stand how long a request took until its last byte (the first one,
+and the middle of seven), the CPU that both took the server, and its size; with a browser (and playwright) when
+something was painted first. Then so many streams of the page Now are open while a run goes on, and the server's CPU
+beside that of the same run without them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 from benchmarks.gateway.processes import Gateway, ours, upstream
 from benchmarks.gateway.recorded import LARGE, record
@@ -47,15 +47,15 @@ class Dashboard:
         reply = connection.getresponse()
         return reply.read(), reply
 
-    def figures(self, path: str) -> tuple[float, float, float, int, int]:
-        """Return ms of the first request and of the middle one, ms of CPU, the status and the bytes of a page."""
+    def figures(self, path: str) -> tuple[float, float, float, float, int, int]:
+        """Return ms of the first request and of the middle one, ms of CPU of both, the status and the bytes."""
         took, cpu = list[float](), list[float]()
         for _ in range(TIMES + 1):
             before, began = self.gateway.cpu_s("whole"), time.perf_counter()
             body, reply = self.asked("GET", path)
             took.append((time.perf_counter() - began) * 1000)
             cpu.append((self.gateway.cpu_s("whole") - before) * 1000)
-        return took[0], median(took[1:]), cpu[0], reply.status, len(body)
+        return took[0], median(took[1:]), cpu[0], mean(cpu[1:]), reply.status, len(body)
 
 
 def paths(given: list[str]) -> Iterator[str]:
@@ -169,15 +169,15 @@ def main() -> None:
         dashboard = Dashboard(gateway, "/login?" + link.partition("?")[2])
         print(f"{given.runs:,} runs, one of {given.tasks:,} tasks; load average {os.getloadavg()[0]:.1f}\n")
         print(
-            "| page | first, ms | again, ms | CPU of the first, ms | bytes |"
+            "| page | first, ms | again, ms | CPU of the first, ms | CPU again, ms | bytes |"
             + (" painted, ms |" if given.browser else "")
         )
-        print("|---|---|---|---|---|" + ("---|" if given.browser else ""))
+        print("|---|---|---|---|---|---|" + ("---|" if given.browser else ""))
         for path in paths(given.page):
-            first, again, cpu, status, size = dashboard.figures(path)
+            first, again, cpu, later, status, size = dashboard.figures(path)
             at = "" if status == 200 else f" (status {status})"
             seen = f" {painted(given.browser, dashboard.port, dashboard.cookie, path):.0f} |" if given.browser else ""
-            print(f"| {path}{at} | {first:.0f} | {again:.0f} | {cpu:.0f} | {size:,} |{seen}", flush=True)
+            print(f"| {path}{at} | {first:.0f} | {again:.0f} | {cpu:.0f} | {later:.0f} | {size:,} |{seen}", flush=True)
         if given.dashboards:
             alone, _ = share(dashboard, 0, given.seconds)
             watched, heard = share(dashboard, given.dashboards, given.seconds)
