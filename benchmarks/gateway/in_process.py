@@ -86,8 +86,9 @@ async def gateway_turn(base_url: str, *, stream: bool = False) -> AsyncIterator[
             listening=listening,
         )
         message = request("/v1/chat/completions", "tier/boss", keys.make("one", 0.0), stream=stream)
-        serving = asyncio.create_task(serve(settings, lambda address, _: ready.set_result(address)))
-        async with asking(await ready, message) as ask:
+        serving = asyncio.create_task(serve(settings, lambda _, __: ready.set_result(None)))
+        await ready
+        async with asking(f"http://127.0.0.1:{listening.getsockname()[1]}", message) as ask:
             yield ask
         serving.cancel()
         with suppress(asyncio.CancelledError):
