@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 import pytest
 
+from agents.events import TurnEnded
 from agents.run_context import StepKey
 from orchestrator.errors import OrchestratorError
 from orchestrator.events import Event, RunFinished, TaskEnded
@@ -24,6 +25,7 @@ from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.journal.sqlite.schema import MIGRATIONS
 from orchestrator.runtime import open_run, resume_run
 from orchestrator.units import Unit
+from providers.messages import FinishReason, Usage
 from tests import processes
 from tests.orchestrator.squads import Answers, squad
 
@@ -33,6 +35,11 @@ A = Unit("a")
 
 def event(seq: int) -> Event:
     return Event("r", A, (), 0, seq, 1.5, TaskEnded("a", "ok", {"n": seq, "text": f"answer {seq} " * 40}))
+
+
+def bill(turn: int) -> Event:
+    ended = TurnEnded("ann", turn, "lab", "m", Usage(turn, output=5), 7 * turn, FinishReason.STOP)
+    return Event("r", A, ("try-1",), turn, 1, 1.5, ended)
 
 
 TURNS = range(1, 40)
@@ -50,7 +57,9 @@ async def write_run(journal: SqliteJournal) -> None:
     fence = await journal.claim("r", A, "me") or 0
     for turn in TURNS:
         await journal.begin("r", A, StepKey((), turn, "model"), b"h", fence)
-        await journal.finish("r", A, StepKey((), turn, "model"), fence, f"answer {turn}" * 40, [event(turn)])
+        await journal.finish(
+            "r", A, StepKey((), turn, "model"), fence, f"answer {turn}" * 40, [event(turn), bill(turn)]
+        )
     await journal.begin("r", A, StepKey((), 40, "model"), b"h", fence)
     await journal.signal("r", "note", "hold on " * 40, "once")
 
@@ -59,6 +68,7 @@ async def read(file: Path) -> list[Any]:
     """Return all that the journal tells of the run, as whoever goes on with it asks for it."""
     async with SqliteJournal(file) as journal:
         told = [await journal.manifest("r"), await journal.events("r"), await journal.signals("r")]
+        told.append(await journal.spent(["task", "agent", "model", "quarter"]))
         told.append(await journal.cut_short("r"))
         fence = await journal.claim("r", A, "me") or 0
         return [*told, *[await journal.begin("r", A, StepKey((), turn, "model"), b"h", fence) for turn in TURNS]]
