@@ -129,7 +129,7 @@ def tune(
     try:
         found = search.run()
     except NothingToTune as nothing:
-        raise Unusable(f"--tune {knob}: {nothing}", _hint(knob)) from nothing
+        raise Unusable(f"--tune {knob}: {nothing}", _hint(knob, file)) from nothing
     return found, _claims(file, found.before), _claims(file, found.after)
 
 
@@ -142,9 +142,11 @@ def _claims(file: TunedFile, reports: Sequence[Report]) -> Sequence[Claim]:
     return [next((claim for claim in same if not claim.held), same[0]) for same in zip(*each, strict=True)]
 
 
-def _hint(knob: Knob) -> str:
+def _hint(knob: Knob, file: TunedFile) -> str:
     if knob == "limits":
         return "state one: `providers: {groq: {limits: [{metric: requests, amount: 30, window: 1m}]}}`"
+    if file.root:
+        return "name another provider of its tiers among the scenario's `providers`"
     return "set the key of another provider that a tier names, or add --all-providers"
 
 
@@ -159,6 +161,7 @@ def render_tuned(file: TunedFile, knob: Knob, found: Tuned, before: Sequence[Cla
     """Return what was found, and the better file as a diff at the end."""
     seeds = len(found.before)
     tried = f"{found.tried} files tried in {found.runs} simulations"
+    tried += " (the budget is used up: --budget-runs and --budget-seconds allow more)" * found.stopped
     if found.text is None:
         why = "; the best of them was no better on other seeds" if found.overfit else ""
         return printable(f"nothing better was found for {file.name} by its {knob}: {tried}{why}")
@@ -187,6 +190,7 @@ def tuned_document(
         "file": file.name,
         "better": found.text is not None,
         "overfit": found.overfit,
+        "stopped": found.stopped,
         "held": all(claim.held for claim in after),
         "tried": found.tried,
         "runs": found.runs,

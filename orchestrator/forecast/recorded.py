@@ -41,7 +41,8 @@ def observed_in(traffic: RecordedTraffic, catalog: Catalog, configured: Collecti
     limited = [
         f"{name}/{limit.model} about {limit.amount:,.0f}" for name, each in found.items() for limit in each.hidden
     ]
-    return ObservedProviders(found, tuple(_assumptions(unasked, gone, limited)))
+    has_failures = any(turn.usage is None for turn in traffic.turns)
+    return ObservedProviders(found, tuple(_assumptions(unasked, gone, limited, has_failures=has_failures)))
 
 
 def scenario_of(
@@ -129,12 +130,16 @@ def _mean(usages: Sequence[Usage]) -> Usage:
     return Usage(*(round(field / count) for field in fields))
 
 
-def _assumptions(unasked: Sequence[str], gone: Collection[str], limited: Sequence[str]) -> Iterable[str]:
+def _assumptions(
+    unasked: Sequence[str], gone: Collection[str], limited: Sequence[str], *, has_failures: bool
+) -> Iterable[str]:
     yield (
         "turns arrive when they were recorded to: one that waits delays no later one, and one that failed and was made "
         "again comes again"
     )
     yield "what a model read from its cache is read from the cache of whichever model answers"
+    if has_failures:
+        yield "a turn that failed tells nothing of its size: it is as large as its agent's usual ones"
     if limited:
         yield f"requests that are answered within a minute, as refusals show: {_listed(limited)}"
     if unasked:

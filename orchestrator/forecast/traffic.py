@@ -18,7 +18,7 @@ from providers.messages import Needs, Usage
 
 STUB = "stub"
 """The provider that answers offline."""
-MOST_TURNS = 50_000
+MOST_TURNS = 20_000
 """Of a window the latest so many are taken: a simulation of them takes seconds."""
 
 

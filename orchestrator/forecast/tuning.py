@@ -67,6 +67,8 @@ class Tuned:
     tried: int
     runs: int
     overfit: bool = False
+    stopped: bool = False
+    """Whether the search ended because its budget was used up, with more to try."""
 
 
 @dataclass(slots=True)
@@ -85,6 +87,7 @@ class Search:
     claims: Callable[[Report], float] | None = None
     may_go_on: Callable[[], bool] = lambda: True
     _runs: int = 0
+    _stopped: bool = False
     _tried: dict[str, Score | None] = field(default_factory=dict)
 
     def run(self) -> Tuned:
@@ -106,6 +109,7 @@ class Search:
         """Return the first file that is better than the best one so far; None: none is, or the budget is used up."""
         for changes in step(found, self.build(found)):
             if not self._has_room():
+                self._stopped = True
                 return None
             text = self._changed(found, changes)
             if text is None or text in self._tried:
@@ -150,7 +154,7 @@ class Search:
         of = self._missed(base)
         better = found != self.text and score_of(after, of).is_better(score_of(before, of))
         overfit = found != self.text and not better
-        return Tuned(found if better else None, before, after, len(self._tried) - 1, self._runs, overfit)
+        return Tuned(found if better else None, before, after, len(self._tried) - 1, self._runs, overfit, self._stopped)
 
 
 def _under_true_limits(scenario: Scenario, base: Scenario) -> Scenario:

@@ -26,8 +26,8 @@ def _missed(value: float, claim: Expectation) -> float:
     off = [abs(value - claim.exactly)] if claim.exactly is not None else []
     off += [claim.at_least - value] if claim.at_least is not None else []
     off += [value - claim.at_most] if claim.at_most is not None else []
-    bounds = (claim.exactly, claim.at_least, claim.at_most)
-    return max(0.0, *off) / max(1e-9, *(abs(bound) for bound in bounds if bound)) if max(off) > 0 else 0.0
+    bounds = [abs(bound) for bound in (claim.exactly, claim.at_least, claim.at_most) if bound]
+    return max([0.0, *off]) / max(bounds, default=1.0)
 
 
 def _value(figures: Mapping[str, Any], claim: Expectation) -> float:

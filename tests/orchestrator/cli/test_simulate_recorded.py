@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -141,3 +142,53 @@ def test_runs_that_were_really_made_are_simulated_as_they_went(call, folder, loo
     changed = json.loads(call("simulate", "--traffic", "recorded", "--json").out)
     assert changed["policies"][0]["providers"] == {"two": 12}
     assert "another routing file" in changed["notes"][0]
+
+
+@pytest.mark.long
+def test_a_better_order_for_recorded_traffic_is_a_diff_that_patch_takes(call, folder):
+    """The dear model stands first; also where there is no routing file yet, the diff makes one that holds."""
+    keep(folder, a_day(count=60))
+    dear = (
+        f"# ours\ntiers:\n  worker:   # who works\n    - {CEREBRAS}   # dear\n    - {GROQ}   # cheap\nlast_resort: []"
+    )
+    (folder / "agent_routing.yaml").write_text(dear)  # without an end of its last line
+    tuned = ("simulate", "--traffic", "recorded", "--all-providers", "--tune", "order", "--budget-runs", "40")
+    told = call(*tuned)
+    assert told.code == 0, told.err
+    (folder / "better.diff").write_text(told.out)
+    subprocess.run(["patch", "agent_routing.yaml", "better.diff"], cwd=folder, check=True, capture_output=True)
+    lines = dear.splitlines()
+    assert (folder / "agent_routing.yaml").read_text() == "\n".join([*lines[:3], lines[4], lines[3], *lines[5:]])
+    assert json.loads(call(*tuned, "--json").out)["better"] is False
+    assert "nothing better was found" in call(*tuned).out
+    (folder / "agent_routing.yaml").unlink()
+    (folder / "new.diff").write_text(call(*tuned).out)
+    subprocess.run(["patch", "-i", "new.diff"], cwd=folder, check=True, capture_output=True)
+    assert call("validate", "agent_routing.yaml").code == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["outage", "--tune", "order", "--chart", "x.svg"], "neither --chart nor --log"),
+        (["outage", "--budget-runs", "9"], "add --tune"),
+        (["outage", "--tune", "limits"], "the file states no limit"),
+        (["squad.yaml", "--tune", "weights"], "set a key"),
+        (["cost-comparison", "--tune", "order"], "name another provider of its tiers"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(call, folder, arguments, said):
+    told = call("simulate", *arguments)
+    assert (told.code, told.out) == (2, "")
+    assert said in told.err
+
+
+@pytest.mark.long
+def test_the_routing_file_of_a_squad_is_tuned(call, folder):
+    (folder / "agent_routing.yaml").write_text(f"tiers: {{boss: [{CEREBRAS}, {GROQ}], creative: [{GROQ}]}}\n")
+    told = call("simulate", "squad.yaml", "--all-providers", "--tune", "order", "--budget-runs", "20", "--json")
+    found = json.loads(told.out)
+    assert found["file"] == "agent_routing.yaml"
+    assert f"+tiers: {{boss: [{GROQ}, {CEREBRAS}], creative: [{GROQ}]}}" in found["diff"].splitlines()
+    assert found["after"]["cost_usd"] < found["before"]["cost_usd"]
