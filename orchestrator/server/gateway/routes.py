@@ -197,6 +197,12 @@ def routes(gateway: Gateway) -> APIRouter:
         request = asked.request if name.startswith(SQUAD) else gateway.published.asked(name, asked.request)
         return ToldJson({"input_tokens": request.input_tokens})
 
+    async def misplaced(http: HttpRequest) -> Response:
+        path = http.url.path
+        raise GatewayFailure(404, "not_found", f"there is no {http.method} {path} here{base_url_hint(path)}")
+
+    for path in PATHS[1:]:  # before the pages, one of which is a chat
+        router.add_api_route(path.removeprefix("/v1"), misplaced, methods=["POST"], include_in_schema=False)
     for path, shown in (("/v1/models", list_models), ("/v1/models/{model:path}", show_model)):
         router.add_api_route(path, shown, methods=["HEAD"], include_in_schema=False)
     return router
