@@ -30,7 +30,7 @@ POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 CSS = "text/css; charset=utf-8"
-STATIC = {"page.css": CSS, "runs.css": CSS, "live.js": "text/javascript; charset=utf-8"}
+STATIC = {"page.css": CSS, "runs.css": CSS, "live.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
 
 
 class Dashboard:
