@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PATIENCE_MS = PATIENCE_S * 1000
 NEEDED = "Chromium and Playwright: apt-get install chromium; pip install -e '.[browser]'"
+DEMO = Path(__file__).parents[4] / "examples/serve-demo/demo.py"
 QUIET = ("gpu", "quic", "background-networking", "component-update", "sync")
 """What Chromium would do beside showing the page; sandboxed by nothing, since CI is root."""
 KEPT_IN = os.environ.get("ORCHESTRATOR_SCREENSHOTS")
@@ -31,7 +33,8 @@ KEPT_IN = os.environ.get("ORCHESTRATOR_SCREENSHOTS")
 
 
 class ServerProcess:
-    """`orchestrator serve` as a process on one port, which may be killed and started anew."""
+    """`orchestrator serve` as a process on one port, which may be killed and started anew. Without squads it is the
+    one of examples/serve-demo, with its providers."""
 
     def __init__(self, folder: Path, *squads: Path) -> None:
         self.folder, self._squads, self._port = folder, squads, 0
@@ -39,9 +42,16 @@ class ServerProcess:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "orchestrator", "--state", str(self.folder), "serve"]
-        command += [*map(str, self._squads), "--offline", "--port", str(self._port)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        where = ["--state", str(self.folder)]
+        serve = ["-m", "orchestrator", *where, "serve", *map(str, self._squads), "--offline"]
+        command = [sys.executable, *(serve if self._squads else [str(DEMO), *where, "--runs", "2"])]
+        self._process = subprocess.Popen(
+            [*command, "--port", str(self._port)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
         assert self._process.stdout is not None
         told = []
         for line in self._process.stdout:
@@ -53,7 +63,7 @@ class ServerProcess:
 
     def kill(self) -> None:
         if self._process is not None:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(PATIENCE_S)
             assert self._process.stdout is not None
             self._process.stdout.close()
