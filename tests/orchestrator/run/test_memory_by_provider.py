@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from orchestrator.errors import PlanError
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
 from orchestrator.run.history import history_of
-from orchestrator.run.spending import spending
+from orchestrator.run.spending import asked_by, spending
 from providers.catalog.file import load_catalog
 from providers.client.manager import open_manager
 from providers.messages import Usage
@@ -86,7 +87,7 @@ async def test_records_are_found_by_meaning_and_their_vectors_are_made_once_and_
     assert again == [question]
     made = of_type(events, "texts.embedded")
     assert [(one.agent, one.texts, one.cost) for one in made] == [("ann", 1, 1), ("ann", 2, 1)]
-    spent, total = spending(await journal.events("r"), "agent", None)  # type: ignore[arg-type]
+    spent, total = spending(await journal.spent([asked_by("agent")]), "agent", UTC)
     assert (total.embedded, total.turns, spent["ann"].cost) == (2, 1, 12)
     assert (await replay(journal, "r")).is_equal
     paid = history_of(await journal.events("r")).paid
