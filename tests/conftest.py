@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from trio.testing import MockClock
 
+from tests.event_loops import event_loop
 from tests.llama import llama as llama
 from tests.local_servers import serve as serve
 from tests.loopback import loopback as loopback
@@ -25,7 +25,6 @@ os.environ["ORCHESTRATOR_TRUST_FILE"] = f"{os.devnull}/trust.json"
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-VIRTUAL = "virtual time"
 
 # The same few examples each time, on any machine; `--hypothesis-profile=explore` looks for new ones. A busy machine is
 # slow: no example is timed.
@@ -83,6 +82,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str | tuple[str, dict[str, Any]]:
     """Async tests run on both event loops; those marked `virtual_time` on trio's clock, which jumps over sleeps."""
-    if request.param == VIRTUAL:
-        return "trio", {"clock": MockClock(autojump_threshold=0)}
-    return str(request.param)
+    return event_loop(str(request.param))

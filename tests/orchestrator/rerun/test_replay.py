@@ -36,8 +36,8 @@ from providers.emit import ignore
 from providers.errors import AllAttemptsFailed, RateLimited, ServerFault
 from providers.events import LedgerLost
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, ToolSpec, Usage, system, user
-from tests.conftest import VIRTUAL
 from tests.e2e.command import ROOT, orchestrator
+from tests.event_loops import VIRTUAL
 from tests.orchestrator.crashes import SQUADS, Counting, Order, run_to_its_end, squad_for
 from tests.orchestrator.squads import Answers, squad
 from tests.orchestrator.vendors import Vendors

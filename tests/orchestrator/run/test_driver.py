@@ -17,7 +17,7 @@ from orchestrator.cli.ui.progress import Progress
 from orchestrator.runtime import open_run
 from providers.errors import AllAttemptsFailed, RateLimited, ServerFault
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, Usage
-from tests.conftest import VIRTUAL
+from tests.event_loops import VIRTUAL
 from tests.orchestrator.squads import Answers, of_type, run, squad, types
 from tests.patience import PATIENCE_S
 

@@ -11,7 +11,7 @@ from orchestrator import Squad
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Journal
 from orchestrator.runtime import open_run
-from tests.conftest import VIRTUAL
+from tests.event_loops import VIRTUAL
 from tests.orchestrator.run.test_resume import begin, cut, go_on, journal, turn
 from tests.orchestrator.squads import Answers, of_type, squad
 from tests.patience import PATIENCE_S

@@ -14,7 +14,7 @@ from orchestrator.rerun.replay import replay
 from orchestrator.run.approvals import answer_question
 from orchestrator.run.history import history_of
 from providers.messages import Request
-from tests.conftest import VIRTUAL
+from tests.event_loops import VIRTUAL
 from tests.orchestrator.people import A_TASK, GATE, PERSONA, TALK, Till, begin, calls, cut, go_on, never
 from tests.orchestrator.squads import Answers, of_type, squad
 

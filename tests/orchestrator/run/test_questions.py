@@ -15,7 +15,7 @@ from orchestrator.rerun.replay import replay
 from orchestrator.run.approvals import answer_question, goes_on, questions_of
 from orchestrator.runtime import open_run, resume_run
 from providers.messages import Request
-from tests.conftest import VIRTUAL
+from tests.event_loops import VIRTUAL
 from tests.orchestrator.people import A_TASK, PERSONA, TALK, Till, begin, calls, cut, go_on, names, never
 from tests.orchestrator.squads import Answers, of_type, squad, types
 from tests.patience import PATIENCE_S

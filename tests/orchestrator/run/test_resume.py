@@ -24,7 +24,7 @@ from orchestrator.runtime import open_run, resume_run
 from orchestrator.units import Unit
 from providers.errors import AllAttemptsFailed, ServerFault
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, Usage
-from tests.conftest import VIRTUAL
+from tests.event_loops import VIRTUAL
 from tests.orchestrator.squads import Answers, of_type, squad, types
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ from orchestrator import PlanError, Squad
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
 from orchestrator.run.approvals import answer_question
-from tests.conftest import VIRTUAL
+from tests.event_loops import VIRTUAL
 from tests.orchestrator.people import PERSONA, begin, cut, go_on, never
 from tests.orchestrator.squads import Answers, of_type, squad
 

@@ -9,8 +9,9 @@ import anyio
 import pytest
 
 from orchestrator.server.event_stream import COMMENT, EventStream, event
+from tests.event_loops import VIRTUAL
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["virtual time"], indirect=True)]
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", [VIRTUAL], indirect=True)]
 BROKEN = ((ValueError,), lambda error: event({"error": str(error)}))
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.server.pages.live import LivePages, live_pages
+from tests.event_loops import VIRTUAL
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["virtual time"], indirect=True)]
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", [VIRTUAL], indirect=True)]
 
 
 class Clock:

@@ -23,7 +23,7 @@ from providers.messages import Needs, Request, user
 from providers.policy.model import DailyBudget
 from providers.policy.parse import parse_policy
 from providers.transport import open_transport
-from tests.conftest import VIRTUAL
+from tests.event_loops import VIRTUAL
 from tests.loopback import Loopback
 
 pytestmark = pytest.mark.anyio

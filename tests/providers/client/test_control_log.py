@@ -11,7 +11,7 @@ import pytest
 from providers.client.control_log import ControlDamaged, ControlFollower, ControlLog, StaleVersion
 from providers.errors import NoRoute, StreamBroken
 from providers.routing.control import NOTHING_SET, ControlChange, RoutingControl
-from tests.conftest import VIRTUAL
+from tests.event_loops import VIRTUAL
 from tests.providers.client.test_manager import ASK, Net, manager_of, ok
 
 pytestmark = pytest.mark.anyio
