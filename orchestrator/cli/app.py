@@ -150,42 +150,46 @@ class Group(CommonOptions, click.Group):
         self.add_common_options()
 
 
-def load_command(name: str) -> click.Command:
+def load_command(module: str) -> click.Command:
     """Import a command's module and return the command. The one place where our own code is imported on use, so that
-    `--help` and `--version` load none of it."""
-    if name not in STANDALONE:
+    `--help` and `--version` load none of it, and a command none of what others need."""
+    if module not in STANDALONE:
         from orchestrator.cli.our_packages import require_our_agents
 
         require_our_agents()
-    command = getattr(import_module(f"orchestrator.cli.commands.{COMMANDS[name][0]}"), f"{COMMANDS[name][0]}_command")
+    name = f"{module.rpartition('.')[2]}_command"
+    command = getattr(import_module(f"orchestrator.cli.commands.{module}"), name)
     assert isinstance(command, click.Command)
     return command
 
 
 class LazyGroup(CommonOptions, click.Group):
-    """All commands. Listing them imports none of their modules."""
+    """Commands by name, as in `COMMANDS`. Listing them imports none of their modules."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, parts: Mapping[str, tuple[str, str]], environment: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.add_common_options(environment=True)
+        self.parts = parts
+        self.add_common_options(environment=environment)
 
     def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        return list(COMMANDS)
+        return list(self.parts)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
+        if name not in self.parts:
             from providers.documents.likeness import closest  # only a mistake needs it
 
-            close = f"run {name}" if name.endswith((".yaml", ".yml")) else closest(name, COMMANDS)
+            close = f"run {name}" if name.endswith((".yaml", ".yml")) else closest(name, self.parts)
             hint = f" Did you mean {close!r}?" if close else ""
             what = f"option {name}" if name.startswith("-") else f"command {name!r}"
             context.fail(f"There is no {what}.{hint}")
         with interrupts_held():
-            return load_command(name)
+            return load_command(self.parts[name][0])
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in self.parts.items()])
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -194,7 +198,9 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
         context.exit()
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=LazyGroup, parts=COMMANDS, environment=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
 )

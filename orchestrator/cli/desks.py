@@ -14,7 +14,6 @@ from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.desk import Desk
 from orchestrator.cli.journals import db_option
 from orchestrator.cli.local_desk import local_desk
-from orchestrator.cli.remote.desk import remote_desk
 from orchestrator.cli.ui.arguments import server_option
 
 P = ParamSpec("P")
@@ -51,5 +50,7 @@ async def open_desk(settings: Settings, db: str | None, server: str | None) -> A
         return
     if db is not None:
         raise click.UsageError("--db names a journal here, and --server asks another machine's: give one of them")
+    from orchestrator.cli.remote.desk import remote_desk  # the catalog, and the HTTP client
+
     async with remote_desk(settings, server) as desk:
         yield desk

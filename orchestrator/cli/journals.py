@@ -14,9 +14,7 @@ import click
 
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import NothingSelected, Unusable
-from orchestrator.cli.files import routing_file
 from orchestrator.cli.signals import stopped_between_commits
-from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.next_step import command_line
 from orchestrator.journal.opening import SQLITE, JournalPlace, open_journal, place_of_journal
@@ -26,10 +24,8 @@ from orchestrator.journal.protocols import (
     JournalDamaged,
     JournalMissing,
     JournalUnusable,
-    RunManifest,
     Runs,
 )
-from orchestrator.squad.load import Squad
 from providers.documents.likeness import closest
 from providers.documents.unicode import printable
 
@@ -160,13 +156,3 @@ def meant_by(word: str, ids: Sequence[str], listing: str) -> str:
     like = f"did you mean {printable(close)}? " if close else ""
     hint = f"{like}`{listing}` lists the recorded runs; `{LATEST}` is the newest"
     raise NothingSelected(f"there is no run {printable(word)}", hint)
-
-
-def squad_of(manifest: RunManifest, settings: Settings, file: str | None = None) -> Squad:
-    """Return the squad as its file, which may be elsewhere now, has it; where that is gone, as it was recorded.
-
-    The same holds for each file of a persona.
-    """
-    if file is not None or Path(manifest.file).is_file():
-        return load_squad(file or manifest.file, settings, manifest.sources)
-    return Squad.from_text(manifest.text, manifest.file, routing=routing_file(settings), where_gone=manifest.sources)

@@ -11,6 +11,7 @@ from orchestrator.cli.exits import Unusable
 from orchestrator.cli.file_kind import NAMES, kind_of
 from orchestrator.cli.files import routing_file
 from orchestrator.cli.loading import interrupts_held
+from orchestrator.journal.protocols import RunManifest
 from orchestrator.squad.load import Squad
 from providers.documents.yaml import ParsedFile, parse_file
 
@@ -41,3 +42,13 @@ def squad_of_file(
     `tools` stand for those of their names.
     """
     return Squad.from_file(parsed, routing=routing_file(settings), where_gone=where_gone, tools=tools)
+
+
+def recorded_squad(manifest: RunManifest, settings: Settings, file: str | None = None) -> Squad:
+    """Return the squad as its file, which may be elsewhere now, has it; where that is gone, as it was recorded.
+
+    The same holds for each file of a persona.
+    """
+    if file is not None or Path(manifest.file).is_file():
+        return load_squad(file or manifest.file, settings, manifest.sources)
+    return Squad.from_text(manifest.text, manifest.file, routing=routing_file(settings), where_gone=manifest.sources)

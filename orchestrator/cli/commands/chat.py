@@ -17,11 +17,11 @@ from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit, NothingSelected
 from orchestrator.cli.files import environment, load_policy, routing_file
 from orchestrator.cli.inputs import given_inputs
-from orchestrator.cli.journals import db_option, journal_url, open_records, record_for_run, squad_of
+from orchestrator.cli.journals import db_option, journal_url, open_records, record_for_run
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.observed import observed
 from orchestrator.cli.persona_files import load_persona
-from orchestrator.cli.squad_files import load_squad
+from orchestrator.cli.squad_files import load_squad, recorded_squad
 from orchestrator.cli.talk import Leaving, Talk
 from orchestrator.cli.ui.arguments import RunIdOption, UsdOption
 from orchestrator.cli.ui.columns import columns
@@ -232,7 +232,7 @@ def _squad(settings: Settings, asked: ChatAsked, manifest: RunManifest | None) -
     if asked.file is not None:
         return load_squad(asked.file, settings)
     if manifest is not None and (asked.agent is None or _is_squad(manifest)):
-        return squad_of(manifest, settings)
+        return recorded_squad(manifest, settings)
     if asked.agent is not None:
         load_persona(asked.agent)  # says which there are
     tiers = load_policy(settings)[0].tiers

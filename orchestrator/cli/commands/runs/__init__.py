@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.app import Group
-from orchestrator.cli.commands.runs.cancel import cancel_command
-from orchestrator.cli.commands.runs.conclude import conclude_command
-from orchestrator.cli.commands.runs.export import export_command
-from orchestrator.cli.commands.runs.fork import fork_command
-from orchestrator.cli.commands.runs.ls import ls_command
-from orchestrator.cli.commands.runs.replay import replay_command
-from orchestrator.cli.commands.runs.resume import resume_command
-from orchestrator.cli.commands.runs.rm import rm_command
-from orchestrator.cli.commands.runs.show import show_command
-from orchestrator.cli.commands.runs.watch import watch_command
+from orchestrator.cli.app import LazyGroup
+
+RUNS = {
+    "ls": ("runs.ls", "List the latest runs: id, squad, state, cost, when it began."),
+    "show": ("runs.show", "Show a run: its tasks, its cost, what to do next."),
+    "watch": ("runs.watch", "Show a run's events until it ends."),
+    "resume": ("runs.resume", "Go on with one that was killed, interrupted or paused."),
+    "conclude": ("runs.conclude", "Let a conversation end after the utterance at work."),
+    "cancel": ("runs.cancel", "End a run for good."),
+    "fork": ("runs.fork", "Begin a new run that takes over results of another."),
+    "replay": ("runs.replay", "Run it again from its record, and compare."),
+    "export": ("runs.export", "Write a run and all that it used to a file."),
+    "rm": ("runs.rm", "Remove the record of runs."),
+}
 
 
-@click.group("runs", cls=Group)
+@click.command("runs", cls=LazyGroup, parts=RUNS)
 def runs_command() -> None:
     """Show, resume, fork, replay or remove recorded runs."""
-
-
-for command in (
-    *(ls_command, show_command, watch_command, resume_command, conclude_command, cancel_command),
-    *(fork_command, replay_command, export_command, rm_command),
-):
-    runs_command.add_command(command)

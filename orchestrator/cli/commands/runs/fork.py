@@ -13,9 +13,10 @@ from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.files import environment
 from orchestrator.cli.inputs import given_inputs
-from orchestrator.cli.journals import RecordedRuns, reads_runs, squad_of
+from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.session import RunSession
+from orchestrator.cli.squad_files import recorded_squad
 from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, overwrite_option
 from orchestrator.cli.ui.caps import caps_of
 from orchestrator.cli.ui.edits import fork_lines
@@ -67,7 +68,7 @@ async def fork_command(
     """
     journal, settings, console = records.journal, records.settings, records.console
     manifest = await journal.manifest(run)
-    squad = squad_of(manifest, settings, file)
+    squad = recorded_squad(manifest, settings, file)
     inputs = given_inputs(pairs).of(squad)
     edit = await edit_of_run(squad, run, journal=journal, start=start, inputs=inputs)
     if not edit.is_more:

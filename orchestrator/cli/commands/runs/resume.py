@@ -11,12 +11,13 @@ from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.desks import at_desk
 from orchestrator.cli.exits import Exit, cause_of
 from orchestrator.cli.files import environment
-from orchestrator.cli.journals import RecordedRuns, squad_of
+from orchestrator.cli.journals import RecordedRuns
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.local_desk import LocalDesk
 from orchestrator.cli.remote.begin import only_here, resume_there
 from orchestrator.cli.remote.desk import RemoteDesk
 from orchestrator.cli.session import RunSession
+from orchestrator.cli.squad_files import recorded_squad
 from orchestrator.cli.ui.arguments import DurationOption, UsdOption, overwrite_option
 from orchestrator.cli.ui.caps import caps_of
 from orchestrator.cli.ui.edits import edit_lines
@@ -79,7 +80,7 @@ async def resume_command(
     records = desk.records
     journal, settings = records.journal, records.settings
     manifest = await journal.manifest(run)
-    squad = squad_of(manifest, settings, file)
+    squad = recorded_squad(manifest, settings, file)
     if edited:
         shown = printable("\n".join(edit_lines(await edit_of_run(squad, run, journal=journal))))
         if dry_run:
