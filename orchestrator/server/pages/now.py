@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.run.standing import state_in
 from orchestrator.server.pages.approvals import all_questions
 from orchestrator.server.pages.page import PageRequest
+from orchestrator.server.provider_view import why_not
 from orchestrator.server.state import ServerState
 
 LATEST = 10
@@ -65,10 +66,9 @@ async def now_values(asked: PageRequest) -> dict[str, Any]:
     questions = await all_questions(state, MOST_OPEN)
     open_runs = await state.journal.runs(MOST_OPEN, statuses=UNDECIDED)
     live = [await _live(state, line.run) for line in open_runs if await state.journal.is_driven(line.run)]
-    sick: list[Sick] = []
-    for name, one in state.manager.fleet.states.items():
-        if (why := state.manager.fleet.why_shut(one)) is not None:
-            sick.append(Sick(name, state.mask(str(why))))
+    now, fleet = state.manager.clock(), state.manager.fleet
+    whys = {name: why_not(state.manager, one, now)[0] for name, one in fleet.states.items()}
+    sick = [Sick(name, state.mask(why)) for name, why in whys.items() if why]
     return {
         "sentence": sentence(len(live), len(questions), len(sick)),
         "approvals": questions,
@@ -103,8 +103,10 @@ async def _live(state: ServerState, run: str) -> LiveRun:
 
 async def row_of(state: ServerState, line: Any) -> RunRow:
     """Return a recorded run as a list shows it."""
-    standing = await state_in(state.journal, line.run, line.status)
-    return RunRow(line.run, line.squad, standing, line.cost, line.created_at)
+    standing, cost = await state_in(state.journal, line.run, line.status), line.cost
+    if cost is None and standing == "running":  # the record has the sum of a run that is over
+        cost = (await state.views.of(state.journal, line.run)).view.spent.cost
+    return RunRow(line.run, line.squad, standing, cost, line.created_at)
 
 
 def sentence(live: int, approvals: int, sick: int) -> str:

@@ -40,7 +40,6 @@ async def providers_values(asked: PageRequest) -> Mapping[str, Any]:
         "sentence": sentence(status),
         "percent": percent,
         "quick": quick,
-        "amount": amount,
         "badge_of": badge_of,
     }
 
@@ -94,8 +93,3 @@ def percent(share: float | None) -> str:
 def quick(value: float | None) -> str:
     """Return a length of time, in milliseconds below a second."""
     return f"{value * 1000:.0f} ms" if value is not None and value < 1 else seconds(value)
-
-
-def amount(value: float) -> str:
-    """Return an amount of a limit."""
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.4g}"

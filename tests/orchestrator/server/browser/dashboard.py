@@ -34,16 +34,17 @@ KEPT_IN = os.environ.get("ORCHESTRATOR_SCREENSHOTS")
 
 class ServerProcess:
     """`orchestrator serve` as a process on one port, which may be killed and started anew. Without squads it is the
-    one of examples/serve-demo, with its providers."""
+    one of examples/serve-demo, with its providers. Without a routing file the offline stub answers."""
 
-    def __init__(self, folder: Path, *squads: Path) -> None:
-        self.folder, self._squads, self._port = folder, squads, 0
+    def __init__(self, folder: Path, *squads: Path, routing: Path | None = None) -> None:
+        self.folder, self._squads, self._routing, self._port = folder, squads, routing, 0
         self.address = self.link = ""
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         where = ["--state", str(self.folder)]
-        serve = ["-m", "orchestrator", *where, "serve", *map(str, self._squads), "--offline"]
+        asks = ["--offline"] if self._routing is None else ["--routing", str(self._routing)]
+        serve = ["-m", "orchestrator", *where, "serve", *map(str, self._squads), *asks]
         command = [sys.executable, *(serve if self._squads else [str(DEMO), *where, "--runs", "2"])]
         self._process = subprocess.Popen(
             [*command, "--port", str(self._port)],
@@ -80,9 +81,9 @@ class ServerProcess:
 
 
 @contextmanager
-def serving(folder: Path, *squads: Path) -> Iterator[ServerProcess]:
+def serving(folder: Path, *squads: Path, routing: Path | None = None) -> Iterator[ServerProcess]:
     """Yield a server that runs."""
-    server = ServerProcess(folder, *squads)
+    server = ServerProcess(folder, *squads, routing=routing)
     try:
         server.start()
         yield server
