@@ -176,7 +176,9 @@ def violations(page: Page) -> list[str]:
 
 
 def keep(page: Page, name: str) -> None:
-    """Keep a screenshot where one is wanted."""
+    """Keep a screenshot, of the first 2,000 pixels, where one is wanted."""
     if KEPT_IN:
         Path(KEPT_IN).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=f"{KEPT_IN}/{name}.png", full_page=True)
+        width, height = page.evaluate("[document.documentElement.clientWidth, document.documentElement.scrollHeight]")
+        shown: Any = {"x": 0, "y": 0, "width": width, "height": min(height, 2000)}
+        page.screenshot(path=f"{KEPT_IN}/{name}.png", full_page=True, clip=shown)
