@@ -186,7 +186,7 @@ def begin(folder: Path, url: str) -> subprocess.Popen[str]:
 @pytest.mark.few(1)
 def test_a_run_that_was_stopped_is_resumed(call, folder, loopback, signals):
     cut = signals != ["SIGINT"]
-    process = begin(folder, loopback.url("ok", "hang" if cut else "slow=0.5", "ok"))
+    process = begin(folder, loopback.url("ok", "hang" if cut else "slow=6", "ok"))
     loopback.wait_for(2)
     state = {line["run"]: line["status"] for line in json.loads(call("runs", "ls", "--json").out)}
     assert state == {"r-1": "running"}
