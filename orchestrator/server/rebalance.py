@@ -28,7 +28,7 @@ class RebalanceAsked(BaseModel):
     name providers or `provider/model`: both are asked nothing new, what is in flight ends. Turns that have nobody else
     are refused where one is drained, and wait where it is paused. `resume` lets them be asked again. `undo` goes back
     to what was set before that version, and stands alone. `preview` changes nothing, and simulates the turns on record
-    of the last `traffic_hours` (0: it does not). `force`: also where a tier or an agent would have nobody to ask.
+    of the last `traffic_hours` (0: it does not). `force`: also where a tier or an agent would have no provider to ask.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -51,7 +51,7 @@ class RebalanceAsked(BaseModel):
         if not self.preview and self.expected_version is None:
             raise ValueError("give expected_version, as GET /api/providers/status has it, or preview: true")
         if not self.preview and not self.reason.strip():
-            raise ValueError("give a reason: whoever meets the change later reads it")
+            raise ValueError("give a reason: those who see the change later read it")
         if self.undo is not None and not self.change.is_empty:
             raise ValueError("undo stands alone: it restores what was set before that version")
         return self
@@ -70,7 +70,7 @@ class RebalanceAsked(BaseModel):
 
 
 class RebalanceShown(BaseModel):
-    """What a change comes to. `leaves_alone`: who would have nobody to ask, which only `force` does.
+    """What a change comes to. `leaves_alone`: who would have no provider to ask, which only `force` does.
 
     `outlook`, of a preview: what the recorded traffic would have come to; null: there is none on record.
 
@@ -117,7 +117,7 @@ async def rebalance(state: ServerState, asked: RebalanceAsked, *, channel: str) 
         if not asked.preview:
             if alone and not asked.force:
                 hint = "send force: true if that is meant"
-                raise RequestRefused(409, "; ".join(alone), hint, "leaves_nobody")
+                raise RequestRefused(409, "; ".join(alone), hint, "no_provider_left")
             entry = await anyio.to_thread.run_sync(_record, state, log, asked, channel)
             before, after = entry.before, entry.after
             state.manager.look()

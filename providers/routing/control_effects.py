@@ -1,4 +1,4 @@
-"""What a change by an operator would mean: what differs, who would have nobody to ask, what to know of it. Pure."""
+"""What a change by an operator would mean: what differs, who would be left without a provider, what to know. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def left_alone(fleet: Fleet, after: RoutingControl) -> list[str]:
     for what, patterns in _asked(fleet):
         members = [name for name in fleet.states if any(stands_for(pattern, name) for pattern in patterns)]
         if any(name not in now for name in members) and all(name in then for name in members):
-            found.append(f"{what} would have nobody to ask: {', '.join(members)}")
+            found.append(f"{what} would have no provider to ask: {', '.join(members)}")
     return found
 
 

@@ -48,7 +48,7 @@ def provider_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter
         return ChangesListed(changes=await changes_shown(state, limit))
 
     conflict: dict[int | str, dict[str, Any]] = {
-        409: {"model": RebalanceConflict, "description": "`stale_version`, or `leaves_nobody`."}
+        409: {"model": RebalanceConflict, "description": "`stale_version`, or `no_provider_left`."}
     }
 
     @router.post("/rebalance", dependencies=[Depends(operator)], response_model=RebalanceShown, responses=conflict)

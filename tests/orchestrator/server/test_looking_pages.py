@@ -103,9 +103,9 @@ async def test_they_are_shown_by_the_api_and_as_pages(tmp_path: Path) -> None:
         await server.state.journal.create("r", RunManifest(HOSTILE), events())
         key = server.state.keys.make("web", 1.0) if server.state.keys else ""
         page = await look(server, "/decisions/r?part=draft")
-        assert "nobody answered" not in page
+        assert "no model answered" not in page
         assert "answered by <bdi>far/m</bdi>" in page
-        assert "nobody answered" in await look(server, "/decisions/r?page=999&turn=x")
+        assert "no model answered" in await look(server, "/decisions/r?page=999&turn=x")
         assert "No model was asked there" in await look(server, "/decisions/r?part=none&turn=7")
         assert 'href="/decisions/r"' in await look(server, "/decisions")
         told = (await server.http.get("/api/decisions/r", params={"limit": 1, "offset": 1})).json()

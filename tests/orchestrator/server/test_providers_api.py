@@ -58,8 +58,8 @@ async def test_a_change_is_shown_made_recorded_conflicts_and_is_undone(tmp_path:
         stale = await change(server, 0, 409, drain=["b"])
         assert (stale["error"]["code"], stale["present"]["version"]) == ("stale_version", 1)
         alone = await change(server, 1, 409, drain=["a"])
-        assert alone["error"]["code"] == "leaves_nobody"
-        assert "the agent 'pinned' would have nobody" in alone["error"]["message"]
+        assert alone["error"]["code"] == "no_provider_left"
+        assert "the agent 'pinned' would have no provider" in alone["error"]["message"]
         await change(server, 1, drain=["a"], force=True, reason=f"its key is {SECRET}")
         assert (await manager.complete(ASK)).provider == "b"
         status = (await server.http.get("/api/providers/status")).json()
@@ -85,8 +85,8 @@ async def test_a_change_is_shown_made_recorded_conflicts_and_is_undone(tmp_path:
     [
         ({"weights": {"a": -1}}, 422, "the weight of a is -1.0"),
         ({"weights": {"größe": 1}}, 422, "there is no provider 'größe' here"),
-        ({"pause": ["b", "a"]}, 409, "the tier 'worker' would have nobody to ask: a/m, b/m"),
-        ({"weights": {"a": 0, "b": 0}, "strategy": "weighted"}, 409, "would have nobody to ask"),
+        ({"pause": ["b", "a"]}, 409, "the tier 'worker' would have no provider to ask: a/m, b/m"),
+        ({"weights": {"a": 0, "b": 0}, "strategy": "weighted"}, 409, "would have no provider to ask"),
         ({"resume": ["a"]}, 422, "neither drained nor paused"),
         ({}, 422, "nothing is to be changed"),
         ({"drain": ["a"], "reason": " "}, 422, "give a reason"),
@@ -178,7 +178,7 @@ async def test_the_pages_show_it_and_rebalance_in_three_steps(tmp_path: Path) ->
         assert (late.status_code, "changed meanwhile" in late.text, 'value="Ann"' in late.text) == (422, True, True)
         everybody = {"preview": "1", "use.größe": "paused", "minutes": "5"}
         alone = await server.http.post("/load/rebalance", params=everybody, data={**why, "version": "1"})
-        assert "would have nobody to ask" in alone.text
+        assert "would have no provider to ask" in alone.text
         forced = {**why, "version": "1", "force": "on"}
         assert (await server.http.post("/load/rebalance", params=everybody, data=forced)).status_code == 303
         undo = {"version": "2", "reason": "back"}

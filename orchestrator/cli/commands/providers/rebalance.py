@@ -23,13 +23,13 @@ from providers.documents.unicode import printable
 )
 @click.option("--strategy", metavar="NAME", help="How a tier's models are ordered; `policy`: the policy's own again.")
 @click.option("--drain", multiple=True, metavar="NAME", help="Ask a provider, or provider/model, nothing new.")
-@click.option("--pause", multiple=True, metavar="NAME", help="As --drain, but turns that have nobody else wait.")
+@click.option("--pause", multiple=True, metavar="NAME", help="As --drain, but turns that need it wait.")
 @click.option("--for", "pause_for", type=DurationOption(), metavar="DUR", help="How long a pause lasts: 10m.")
 @click.option("--resume", multiple=True, metavar="NAME", help="Ask it again.")
 @click.option("--undo", type=click.IntRange(min=1), metavar="VERSION", help="Go back to what was set before it.")
-@click.option("--reason", default="", metavar="TEXT", help="Why: whoever meets the change later reads it.")
+@click.option("--reason", default="", metavar="TEXT", help="Why: those who see the change later read it.")
 @click.option("--preview", is_flag=True, help="Show what it would come to. Changes nothing.")
-@click.option("--force", is_flag=True, help="Also where a tier or an agent would have nobody to ask.")
+@click.option("--force", is_flag=True, help="Also where a tier or an agent would have no provider to ask.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @server_option
 @click.pass_context
@@ -59,7 +59,7 @@ def change_of(
     if not (weights or strategy or drain or pause or resume or undo):
         raise Unusable("nothing is to be changed", "--weight groq=0.3, --drain openai, --undo 4 ...")
     if not preview and not reason.strip():
-        raise Unusable("a change has a --reason: whoever meets it later reads it", "--preview changes nothing")
+        raise Unusable("a change has a --reason: those who see it later read it", "--preview changes nothing")
     if pause_for is not None and not pause:
         raise Unusable("--for is how long a --pause lasts")
     said: dict[str, Any] = {
@@ -105,7 +105,7 @@ async def _rebalance(settings: Settings, server: str, change: Mapping[str, Any],
     for notice in told["notices"]:
         console.warn(printable(notice))
     for name in told["leaves_alone"]:
-        console.warn(printable(f"nobody is left to ask: {name}"))
+        console.warn(printable(f"no provider is left to ask: {name}"))
     if told["applied"]:
         console.say(f"version {told['version']}; `orchestrator providers rebalance --undo {told['version']}` goes back")
     elif change["preview"]:
