@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+import time
+from datetime import tzinfo
 from typing import Any
 
 import click
 
 from orchestrator.cli import app
 from orchestrator.cli.journals import RecordedRuns, reads_runs
-from orchestrator.cli.ui.arguments import TimeZoneOption
+from orchestrator.cli.ui.arguments import Since, SinceOption, TimeZoneOption
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import count, print_json
 from orchestrator.cli.ui.figures import usd
@@ -29,20 +30,20 @@ TITLES = ("TURNS", "LOST", "TOKENS IN", "OUT", "COST", "COST UNKNOWN")
     default="provider",
     help="What to add up by (provider).",
 )
-@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="From this day on: 2026-11-21.")
+@click.option("--since", type=SinceOption(), metavar="WHEN", help="From then on: 7d, 24h, 2026-11-21, yesterday.")
 @click.option(
     "--timezone", "zone", type=TimeZoneOption(), default="UTC", metavar="NAME", help="Days of this zone (UTC)."
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @reads_runs
-async def spending_command(records: RecordedRuns, by: Any, since: datetime | None, zone: tzinfo, as_json: bool) -> None:
+async def spending_command(records: RecordedRuns, by: Any, since: Since | None, zone: tzinfo, as_json: bool) -> None:
     """Show what recorded runs have cost. Turns of unknown price are counted in a column of their own.
 
     LOST are attempts that gave no usable answer and were billed all the same: rejected answers, broken streams,
     calls that were given up. Questions of `ask` are not recorded. By `key` and by `tag` it shows what clients of the
     gateway spent, whose turns are in no other table.
     """
-    began = 0.0 if since is None else since.replace(tzinfo=zone).timestamp()
+    began = 0.0 if since is None else since.instant(time.time(), zone)
     if by in ("key", "tag"):
         kept = spent_in(records.settings.state_folder, began)
         rows, _ = spending(spent_by(kept, [by]), by, zone)
@@ -54,7 +55,7 @@ async def spending_command(records: RecordedRuns, by: Any, since: datetime | Non
         print_json({"schema_version": 1, "by": by, "rows": lines, "total": document(total)}, indent=2)
         return
     if not rows:
-        records.console.say("nothing was spent" if since is None else f"nothing was spent since {since:%F}")
+        records.console.say("nothing was spent" if since is None else f"nothing was spent since {since.text}")
         return
     table = [(by.upper(), *TITLES), *((printable(name), *_cells(each)) for name, each in rows.items())]
     click.echo(columns([*table, ("total", *_cells(total))] if len(rows) > 1 else table))

@@ -105,6 +105,9 @@ def test_spending_adds_up_what_runs_cost(call, capped):
     assert [line.split()[0] for line in shown] == ["TASK", "brief", "research", "total"]
     assert shown[1].split() == ["brief", "1", "0", "12", "7", "$0.0009"]
     assert "nothing was spent since 2999-01-01" in call("spending", "--since", "2999-01-01").err
+    since = [call("spending", "--since", when, "--json") for when in ("7d", "24h", "today")]
+    assert [json.loads(one.out)["total"]["turns"] for one in since] == [2, 2, 2]
+    assert call("spending", "--since", "soon").code == Exit.USAGE
     assert call("spending", "--timezone", "Mars/Base").code == Exit.USAGE
 
 
