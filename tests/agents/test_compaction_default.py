@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import anyio
 import pytest
 
 from agents import Agent, History, RunContext, tool
@@ -30,6 +31,7 @@ from providers.messages import (
 )
 from providers.policy.model import Policy
 from providers.stub.scripted import Scripted
+from tests.event_loops import VIRTUAL
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +69,7 @@ def agent_of(speaking: Speaking, *windows: int, chain: bool = False, **more: Any
     known = [Candidate(Provider(f"p-{n}", "local", "", None, {"m": model}), model) for n, model in enumerate(models, 1)]
     *names, cheap = (one.name for one in known)
     policy = Policy({"architect": tuple(names), "worker": (cheap,)}, last_resort=())
-    manager = ProviderManager(known, policy, adapters={"local": speaking}, rng=Random(1))
+    manager = ProviderManager(known, policy, adapters={"local": speaking}, rng=Random(1), clock=anyio.current_time)
     asked = {"chain": tuple(names)} if chain else {"tier": "architect"}
     return Agent(**{"name": "ann", "manager": manager, "instructions": "Help.", "tools": (read,)} | asked | more)
 
@@ -146,6 +148,7 @@ REFUSED = Response(Message("assistant", (Text("I cannot."),)), FinishReason.CONT
 
 
 @pytest.mark.few(2)
+@pytest.mark.parametrize("anyio_backend", [VIRTUAL], indirect=True)  # a call that failed waits before it is made again
 @pytest.mark.parametrize(
     "summary",
     [SPENT, ServerFault("down"), CALLING, REFUSED, " \n", "word " * 20_000],
