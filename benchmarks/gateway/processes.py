@@ -27,7 +27,8 @@ UPSTREAMS = {
 """What the upstream does, by the model that stands for it: `nN` chunks of a stream, `gN` us apart, after `dN` ms."""
 KEY = "sk-benchmark"
 START_S = 180.0
-TICKS = os.sysconf("SC_CLK_TCK")
+PROCESS_CLOCK = 2
+"""Linux' clock of what a process has run for, to the nanosecond: `/proc` tells hundredths of a second."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,7 @@ class Gateway:
 
     def cpu_s(self, upstream: str) -> float:
         """Return the CPU that its process has taken, all threads, user and system."""
-        fields = Path(f"/proc/{self.processes[upstream].pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return time.clock_gettime(~self.processes[upstream].pid << 3 | PROCESS_CLOCK)
 
     def rss_mb(self, upstream: str = "whole") -> float:
         status = Path(f"/proc/{self.processes[upstream].pid}/status").read_text()

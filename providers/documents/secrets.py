@@ -20,16 +20,34 @@ _NAME = (
 )
 # Texts, not compiled patterns: `re` compiles each when it is first used, and most programs that start use none of them.
 _NAMED = rf"(?i)(?<![\w-]){_NAME}[\"']?\s*[:=]"
-_SHAPES = (
-    r"(?i:\b(?:sk|gsk|csk|xai|pk|hf|r8|nvapi|pplx|glpat|xox[abeprs]|gh[opsur]|github_pat|rk|ya29)[-_.][\w.-]{12,})"
-    r"|\bAIza[\w-]{20,}|\bAKIA[0-9A-Z]{12,}|\beyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?"
-    r"|(?i:(?<=\bbearer )|(?<=\bbasic ))[\w+/=.~:-]{8,}"
-    r"|(?<=://)[^\s/@'\"]+(?=@)"
-    r"|(?i:(?<=[?&]key=)|(?<=[?&]sig=)|(?<=[?&]token=)|(?<=[?&]api_key=)|(?<=[?&]api-key=)|(?<=[?&]apikey=)"
-    r"|(?<=[?&]access_token=)|(?<=[?&]auth=)|(?<=[?&]password=)|(?<=[?&]secret=))[^&\s\"'#]+"
+_PREFIXES = (
+    *("sk", "gsk", "csk", "xai", "pk", "hf", "r8", "nvapi", "pplx", "glpat", "github_pat", "rk", "ya29"),
+    *(f"xox{one}" for one in "abeprs"),
+    *(f"gh{one}" for one in "opsur"),
 )
-"""Keys as vendors hand them out, JSON Web Tokens, what follows Bearer, a user in an address, a key in a query."""
+"""With what vendors' keys begin, before a dash, a dot or an underscore."""
+_IN_QUERY = ("key", "sig", "token", "api_key", "api-key", "apikey", "access_token", "auth", "password", "secret")
+_KINDS = (
+    (
+        rf"(?i:\b(?:{'|'.join(_PREFIXES)})[-_.][\w.-]{{12,}})",
+        r"[-_.](?=[\w.-]{12})(?:" + "|".join(rf"(?<=\b{prefix}.)" for prefix in _PREFIXES) + ")",
+    ),
+    (r"\bAIza[\w-]{20,}", "aiza"),
+    (r"\bAKIA[0-9A-Z]{12,}", "akia"),
+    (r"\beyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?", "eyj"),
+    (r"(?i:(?<=\bbearer )|(?<=\bbasic ))[\w+/=.~:-]{8,}", "bearer |basic "),
+    (r"(?<=://)[^\s/@'\"]+(?=@)", "://"),
+    (rf"(?i:{'|'.join(f'(?<=[?&]{name}=)' for name in _IN_QUERY)})[^&\s\"'#]+", rf"[?&](?:{'|'.join(_IN_QUERY)})="),
+)
+"""Keys as vendors hand them out, JSON Web Tokens, what follows Bearer, a user in an address, a key in a query. Behind
+each what is found sooner: it stands in every text that has one, once that is in small letters."""
+_SHAPES = "|".join(shape for shape, _ in _KINDS)
 _PAIR = rf"(?i)((?<![\w-]){_NAME}[\"']?\s*[:=]\s*[\"']?)(?=[^\s\"',}}]*[0-9])[^\s\"',}}]{{8,}}"
+_MAY_PAIR = (
+    r"(?:keys?|secrets?|token|passw(?:or)?ds?|passphrase|credentials?|authori[sz]ation|cookies?|auth|bearer)"
+    r"[\"']?\s*[:=]\s*[\"']?(?=[^\s\"',}]*[0-9])[^\s\"',}]{8}"
+)
+"""How each `_PAIR` ends, in small letters: a text without it has none."""
 _GUESS = r"\b(?=[A-Za-z]*\d)(?=\w*[a-z])(?=\w*[A-Z])(?=(?:[A-Za-z]*\d){3})[A-Za-z0-9]{16,}\b"
 _WRITTEN = (
     rf"(?im)((?<![\w-]){_NAME}[\"']?[ \t]*:[ \t]+)"
@@ -62,9 +80,22 @@ def without_private_keys(text: str) -> str:
 def hidden(text: str, *, guess: bool = True) -> str:
     """Return `text` without what looks like a secret. `guess`: by its letters alone, too, where no name or shape says
     so; for texts that quote files, not for those that name them."""
-    text = re.sub(_SHAPES, MASK, without_private_keys(text))
-    text = re.sub(_PAIR, rf"\1{MASK}", text)
+    text = without_private_keys(text)
+    # Most texts hold none, and to look for all kinds at each letter takes far longer than to find that out.
+    small = _in_small_letters(text)
+    if shapes := "|".join(shape for shape, sooner in _KINDS if re.search(sooner, small)):
+        text = re.sub(shapes, MASK, text)
+        small = _in_small_letters(text)
+    if re.search(_MAY_PAIR, small):
+        text = re.sub(_PAIR, rf"\1{MASK}", text)
     return re.sub(_GUESS, MASK, text) if guess else text
+
+
+def _in_small_letters(text: str) -> str:
+    """Return a text, as long as it was, with one letter for all that `re` takes for it where case is ignored."""
+    if not text.isascii():
+        text = text.replace("İ", "i").replace("ı", "i").replace("ſ", "s")
+    return text.lower()
 
 
 def recordable(text: str) -> str:

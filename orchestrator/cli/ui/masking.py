@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from providers.documents.secrets import MASK, hidden
@@ -15,9 +16,13 @@ SHORTEST_SECRET = 6
 
 def secret_values(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the values of variables that are named like secrets, with those names."""
-    return {
-        value: name for name, value in environ.items() if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET
-    }
+    named = [name for name in environ if _is_of_secret(name)]
+    return {value: name for name in named if len(value := environ[name]) >= SHORTEST_SECRET}
+
+
+@lru_cache(maxsize=4096)
+def _is_of_secret(name: str) -> bool:
+    return SECRET_NAME.search(name) is not None
 
 
 def mask_secrets(text: str, environ: Mapping[str, str], *, guess: bool = True) -> str:

@@ -34,6 +34,38 @@ def test_a_secret_is_hidden_whole(text):
     assert may_hold_a_secret(text)
 
 
+KEYS_BEGIN = (
+    *("sk", "gsk", "csk", "xai", "pk", "hf", "r8", "nvapi", "pplx", "glpat", "xoxb", "xoxs", "ghp", "ghu"),
+    *("github_pat", "rk", "ya29", "SK", "Ghp", "\u017fk", "s\u212a"),
+)
+"""The last two hold a long s and the sign of kelvin, which `re` takes for letters where it ignores case."""
+
+
+@pytest.mark.parametrize("prefix", KEYS_BEGIN)
+def test_a_key_is_known_by_how_it_begins_in_any_case(prefix):
+    for between in "-_.":
+        assert hidden(f"I use {prefix}{between}abcdefghijklm here", guess=False) == "I use *** here"
+        assert "abcdefghijklm" in hidden(f"I use a{prefix}{between}abcdefghijklm here", guess=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("BA\u017f\u0130C abcdefgh", "BA\u017f\u0130C ***"),
+        ("Bearer abcdefgh", "Bearer ***"),
+        ("a?x=1&SIG=abc", "a?x=1&SIG=***"),
+        ("a?api-key=abc", "a?api-key=***"),
+        ("AKIAABCDEFGHIJKL", "***"),
+        ("pa\u017f\u017fword: hunter-22", "pa\u017f\u017fword: ***"),
+        ("author\u0131sation = 'hunter-22'", "author\u0131sation = '***'"),
+        ("secret=a1?sig=b,c", "secret=***"),
+        ("secret=a1?sig=,c", "secret=***"),
+    ],
+)
+def test_a_secret_is_known_by_the_name_before_it_in_any_case(text, shown):
+    assert hidden(text, guess=False) == shown
+
+
 @pytest.mark.parametrize(
     "text",
     [
