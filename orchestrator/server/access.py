@@ -24,6 +24,8 @@ from orchestrator.kept_file import put
 
 AccessRole = Literal["viewer", "operator"]
 COOKIE = "orchestrator_session"
+"""How the name of every session's cookie begins. A browser sends a host's cookies to each of its ports, so that servers
+on one machine need a name each: it ends with eight digits that the server's secret gives."""
 SESSION_S = 7 * 86400
 LINK_S = 600
 """How long a link may be followed, once."""
@@ -44,6 +46,7 @@ class Access:
     def __init__(self, folder: Path, clock: Callable[[], float], token: str | None = None) -> None:
         self._clock = clock
         self._secret = kept_secret(folder / "server-secret").encode()
+        self.cookie_name = f"{COOKIE}_{hashlib.sha256(self._secret).hexdigest()[:8]}"
         self.token = token or kept_secret(folder / TOKEN_FILE)
         self._links: dict[str, tuple[AccessRole, float]] = {}
         self._ended = _EndedSessions(folder / ENDED_FILE)
@@ -90,12 +93,16 @@ class Access:
             _, until, ident, _ = cookie.split(".")
             self._ended.add(ident, int(until), self._clock())
 
+    def cookie_of(self, http: HttpRequest) -> str:
+        """Return the cookie of the session that a request came with; empty where it has none."""
+        return http.cookies.get(self.cookie_name, "")
+
     def role_of(self, http: HttpRequest) -> AccessRole | None:
         """Return what the sender of a request may do; None: nothing."""
         scheme, _, token = http.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return "operator" if self._is(token.strip()) else None
-        return self._role_in(http.cookies.get(COOKIE, ""))
+        return self._role_in(self.cookie_of(http))
 
     def _is(self, token: str) -> bool:
         return hmac.compare_digest(_digest(token), _digest(self.token))

@@ -85,7 +85,7 @@ def routed(state: ServerState, access: Access, live: LivePages) -> tuple[FastAPI
     for part in API_PARTS:
         app.include_router(part(state, viewer, operator), responses=ERRORS)
     app.include_router(login_link_routes(access, state.clock, operator), responses=ERRORS)
-    app.include_router(openapi_routes(app, viewer))
+    app.include_router(openapi_routes(app, viewer, access.cookie_name))
     app.include_router(Dashboard(state, access, live).routes())
     app.include_router(health_routes(state))
     app.include_router(metric_routes(state, viewer))

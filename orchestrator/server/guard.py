@@ -228,6 +228,6 @@ def _is_events(message: Message) -> bool:
 
 def _sender(scope: Scope, headers: Mapping[str, str]) -> str:
     """Return who sends a request: a session, a token, or an address."""
-    session = re.search(rf"(?:^|;\s*){COOKIE}=([^;]*)", headers.get("cookie", ""))
+    session = re.search(rf"(?:^|;\s*){COOKIE}_\w+=([^;]*)", headers.get("cookie", ""))
     said = headers.get("authorization") or (session and session[1]) or str((scope.get("client") or ("",))[0])
     return hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()

@@ -81,9 +81,9 @@ def described(title: str, version: str) -> FastAPI:
     )
 
 
-def openapi_routes(app: FastAPI, viewer: Any) -> APIRouter:
-    """Return the route that gives the document of an application."""
-    made: Callable[[], dict[str, Any]] = cache(lambda: document(app))
+def openapi_routes(app: FastAPI, viewer: Any, cookie: str) -> APIRouter:
+    """Return the route that gives the document of an application; `cookie` is the name of its sessions' cookies."""
+    made: Callable[[], dict[str, Any]] = cache(lambda: document(app, cookie))
     router = APIRouter(include_in_schema=False)
 
     @router.get(PATH, dependencies=[Depends(viewer)])
@@ -93,7 +93,7 @@ def openapi_routes(app: FastAPI, viewer: Any) -> APIRouter:
     return router
 
 
-def document(app: FastAPI) -> dict[str, Any]:
+def document(app: FastAPI, cookie: str = COOKIE) -> dict[str, Any]:
     """Return the OpenAPI document of an application's routes as they are now."""
     app.openapi_schema = None
     made = app.openapi()
@@ -101,7 +101,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         made.get("components", {}).get("schemas", {}).pop(unused, None)
     schemes = made.setdefault("components", {}).setdefault("securitySchemes", {})
     schemes["token"] = {"type": "http", "scheme": "bearer", "description": "The token of the state folder."}
-    schemes["session"] = {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "A logged-in browser."}
+    schemes["session"] = {"type": "apiKey", "in": "cookie", "name": cookie, "description": "A logged-in browser."}
     schemes["key"] = {"type": "http", "scheme": "bearer", "description": "A key of the gateway."}
     for path, method, operation in operations(made):
         if path.startswith("/api/"):

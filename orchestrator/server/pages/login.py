@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 from starlette.requests import Request as HttpRequest
 from starlette.responses import RedirectResponse, Response
 
-from orchestrator.server.access import COOKIE, SESSION_S, Access
+from orchestrator.server.access import SESSION_S, Access
 
 OLD = "This link was used, or is too old."
 WRONG = "This is not the server's token."
@@ -55,9 +55,10 @@ class Login:
         return self.asking(401, WRONG) if cookie is None else self._logged_in(http, cookie)
 
     async def _log_out(self, http: HttpRequest) -> Response:
-        self._access.end(http.cookies.get(COOKIE, ""))
+        self._access.end(self._access.cookie_of(http))
         answer = RedirectResponse("/login", 303)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=http.url.scheme == "https")
+        name, secure = self._access.cookie_name, http.url.scheme == "https"
+        answer.delete_cookie(name, httponly=True, samesite="strict", secure=secure)
         return answer
 
     def _logged_in(self, http: HttpRequest, cookie: str) -> Response:
@@ -65,8 +66,8 @@ class Login:
         if http.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             # A link in a chat: a redirect from it gets no Strict cookie, a step from a page of ours does.
             answer = self._show("logged_in", {}, 200)
-        secure = http.url.scheme == "https"
-        answer.set_cookie(COOKIE, cookie, max_age=SESSION_S, httponly=True, samesite="strict", secure=secure)
+        name, secure = self._access.cookie_name, http.url.scheme == "https"
+        answer.set_cookie(name, cookie, max_age=SESSION_S, httponly=True, samesite="strict", secure=secure)
         return answer
 
 

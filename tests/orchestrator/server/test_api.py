@@ -113,10 +113,10 @@ async def test_what_cannot_be_is_told(method: str, path: str, body: Any, status:
 
 async def test_who_has_no_access_gets_nothing_and_a_viewer_changes_nothing(tmp_path: Path) -> None:
     async with scripted() as manager, served(manager, tmp_path, None, [squad()]) as server:
-        forged = {"authorization": "", "cookie": "orchestrator_session=operator.9999999999.x.y"}
+        forged = {"authorization": "", "cookie": f"{server.access.cookie_name}=operator.9999999999.x.y"}
         for headers in ({"authorization": ""}, {"authorization": "Bearer no"}, forged):
             assert (await server.http.get("/api/runs", headers=headers)).status_code == 401, headers
-        cookie = {"authorization": "", "cookie": f"orchestrator_session={server.access.session('viewer')}"}
+        cookie = {"authorization": "", "cookie": f"{server.access.cookie_name}={server.access.session('viewer')}"}
         assert (await server.http.get("/api/runs", headers=cookie)).status_code == 200
         assert (await server.http.post("/api/runs", headers=cookie, json={"squad": "notes"})).status_code == 403
 

@@ -118,7 +118,7 @@ async def test_only_who_may_look_at_the_dashboard_may_read_the_figures(tmp_path:
     async with scripted() as manager, watched(manager, tmp_path) as (server, _):
         assert (await server.http.get("/metrics", headers={"authorization": "Bearer wrong"})).status_code == 401
         assert (await server.http.get("/metrics", headers={"authorization": ""})).status_code == 401
-        cookie = {"authorization": "", "cookie": f"orchestrator_session={server.access.session('viewer')}"}
+        cookie = {"authorization": "", "cookie": f"{server.access.cookie_name}={server.access.session('viewer')}"}
         assert (await server.http.get("/metrics", headers=cookie)).status_code == 200
         assert (await server.http.get("/metrics", headers={"host": "evil.example"})).status_code == 421
         assert (

@@ -70,5 +70,6 @@ def test_each_code_of_an_error_is_told_in_the_document() -> None:
 @pytest.mark.anyio
 async def test_the_server_gives_it_to_those_who_may_look(tmp_path: Path) -> None:
     async with scripted() as manager, served(manager, tmp_path) as server:
-        assert (await server.http.get("/api/openapi.json")).json() == MADE
+        own = json.dumps(MADE).replace('"orchestrator_session"', f'"{server.access.cookie_name}"')
+        assert (await server.http.get("/api/openapi.json")).json() == json.loads(own)
         assert (await server.http.get("/api/openapi.json", headers={"authorization": ""})).status_code == 401

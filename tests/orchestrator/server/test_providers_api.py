@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 import pytest
 
-from orchestrator.server.access import COOKIE
 from orchestrator.squad.load import Squad
 from providers.client.control_log import ControlFollower, ControlLog
 from providers.client.manager import ProviderManager
@@ -111,7 +110,7 @@ async def test_what_cannot_be_is_refused_in_words(
 
 async def test_a_viewer_looks_and_changes_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path) as (server, _):
-        headers = {"authorization": "", "cookie": f"{COOKIE}={server.access.session('viewer')}"}
+        headers = {"authorization": "", "cookie": f"{server.access.cookie_name}={server.access.session('viewer')}"}
         assert (await server.http.get("/api/providers/load", headers=headers)).status_code == 200
         body = {"reason": "so", "expected_version": 0, "drain": ["a"]}
         assert (await server.http.post(PATH, json=body, headers=headers)).status_code == 403

@@ -127,7 +127,7 @@ async def test_a_viewer_looks_and_changes_nothing_and_cancelled_runs_say_so(tmp_
         begun = await server.http.post("/api/runs", json={"squad": "odd", "inputs": {"topic": "tea"}})
         run = begun.json()["run_id"]
         await until_state(server, run, "waiting")
-        viewer = {"authorization": "", "cookie": f"orchestrator_session={server.access.session('viewer')}"}
+        viewer = {"authorization": "", "cookie": f"{server.access.cookie_name}={server.access.session('viewer')}"}
         for path in (f"/runs/{run}", "/approvals", "/new-run", "/chat", "/"):
             page = await server.http.get(path, headers=viewer)
             assert page.status_code == 200

@@ -115,12 +115,21 @@ async def test_a_link_from_another_page_logs_in_without_a_redirect(server: Serve
     assert "SameSite=strict" in answer.headers["set-cookie"]
 
 
+def test_servers_on_one_machine_keep_a_session_each(tmp_path: Path) -> None:
+    """A browser sends the cookies of a host to all of its ports, and keeps one cookie of a name."""
+    here, there = (Access(tmp_path / name, lambda: 1000.0) for name in ("here", "there"))
+    jar = {one.cookie_name: one.session(role) for one, role in ((here, "viewer"), (there, "operator"))}
+    headers = [(b"cookie", "; ".join(f"{name}={value}" for name, value in jar.items()).encode())]
+    request = Request({"type": "http", "headers": headers})
+    assert (here.role_of(request), there.role_of(request)) == ("viewer", "operator")
+
+
 def test_sessions_end_also_over_a_restart_and_forged_ones_are_none(tmp_path: Path) -> None:
     now = [1000.0]
     access = Access(tmp_path, lambda: now[0])
 
     def role(cookie: str, to: Access = access) -> str | None:
-        headers = [(b"cookie", f"orchestrator_session={cookie}".encode())]
+        headers = [(b"cookie", f"{access.cookie_name}={cookie}".encode())]
         return to.role_of(Request({"type": "http", "headers": headers}))
 
     viewer, operator = access.session("viewer"), access.session("operator")
