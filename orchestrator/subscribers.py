@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 
@@ -32,6 +32,7 @@ MOST_WAITING = 20_000
 CLOSE_S = 5.0
 """How long a run's end waits for its subscribers to have heard it."""
 UNTIL_A_SPAN = "0" * 16
+GenAiOperation = Literal["chat", "embeddings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,13 @@ class CallContent:
 @dataclass(frozen=True, slots=True)
 class CallEnded:
     """A request to the gateway was answered, or not, after so many `seconds` and these attempts. It is all that is told
-    of one to those who trace nothing."""
+    of one to those who trace nothing. `operation` is what it asked for."""
 
     answer: Response | Embeddings | None
     error: BaseException | None
     seconds: float
     attempts: Sequence[AttemptEnded]
+    operation: GenAiOperation = "chat"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,16 @@ from typing import Any
 
 from agents.events import TextsEmbedded, TurnEnded, TurnStarted
 from orchestrator.events import Event
-from orchestrator.subscribers import UNTIL_A_SPAN, CallEnded, Feed, Subject, SubjectEnded, sampled, subject_of
+from orchestrator.subscribers import (
+    UNTIL_A_SPAN,
+    CallEnded,
+    Feed,
+    GenAiOperation,
+    Subject,
+    SubjectEnded,
+    sampled,
+    subject_of,
+)
 from providers.embeddings import Embeddings
 from providers.emit import Emit, ignore
 from providers.events import AttemptEnded
@@ -38,12 +47,12 @@ class ObservedRequests:
         return CallScope(ident, trace=subject.trace, asked_by=asked_by)
 
     @contextmanager
-    def observed(self) -> Iterator[Emit]:
+    def observed(self, operation: GenAiOperation = "chat") -> Iterator[Emit]:
         """Yield what takes the events of a request's attempts, and its answer. Which request it is says the scope."""
         if not (self._tracing or self._counting):
             yield ignore
             return
-        call = _RequestSeen(call_scope(), self._clock, self._tracing)
+        call = _RequestSeen(call_scope(), self._clock, self._tracing, operation)
         self.in_flight += 1
         error: BaseException | None = None
         try:
@@ -55,7 +64,7 @@ class ObservedRequests:
             self.in_flight -= 1
             call.end()
             if self._counting and (call.answer is not None or call.attempts):
-                ended = CallEnded(call.answer, error, time.monotonic() - call.began, call.attempts)
+                ended = CallEnded(call.answer, error, time.monotonic() - call.began, call.attempts, operation)
                 event = Event(call.ident, None, (), 0, 1, self._clock(), ended)
                 for feed in self._counting:
                     feed.hear(Subject(call.ident, NO_TRACE, is_run=False), event)
@@ -64,8 +73,10 @@ class ObservedRequests:
 class _RequestSeen:
     """One request, as it goes on."""
 
-    def __init__(self, scope: CallScope, clock: Callable[[], float], tracing: Sequence[Feed]) -> None:
-        self.ident, self._clock, self._tracing = scope.run, clock, tracing
+    def __init__(
+        self, scope: CallScope, clock: Callable[[], float], tracing: Sequence[Feed], operation: GenAiOperation
+    ) -> None:
+        self.ident, self._clock, self._tracing, self._operation = scope.run, clock, tracing, operation
         subject = _subject(scope.run, scope.asked_by) if tracing else Subject(scope.run, NO_TRACE, is_run=False)
         self._subject = subject if scope.trace is None else replace(subject, trace=scope.trace)
         self.began = time.monotonic()
@@ -79,7 +90,7 @@ class _RequestSeen:
         elif isinstance(what, Response | Embeddings):
             self.answer = what
         if self._tracing:
-            if not self._sequence:
+            if not self._sequence and self._operation == "chat":
                 self._tell(TurnStarted("", 1))
             self._tell(_told_of(what))
 

@@ -145,7 +145,9 @@ class Metrics(Subscriber):
         match call.answer:
             case None:
                 last = call.attempts[-1]
-                self._took_so_long("chat", last.provider, last.model, type(call.error).__name__, call.seconds, None)
+                self._took_so_long(
+                    call.operation, last.provider, last.model, type(call.error).__name__, call.seconds, None
+                )
             case Response(provider=provider, model=model, usage=usage, cost=cost):
                 self._took_so_long("chat", provider, model, "", call.seconds, None if first is None else first / 1000)
                 output = usage.output + usage.reasoning

@@ -40,7 +40,7 @@ from opentelemetry.trace import (
 from orchestrator._version import __version__
 from orchestrator.observe.open_spans import Attributes, SpanRecord, Value
 from orchestrator.observe.settings import OtelSettings
-from orchestrator.observe.spans import SpanTree
+from orchestrator.observe.spans import EMBEDDINGS, SpanTree
 from orchestrator.subscribers import Subject, SubjectEnded, Subscriber
 from providers.documents.secrets import hidden
 from providers.documents.unicode import clean, cut
@@ -172,7 +172,7 @@ class _Figures:
 
     def take(self, span: SpanRecord) -> None:
         told = span.attributes
-        if told.get("gen_ai.operation.name") != "chat":
+        if told.get("gen_ai.operation.name") not in ("chat", EMBEDDINGS):
             return
         names = ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "error.type")
         about = _values({name: told[name] for name in names if name in told})

@@ -51,6 +51,7 @@ from providers.messages import Request, Response, Usage
 
 PROVIDER_NAMES = {"gemini": "gcp.gemini", "mistral": "mistral_ai", "xai": "x_ai", "moonshot": "moonshot_ai"}
 """Our providers that the conventions call otherwise."""
+EMBEDDINGS = "embeddings"
 WENT_WELL = frozenset({"ok", "done", "skipped", "waiting", "paused"})
 RUN = SpanKey("run")
 FIRST_TOKEN = "gen_ai.response.time_to_first_chunk"  # noqa: S105  # tokens of text
@@ -95,7 +96,7 @@ class SpanTree:
             case ToolEnded():
                 yield from self._end_tool(event, event.data)
             case TextsEmbedded():
-                yield self._embedding(event, event.data)
+                yield from self._end_embedding(event, event.data)
             case SubjectEnded():
                 yield from self._spans.end_all(event.at)
             case _:
@@ -214,11 +215,21 @@ class SpanTree:
     def _begin_attempt(self, event: Event, data: AttemptStarted) -> Iterator[SpanRecord]:
         key = SpanKey("attempt", event.unit, event.step, str(data.number))
         yield from self._spans.end(key, event.at, error="cancelled")
-        turn = self._spans.get(SpanKey("turn", event.unit, event.step))
-        parent = self._nearest(event) if turn is None else turn.id
-        about: dict[str, Value] = {**_who(data.provider, data.model), "orchestrator.attempt": data.number}
+        call = SpanKey("turn", event.unit, event.step)
+        made = self._spans.get(call)
+        if made is not None and data.number == 1 and made.attributes["gen_ai.operation.name"] == EMBEDDINGS:
+            yield from self._spans.end_turn(call)  # no vectors came of it, and these are others
+            made = None
+        if made is None:  # no turn began here, so vectors are asked for
+            parent = self._nearest(event)
+            made = self._begin(call, EMBEDDINGS, parent, event.at, {"gen_ai.operation.name": EMBEDDINGS}, "client")
+        who = _who(data.provider, data.model)
+        made.name = f"{made.attributes['gen_ai.operation.name']} {data.model}"
+        made.attributes |= who  # where no answer comes, its latest attempt says who was asked
+        made.error = "cancelled"  # until that one has ended
+        about: dict[str, Value] = {**who, "orchestrator.attempt": data.number}
         about |= {"orchestrator.account": data.account, "http.request.resend_count": data.number - 1}
-        self._begin(key, f"attempt {data.provider}/{data.model}", parent, event.at, about, "client", data.span)
+        self._begin(key, f"attempt {data.provider}/{data.model}", made.id, event.at, about, "client", data.span)
 
     def _end_attempt(self, event: Event, data: AttemptEnded) -> Iterator[SpanRecord]:
         failed = "" if data.outcome == "ok" else data.error or data.outcome
@@ -243,11 +254,13 @@ class SpanTree:
         key = _tool(event.unit, event.step, data.turn, f"tool-{data.call}")
         yield from self._spans.end(key, event.at, told, "" if data.ok else "tool_error")
 
-    def _embedding(self, event: Event, data: TextsEmbedded) -> SpanRecord:
-        about: dict[str, Value] = {"gen_ai.operation.name": "embeddings", **_who(data.provider, data.model)}
-        about |= {"gen_ai.usage.input_tokens": input_tokens(data.usage), **_cost(data.cost), **self._conversation}
-        name, parent = f"embeddings {data.model}", self._nearest(event)
-        return SpanRecord(name, self._new_id(), parent, event.at, "client", about, event.at)
+    def _end_embedding(self, event: Event, data: TextsEmbedded) -> Iterator[SpanRecord]:
+        about = {**_who(data.provider, data.model), **_cost(data.cost)}
+        about["gen_ai.usage.input_tokens"] = input_tokens(data.usage)
+        key = SpanKey("turn", event.unit, event.step)
+        if (span := self._spans.get(key)) is not None:
+            span.name = f"{EMBEDDINGS} {data.model}"
+            yield from self._spans.end(key, event.at, about)
 
     def _note(self, event: Event) -> None:
         """Note what happened in the span in which it did."""
@@ -298,8 +311,10 @@ class SpanTree:
 
     def _nearest(self, event: Event) -> str:
         """Return the id of the innermost span that is open where something happened."""
-        agent = self._agents.get((event.unit, event.step))
-        span = None if agent is None else self._spans.get(agent)
+        steps = (event.step[:depth] for depth in range(len(event.step), -1, -1))
+        agents = (self._agents.get((event.unit, step)) for step in steps)
+        open_ones = (self._spans.get(agent) for agent in agents if agent is not None)
+        span = next((span for span in open_ones if span is not None), None)
         return self._task_of(event.unit, event.at) if span is None else span.id
 
     def _begin(

@@ -36,6 +36,7 @@ from orchestrator.server.gateway.keys import Key
 from orchestrator.server.gateway.spent import KeySpending, KeySpent, quarter_of, spending_of
 from orchestrator.server.gateway.store import GatewayStore
 from orchestrator.squad.plan import Budget
+from orchestrator.subscribers import GenAiOperation
 from providers.budgets import BudgetRef
 from providers.client.manager import ProviderManager
 from providers.client.reservations import BOOK_S
@@ -128,9 +129,14 @@ class Admission:
 
     @asynccontextmanager
     async def admitted(
-        self, key: Key | None, size: Callable[[float], RequestSize], *, anthropic: bool = False
+        self,
+        key: Key | None,
+        size: Callable[[float], RequestSize],
+        *,
+        operation: GenAiOperation = "chat",
+        anthropic: bool = False,
     ) -> AsyncIterator[Grant]:
-        """Yield what a request is granted; `size` is asked only where something is counted.
+        """Yield what a request for an `operation` is granted; `size` is asked only where something is counted.
 
         Raise `GatewayFailure` where its key allows it nothing. A revoked key's request is brought to its end.
         """
@@ -141,7 +147,7 @@ class Admission:
             raise too_many_at_once(key.at_once)
         self._at_work[key.digest] += 1
         try:
-            with self._requests.observed() as grant.tell:
+            with self._requests.observed(operation) as grant.tell:
                 if meters.rates or meters.budgets:
                     async with self._reserved(grant, size, anthropic=anthropic):
                         yield grant

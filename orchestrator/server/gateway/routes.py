@@ -177,7 +177,7 @@ def routes(gateway: Gateway) -> APIRouter:
         key = gateway.key_of(http)
         asked = read_embeddings(await body_of(http))
         embeddings = VectorsAnswerer(gateway.manager, asked, key)
-        async with gateway.admission.admitted(key, embeddings.size) as grant:
+        async with gateway.admission.admitted(key, embeddings.size, operation="embeddings") as grant:
             made = await unless_gone(http, partial(embeddings.made, grant))
         headers = {**who_answered(made, made.model_asked), **grant.headers}
         return ToldJson(embeddings_body(asked, made), headers=headers)

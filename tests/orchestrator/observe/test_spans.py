@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agents import tool
+from agents.events import TextsEmbedded, TurnStarted
 from orchestrator.events import Event
 from orchestrator.observe.open_spans import SpanRecord
 from orchestrator.observe.settings import CONTENT, OtelSettings
@@ -138,25 +139,63 @@ async def test_what_fails_says_so_up_to_the_run() -> None:
     assert chat.attributes["error.type"] == "_OTHER"
 
 
-def event(seq: int, data: Any, turn: int = 0) -> Event:
-    return Event("r", Unit("a"), ("try-1",), turn, seq, float(seq), data)
+def told(*events: tuple[tuple[str, ...], Any]) -> list[SpanRecord]:
+    """Return the spans of events at these steps, a second apart."""
+    ids = itertools.count(1)
+    tree = SpanTree(subject_of("r", name="s"), lambda: f"{next(ids):016x}", str)
+    happened = (Event("r", Unit("a"), step, 0, at, float(at), data) for at, (step, data) in enumerate(events))
+    return [span for each in happened for span in tree.hear(each)]
 
 
 def test_an_attempt_has_the_id_that_was_sent_and_one_that_was_left_ends_with_its_run() -> None:
-    tree, ended = SpanTree(subject_of("r", name="s"), lambda: "0" * 15 + "f", str), list[SpanRecord]()
-    for seq, data in enumerate(
-        [
-            AttemptStarted(1, "p", "m", span="00000000000000aa"),
-            AttemptEnded(1, "p", "m", "failed", "RateLimited", "slow down", 5.0),
-            AttemptStarted(2, "q", "m", span="00000000000000bb"),
-            SubjectEnded(),
-        ]
-    ):
-        ended += tree.hear(event(seq, data))
-    first, second = ended[:2]
+    at = ("try-1",)
+    first, second, *_ = told(
+        (at, TurnStarted("ann", 1)),
+        (at, AttemptStarted(1, "p", "m", span="00000000000000aa")),
+        (at, AttemptEnded(1, "p", "m", "failed", "RateLimited", "slow down", 5.0)),
+        (at, AttemptStarted(2, "q", "m", span="00000000000000bb")),
+        (at, SubjectEnded()),
+    )
     assert (first.id, first.error, first.told) == ("00000000000000aa", "RateLimited", "slow down")
     assert (second.id, second.error) == ("00000000000000bb", "cancelled")
     assert second.attributes["http.request.resend_count"] == 1
+
+
+def test_a_turn_that_no_provider_answers_says_whom_it_asked() -> None:
+    at = ("try-1",)
+    spans = told(
+        (at, TurnStarted("ann", 1)),
+        (at, AttemptStarted(1, "p", "m")),
+        (at, AttemptEnded(1, "p", "m", "failed", "RateLimited", "slow down", 5.0)),
+        (at, AttemptStarted(2, "gemini", "n")),
+        (at, AttemptEnded(2, "gemini", "n", "failed", "ServerFault", "no", 5.0)),
+        ((), SubjectEnded()),
+    )
+    (chat,) = (span for span in spans if span.attributes.get("gen_ai.operation.name") == "chat")
+    assert (chat.name, chat.error) == ("chat n", "ServerFault")
+    assert chat.attributes["gen_ai.provider.name"] == "gcp.gemini"
+
+
+def test_vectors_for_memory_take_their_time_and_stand_below_the_agent_with_their_attempts() -> None:
+    at, memory = ("try-1",), ("try-1", "embedding")
+    spans = told(
+        (at, TurnStarted("ann", 1)),
+        (memory, AttemptStarted(1, "p", "e")),
+        (memory, AttemptEnded(1, "p", "e", "failed", "ServerFault", "no", 5.0)),
+        (memory, AttemptStarted(2, "q", "e")),
+        (memory, AttemptEnded(2, "q", "e", "ok", None, None, 5.0)),
+        (memory, TextsEmbedded("ann", 2, "q", "e", Usage(7), 3)),
+        (memory, AttemptStarted(1, "p", "f")),
+        (memory, AttemptEnded(1, "p", "f", "failed", "ServerFault", "no", 5.0)),
+        ((), SubjectEnded()),
+    )
+    made, failed = (span for span in spans if span.attributes.get("gen_ai.operation.name") == "embeddings")
+    (agent,) = (span for span in spans if span.name == "invoke_agent ann")
+    assert (made.name, made.error, made.start, made.end, made.parent) == ("embeddings e", "", 1.0, 5.0, agent.id)
+    assert made.attributes["gen_ai.usage.input_tokens"] == 7
+    assert (failed.name, failed.error, failed.parent) == ("embeddings f", "ServerFault", agent.id)
+    parents = [span.parent for span in spans if span.name.startswith("attempt")]
+    assert parents == [made.id, made.id, failed.id]
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import base64
+import itertools
+import time
 from array import array
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.events import Event
+from orchestrator.observe.open_spans import SpanRecord
+from orchestrator.observe.spans import SpanTree
 from orchestrator.server.gateway.keys import ClientKeys, KeyBudget
 from orchestrator.server.gateway.store import spent_in
+from orchestrator.server.observation import observation
+from orchestrator.subscribers import CallEnded, Subject, Subscriber
 from orchestrator.testing import scripted
 from providers.catalog.file import load_catalog
 from providers.client.manager import open_manager
+from providers.emit import ignore
 from providers.policy.parse import parse_policy
 from providers.transport.over_httpx2 import HttpxTransport
 from tests.local_servers import embeddings
@@ -42,6 +50,52 @@ async def test_texts_become_vectors_as_numbers_or_in_base64(serve: Any, tmp_path
         assert [list(one) for one in found] == [list(array("f", one)) for one in numbers]
         unknown = await server.http.post("/v1/embeddings", json={"model": "openai-x/none", "input": "tea"})
         assert unknown.status_code in (404, 503), unknown.text
+
+
+class SpansOfRequests(Subscriber):
+    """Makes spans of what it hears."""
+
+    traces = True
+
+    def __init__(self) -> None:
+        self.spans: list[SpanRecord] = []
+        self._trees: dict[str, SpanTree] = {}
+        self._ids = itertools.count(1)
+
+    def hear(self, subject: Subject, event: Event) -> None:
+        tree = self._trees.setdefault(subject.id, SpanTree(subject, lambda: f"{next(self._ids):016x}", str))
+        self.spans += tree.hear(event)
+
+
+async def test_a_request_for_vectors_is_told_as_one_and_as_one_also_where_it_fails(serve: Any, tmp_path: Path) -> None:
+    upstream, failing = serve({"POST /v1/embeddings": embeddings}), serve({})
+    policy, catalog = parse_policy({}, load_catalog())
+    telling, counting = SpansOfRequests(), RequestsEnded()
+    for root in (upstream.root, failing.root):
+        places = {"OPENAI_BASE_URL": f"{root}/v1", "OPENAI_API_KEY": "sk-x"}
+        async with (
+            observation((telling, counting), ignore, time.time) as watch,
+            HttpxTransport() as net,
+            open_manager(policy, catalog, places, transport=net) as manager,
+            served(manager, tmp_path, None, (), watch) as server,
+        ):
+            await server.http.post("/v1/embeddings", json={"model": MODEL, "input": "tea"})
+    operations = [span for span in telling.spans if not span.name.startswith("attempt")]
+    assert [span.name for span in operations] == ["embeddings text-embedding-3-small"] * 2
+    assert [bool(span.error) for span in operations] == [False, True]
+    assert operations[0].end > operations[0].start
+    assert [call.operation for call in counting.calls] == ["embeddings", "embeddings"]
+
+
+class RequestsEnded(Subscriber):
+    """Keeps how requests ended."""
+
+    def __init__(self) -> None:
+        self.calls: list[CallEnded] = []
+
+    def hear(self, _: Subject, event: Event) -> None:
+        if isinstance(event.data, CallEnded):
+            self.calls.append(event.data)
 
 
 @pytest.mark.long
