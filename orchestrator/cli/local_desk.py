@@ -75,7 +75,7 @@ class LocalDesk:
         return await answers_after(self.records.journal, run, after)
 
     async def is_last(self, run: str, number: int) -> bool:
-        return not await self.records.journal.events(run, number)
+        return await self.records.journal.last_seq(run) <= number
 
     async def cancel(self, run: str) -> bool:
         journal = self.records.journal

@@ -234,8 +234,11 @@ class MemoryJournal:
     async def append(self, run: str, events: Sequence[Event]) -> None:
         self._record(run, events)
 
-    async def events(self, run: str, after_seq: int = 0) -> Sequence[Event]:
-        return self._runs.get(run, _NOTHING).events[after_seq:]
+    async def events(self, run: str, after_seq: int = 0, most: int | None = None) -> Sequence[Event]:
+        return self._runs.get(run, _NOTHING).events[after_seq:][:most]
+
+    async def last_seq(self, run: str) -> int:
+        return len(self._runs.get(run, _NOTHING).events)
 
     async def spent(self, by: Sequence[SpentBy], since: float = 0.0) -> Sequence[SpentRow]:
         runs = ((run.manifest or RunManifest("")).squad for run in self._runs.values())

@@ -246,8 +246,12 @@ class EventLog(Protocol):
     async def append(self, run: str, events: Sequence[Event]) -> None:
         """Record events that belong to no step. An event whose id is recorded is ignored."""
 
-    async def events(self, run: str, after_seq: int = 0) -> Sequence[Event]:
-        """Return the recorded events after `after_seq`, in the order in which they were recorded."""
+    async def events(self, run: str, after_seq: int = 0, most: int | None = None) -> Sequence[Event]:
+        """Return the recorded events after `after_seq`, in the order in which they were recorded: all, or the first
+        `most` of them."""
+
+    async def last_seq(self, run: str) -> int:
+        """Return the sequence number of the last event so far, which is how many there are."""
 
     def watch(self, run: str, after_seq: int = 0) -> AsyncGenerator[tuple[int, Event], None]:
         """Yield (sequence, event) after `after_seq`, then each new one as it is recorded, without gap or duplicate.

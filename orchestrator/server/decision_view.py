@@ -1,9 +1,8 @@
-"""Who was asked for a turn, and why, as the API and the page Decisions show it: a fold of a run's events. Pure."""
+"""Who was asked for a turn, and why, as the API and the page Decisions show it. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,6 +10,7 @@ from pydantic import BaseModel
 from agents.events import TurnEnded, TurnStarted
 from orchestrator.events import Event
 from orchestrator.journal.spent import full_name
+from orchestrator.server.views.turns import TurnView
 from orchestrator.units import names_of
 from providers.documents.unicode import clean
 from providers.events import AttemptEnded, RouteChosen, WaitingForBudget, WaitingForProvider
@@ -100,71 +100,60 @@ class DecisionsShown(BaseModel):
     decisions: list[DecisionShown]
 
 
-@dataclass(slots=True)
-class DecisionFold:
-    """The fold: each turn by its place and number."""
+def decision_of(turn: TurnView, mask: Callable[[str], str]) -> DecisionShown:
+    """Return what is shown of a turn: its events so far."""
+    shown = DecisionShown(
+        place=clean(turn.place),
+        task="" if turn.unit is None else clean(turn.unit.task),
+        turn=turn.number,
+        agent="",
+        routes=[],
+        attempts=[],
+        waits=[],
+        answered_by=None,
+        cost_usd=None,
+        tokens=0,
+    )
+    for event in turn.told:
+        _take(shown, event, mask)
+    return shown
 
-    mask: Callable[[str], str]
-    all: dict[tuple[str, int], DecisionShown] = field(default_factory=dict)
-    _at: dict[str, int] = field(default_factory=dict)
 
-    def apply(self, event: Event) -> None:
-        """Take the next event."""
-        match event.data:
-            case TurnStarted(agent, turn):
-                self._at[event.path] = turn
-                self._turn(event).agent = clean(agent)
-            case RouteChosen() as route:
-                self._turn(event).routes.append(self._route(event.at, route))
-            case AttemptEnded() as ended:
-                self._turn(event).attempts.append(self._attempt(ended))
-            case WaitingForProvider(until, reason):
-                said = f"for a provider, {max(until - event.at, 0):.1f} s: {self.mask(clean(reason))}"
-                self._turn(event).waits.append(said)
-            case WaitingForBudget():
-                self._turn(event).waits.append("for calls in flight, which held what was left of a budget")
-            case TurnEnded() as ended:
-                of = self._turn(event)
-                of.answered_by, of.tokens = clean(full_name(ended.provider, ended.model)), ended.usage.total
-                of.cost_usd = None if ended.cost is None else ended.cost / 1e6
+def _take(shown: DecisionShown, event: Event, mask: Callable[[str], str]) -> None:
+    match event.data:
+        case TurnStarted(agent, _):
+            shown.agent = clean(agent)
+        case RouteChosen() as route:
+            shown.routes.append(_route(event.at, route, mask))
+        case AttemptEnded() as ended:
+            shown.attempts.append(_attempt(ended, mask))
+        case WaitingForProvider(until, reason):
+            shown.waits.append(f"for a provider, {max(until - event.at, 0):.1f} s: {mask(clean(reason))}")
+        case WaitingForBudget():
+            shown.waits.append("for calls in flight, which held what was left of a budget")
+        case TurnEnded() as ended:
+            shown.answered_by, shown.tokens = clean(full_name(ended.provider, ended.model)), ended.usage.total
+            shown.cost_usd = None if ended.cost is None else ended.cost / 1e6
 
-    def _turn(self, event: Event) -> DecisionShown:
-        place = event.path
-        key = (place, self._at.setdefault(place, 1))
-        if key not in self.all:
-            self.all[key] = DecisionShown(
-                place=clean(place),
-                task="" if event.unit is None else clean(event.unit.task),
-                turn=key[1],
-                agent="",
-                routes=[],
-                attempts=[],
-                waits=[],
-                answered_by=None,
-                cost_usd=None,
-                tokens=0,
-            )
-        return self.all[key]
 
-    def _route(self, at: float, route: RouteChosen) -> RouteShown:
-        refused = [
-            RefusedShown(candidate=clean(name), why=self.mask(clean(why))) for name, why in route.refused.items()
-        ]
-        comparison = None if route.contest is None else _comparison(Ordering.read(route.contest))
-        return RouteShown(at=at, candidates=[*map(clean, route.candidates)], refused=refused, comparison=comparison)
+def _route(at: float, route: RouteChosen, mask: Callable[[str], str]) -> RouteShown:
+    refused = [RefusedShown(candidate=clean(name), why=mask(clean(why))) for name, why in route.refused.items()]
+    comparison = None if route.contest is None else _comparison(Ordering.read(route.contest))
+    return RouteShown(at=at, candidates=[*map(clean, route.candidates)], refused=refused, comparison=comparison)
 
-    def _attempt(self, ended: AttemptEnded) -> AttemptShown:
-        account = "" if ended.account == 1 else f"#{ended.account}"
-        return AttemptShown(
-            number=ended.number,
-            candidate=clean(full_name(ended.provider, ended.model) + account),
-            outcome=ended.outcome,
-            error=clean(ended.error or ""),
-            detail=self.mask(clean(ended.detail or "")),
-            ms=ended.ms,
-            is_billed=ended.usage is not None,
-            cost_usd=None if ended.cost is None else ended.cost / 1e6,
-        )
+
+def _attempt(ended: AttemptEnded, mask: Callable[[str], str]) -> AttemptShown:
+    account = "" if ended.account == 1 else f"#{ended.account}"
+    return AttemptShown(
+        number=ended.number,
+        candidate=clean(full_name(ended.provider, ended.model) + account),
+        outcome=ended.outcome,
+        error=clean(ended.error or ""),
+        detail=mask(clean(ended.detail or "")),
+        ms=ended.ms,
+        is_billed=ended.usage is not None,
+        cost_usd=None if ended.cost is None else ended.cost / 1e6,
+    )
 
 
 def _comparison(ordering: Ordering) -> ComparisonShown:
@@ -185,10 +174,10 @@ def _comparison(ordering: Ordering) -> ComparisonShown:
     )
 
 
-def turns_of(events: Iterable[Event], mask: Callable[[str], str], part: str = "") -> list[DecisionShown]:
-    """Return the turns of a run, or of a part of it: a task, an element, a step of one."""
-    turns = DecisionFold(mask)
-    for event in events:
-        if not part or (event.unit is not None and part in names_of(event.unit, event.step)):
-            turns.apply(event)
-    return list(turns.all.values())
+def turns_in(turns: Iterable[TurnView], part: str = "", turn: int | None = None) -> list[TurnView]:
+    """Return the turns in a part of a run: a task, an element, a step of one; of each place the one of this number."""
+    return [
+        one
+        for one in turns
+        if turn in (None, one.number) and (not part or (one.unit is not None and part in names_of(one.unit, one.step)))
+    ]

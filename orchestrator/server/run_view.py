@@ -26,6 +26,7 @@ from orchestrator.server.views.part import PartOfRun, takers
 from orchestrator.server.views.talk import TalksView
 from orchestrator.server.views.tasks import TasksView, TaskView
 from orchestrator.server.views.timeline import TimelineView
+from orchestrator.server.views.turns import TurnsView
 
 
 class FileView(NamedTuple):
@@ -75,7 +76,8 @@ class RunView(PartOfRun):
         self.asked: dict[str, GateOpened] = {}
         self.work, self.money, self.calls = TasksView(), MoneyView(), CallsView()
         self.timeline, self.talks, self.warnings = TimelineView(), TalksView(), WarningsView()
-        parts = (self, self.work, self.money, self.calls, self.timeline, self.talks, self.warnings)
+        self.turns = TurnsView()
+        parts = (self, self.work, self.money, self.calls, self.timeline, self.talks, self.warnings, self.turns)
         self._takers = takers(parts)
 
     @property

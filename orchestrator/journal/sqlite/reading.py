@@ -148,8 +148,12 @@ class SqliteReader:
 
     # -- events
 
-    async def events(self, run: str, after_seq: int = 0) -> Sequence[Event]:
-        return [event for _, event in await self._after(run, after_seq)]
+    async def events(self, run: str, after_seq: int = 0, most: int | None = None) -> Sequence[Event]:
+        return [event for _, event in await self._after(run, after_seq, most)]
+
+    async def last_seq(self, run: str) -> int:
+        query = "SELECT coalesce(max(seq), 0) FROM events WHERE run = (SELECT id FROM runs WHERE run = ?)"
+        return await self._file.read(lambda db: int(db.execute(query, (run,)).fetchone()[0]))
 
     async def watch(self, run: str, after_seq: int = 0) -> AsyncGenerator[tuple[int, Event], None]:
         seq = after_seq
@@ -161,16 +165,17 @@ class SqliteReader:
             with anyio.move_on_after(POLL_S):
                 await grown.wait()
 
-    async def _after(self, run: str, after_seq: int) -> list[tuple[int, Event]]:
+    async def _after(self, run: str, after_seq: int, most: int | None = None) -> list[tuple[int, Event]]:
         query = """
             SELECT seq, path, turn, number, at, data, seal
             FROM events JOIN places ON places.id = place AND places.run = events.run
-            WHERE events.run = (SELECT id FROM runs WHERE run = ?) AND seq > ? ORDER BY seq
+            WHERE events.run = (SELECT id FROM runs WHERE run = ?) AND seq > ? ORDER BY seq LIMIT ?
             """
 
         def work(db: sqlite3.Connection) -> list[tuple[int, Event]]:
-            rows = db.execute(query, (run, after_seq)).fetchall()
-            expected = after_seq + len(rows) if after_seq else db.execute(LAST_OF_RUN, (run,)).fetchone()[0]
+            rows = db.execute(query, (run, after_seq, -1 if most is None else most)).fetchall()
+            is_all = not after_seq and len(rows) != most
+            expected = db.execute(LAST_OF_RUN, (run,)).fetchone()[0] if is_all else after_seq + len(rows)
             # A flipped bit may move a row out of the range that was read: a gap is damage, never a shorter record.
             if [row[0] for row in rows] != [*range(after_seq + 1, expected + 1)]:
                 raise JournalDamaged("events are missing")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
-from orchestrator.server.decision_view import DecisionsShown, turns_of
+from orchestrator.server.decision_view import DecisionsShown, decision_of, turns_in
 from orchestrator.server.state import ServerState
 from providers.documents.unicode import clean
 
@@ -17,15 +17,15 @@ async def decisions_shown(
     state: ServerState, run: str, part: str = "", turn: int | None = None, offset: int = 0, limit: int | None = None
 ) -> DecisionsShown:
     """Return decisions of a run, of a part of it, of one turn of each part. Raise `RunNotFound`."""
-    manifest, events = await state.journal.manifest(run), await state.journal.events(run)
-    found = [one for one in turns_of(events, state.mask, part) if turn in (None, one.turn)]
-    tasks = dict.fromkeys(event.unit.task for event in events if event.unit is not None and event.turn)
+    watched = await state.views.of(state.journal, run)
+    turns = watched.view.turns.all.values()
+    found = turns_in(turns, part, turn)
     return DecisionsShown(
         run_id=run,
-        squad=clean(manifest.squad),
-        tasks=[*map(clean, tasks)],
+        squad=clean(watched.manifest.squad),
+        tasks=[*map(clean, dict.fromkeys(one.unit.task for one in turns if one.unit is not None))],
         count=len(found),
-        decisions=found[offset:][:limit],
+        decisions=[decision_of(one, state.mask) for one in found[offset:][:limit]],
     )
 
 

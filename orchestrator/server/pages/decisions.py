@@ -25,11 +25,15 @@ async def decisions_values(asked: PageRequest) -> Mapping[str, Any]:
     """Return the decisions of a run; the part and the turn stand in the address."""
     run, part, word = asked.path["run"], asked.query.get("part", "")[:1000], asked.query.get("turn", "")
     turn = int(word) if word.isdecimal() and len(word) < 7 else None
+    number = page_number(asked.query.get("page", ""))
     try:
-        shown = await decisions_shown(asked.state, run, part, turn)
+        shown = await decisions_shown(asked.state, run, part, turn, (number - 1) * TURNS, TURNS)
+        last = max(1, -(-shown.count // TURNS))
+        if number > last:
+            number = last
+            shown = await decisions_shown(asked.state, run, part, turn, (number - 1) * TURNS, TURNS)
     except RunNotFound as error:
         raise PageMissing(f"There is no run {run}.") from error
-    number = min(page_number(asked.query.get("page", "")), max(1, -(-shown.count // TURNS)))
 
     def at(page: int) -> str:
         given = {"part": part, "turn": word, "page": page if page > 1 else ""}
@@ -37,7 +41,7 @@ async def decisions_values(asked: PageRequest) -> Mapping[str, Any]:
 
     return {
         "shown": shown,
-        "decisions": shown.decisions[(number - 1) * TURNS : number * TURNS],
+        "decisions": shown.decisions,
         "part": part,
         "turn": "" if turn is None else turn,
         "before": at(number - 1) if number > 1 else "",

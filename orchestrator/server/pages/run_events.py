@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any, NamedTuple
 
+from orchestrator.errors import RunNotFound
 from orchestrator.events import to_json
-from orchestrator.server.pages.page import PageRequest
-from orchestrator.server.pages.run_page import RunLinks, watched_run
+from orchestrator.server.pages.page import PageMissing, PageRequest
+from orchestrator.server.pages.run_page import RunLinks
 from providers.documents.unicode import cut, printable
 
 PAGE = 100
@@ -29,12 +29,15 @@ class EventShown(NamedTuple):
 
 async def run_events_values(asked: PageRequest) -> Mapping[str, Any]:
     """Return the events of a run after the number `after`."""
-    watched, given = await watched_run(asked), asked.query.get("after", "")
-    run, last = watched.view.id, watched.view.last
+    journal, run, given = asked.state.journal, asked.path["run"], asked.query.get("after", "")
+    try:
+        await journal.manifest(run)
+    except RunNotFound as error:
+        raise PageMissing(f"There is no run {run}.") from error
+    last = await journal.last_seq(run)
     after = min(int(given), last) if given.isdecimal() and len(given) < 10 else 0
-    events = await asked.state.journal.events(run, after)
     shown = []
-    for number, event in enumerate(islice(events, PAGE), after + 1):
+    for number, event in enumerate(await journal.events(run, after, PAGE), after + 1):
         document = {name: value for name, value in to_json(event).items() if name not in HEAD}
         text = json.dumps(document, ensure_ascii=False)
         text = printable(text if len(text) <= MOST_TEXT else f"{cut(text, MOST_TEXT)} …")

@@ -304,6 +304,17 @@ async def test_cancel_is_asked_for_not_done(journal: Journal) -> None:
     assert await journal.cancel_requested("r")
 
 
+async def test_events_are_read_from_any_place_on_and_no_more_of_them_than_wanted(journal: Journal) -> None:
+    assert (await journal.last_seq("r"), await journal.events("r", 0, 3)) == (0, [])
+    await journal.append("r", [event(number) for number in range(1, 6)])
+    await journal.append("other", [event(1)])
+    assert await journal.last_seq("r") == 5
+    for after, most, wanted in ((0, 2, [1, 2]), (0, 5, [1, 2, 3, 4, 5]), (0, 9, [1, 2, 3, 4, 5]), (3, 1, [4])):
+        assert [found.seq for found in await journal.events("r", after, most)] == wanted
+    assert [found.seq for found in await journal.events("r", 4, 9)] == [5]
+    assert (await journal.events("r", 5, 2), await journal.events("r", 2, 0)) == ([], [])
+
+
 async def test_watchers_see_each_event_once_from_where_they_left(journal: Journal) -> None:
     seen: list[tuple[int, int]] = []
     await journal.append("r", [event(1), event(2)])

@@ -14,10 +14,12 @@ from agents.memory.store import MemoryStore
 from orchestrator.events import Event
 from orchestrator.journal.protocols import RunManifest
 from orchestrator.run.memory_setting import FILE
-from orchestrator.server.decision_view import turns_of
+from orchestrator.server.decision_view import decision_of, turns_in
 from orchestrator.server.gateway.keys import ClientKeys
+from orchestrator.server.run_view import view_of
 from orchestrator.server.settings_view import settings_shown
 from orchestrator.squad.load import Squad
+from orchestrator.testing import scripted
 from orchestrator.units import Unit
 from providers.adapters.openai.encode import OpenAIChat
 from providers.catalog.model import Candidate, Model, Provider
@@ -63,7 +65,8 @@ def events() -> list[Event]:
 
 
 def test_a_turn_is_told_with_what_ordered_it_and_how_each_attempt_ended() -> None:
-    first, other = turns_of(events(), lambda text: text.replace(SECRET, "***"))
+    turns = list(view_of("r", events()).turns.all.values())
+    first, other = [decision_of(one, lambda text: text.replace(SECRET, "***")) for one in turns]
     assert (first.place, first.task, first.turn, first.agent) == ("draft[S-1]/try-1", "draft", 1, "ann")
     (route,) = first.routes
     assert route.candidates == ["lab/m", "far/m"]
@@ -76,7 +79,43 @@ def test_a_turn_is_told_with_what_ordered_it_and_how_each_attempt_ended() -> Non
     assert (first.answered_by, first.tokens, first.cost_usd) == ("far/m", 10, 0.00007)
     assert first.waits == ["for a provider, 7.0 s: busy"]
     assert (other.answered_by, other.routes[0].candidates) == (None, [])
-    assert [one.place for one in turns_of(events(), str, "draft[S-1]")] == ["draft[S-1]/try-1"]
+    for part, number, found in (
+        ("draft[S-1]", None, turns[:1]),
+        ("", 2, turns[1:]),
+        ("draft", 2, []),
+        ("", None, turns),
+    ):
+        assert turns_in(turns, part, number) == found
+
+
+def test_a_turn_that_is_begun_again_is_one_with_both_routes() -> None:
+    told = events()
+    again = told[6]._replace(seq=3, at=20.0), told[7]._replace(seq=4, at=21.0)
+    turns = view_of("r", [*told, *again]).turns.all.values()
+    assert [(one.number, len(decision_of(one, str).routes)) for one in turns] == [(1, 1), (2, 2)]
+
+
+async def test_the_events_and_decisions_of_a_long_run_are_shown_a_page_at_a_time(tmp_path: Path) -> None:
+    told = [
+        Event("r", Unit(f"t{number}"), ("try-1",), 1, 1, float(number), TurnStarted("ann", 1)) for number in range(250)
+    ]
+    async with scripted() as manager, served(manager, tmp_path) as server:
+        await server.state.journal.create("r", RunManifest("notes"), told)
+        first, last = [(await server.http.get(f"/runs/r/events{query}")).text for query in ("", "?after=200")]
+        assert "1 to 100 of 250" in first
+        assert "events?after=100" in first
+        assert "201 to 250 of 250" in last
+        assert "Later" not in last
+        assert (await server.http.get("/runs/none/events")).status_code == 404
+        second, beyond = [(await server.http.get(f"/decisions/r?page={page}")).text for page in (2, 999)]
+        for text, there, elsewhere in ((second, "t20/try-1", "t19/try-1"), (beyond, "t249/try-1", "t239/try-1")):
+            assert there in text
+            assert elsewhere not in text
+        assert "page=12" in beyond
+        await server.state.journal.append("r", [told[0]._replace(unit=Unit("new"), at=300.0)])
+        shown = (await server.http.get("/api/decisions/r?offset=249&limit=200")).json()
+        assert (shown["count"], [one["task"] for one in shown["decisions"]]) == (251, ["t249", "new"])
+        assert len(shown["tasks"]) == 251
 
 
 def remember(folder: Path) -> None:
