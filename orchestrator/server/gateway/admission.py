@@ -214,7 +214,7 @@ class Admission:
                 [(meter, 0.0) for meter in (*grant.meters.rates, *grant.meters.budgets)], grant.lease, now
             )
             return
-        await ledger.settle(grant.meters.amounts(tokens, cost if grant.held else 0.0), grant.lease, now)
+        await ledger.settle(grant.meters.outcome(tokens, cost), grant.lease, now)
         if cost and not grant.held:
             await ledger.spend([(meter, float(cost)) for meter in grant.meters.budgets], now)
 

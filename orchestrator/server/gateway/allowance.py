@@ -62,10 +62,14 @@ class KeyMeters:
         return size.whole if self.tokens is None else min(size.whole, max(size.read, self.tokens.amount))
 
     def amounts(self, tokens: float, cost: float) -> Amounts:
-        """Return what a request holds, or came to. One that costs nothing goes past budgets that are spent."""
+        """Return what a request holds. One that costs nothing goes past budgets that are spent."""
+        return [(meter, amount) for meter, amount in self.outcome(tokens, cost) if cost or meter.budget is None]
+
+    def outcome(self, tokens: float, cost: float) -> Amounts:
+        """Return what a request came to, in place of all that it held: also where it cost nothing."""
         amounts = [] if self.requests is None else [(self.requests, 1.0)]
         amounts += [] if self.tokens is None else [(self.tokens, float(tokens))]
-        return [*amounts, *((meter, float(cost)) for meter in self.budgets if cost)]
+        return [*amounts, *((meter, float(cost)) for meter in self.budgets)]
 
 
 def meters_of(key: Key, timezone: str) -> KeyMeters:

@@ -11,8 +11,11 @@ import pytest
 from orchestrator.server.gateway.allowance import meters_of, rate_headers, span_text
 from orchestrator.server.gateway.keys import ClientKeys, KeyBudget
 from orchestrator.server.gateway.store import spent_in
+from providers.catalog.model import Candidate
+from providers.errors import BadRequest
 from providers.limits.counter import Used
 from providers.limits.ledger.sqlite import SqliteLedger
+from providers.messages import Request, Response
 from tests.orchestrator.server.priced import ASK, NOON, Answers, key, priced
 from tests.orchestrator.server.served import Served, served
 
@@ -97,6 +100,28 @@ async def test_requests_at_once_share_the_last_cent_of_a_budget(tmp_path: Path) 
     assert int(refused.headers["retry-after"]) > 60
     assert "$0.05 a day" in refused.json()["error"]["message"]
     assert len(answers.requests) == 3
+
+
+class Refusing(Answers):
+    """Refuses each request, billed for nothing, while `refuses`."""
+
+    refuses = True
+
+    def respond(self, request: Request, candidate: Candidate) -> Response:
+        if self.refuses:
+            raise BadRequest("no")
+        return super().respond(request, candidate)
+
+
+async def test_a_request_that_costs_nothing_gives_back_what_it_held(tmp_path: Path) -> None:
+    keys, answers = ClientKeys(tmp_path), Refusing()
+    text = keys.make("web", NOON, budgets=(KeyBudget(0.05, "day"),))
+    asked = {**ASK, "max_tokens": 30}  # two hold more than there is
+    async with served(priced(answers), tmp_path, keys) as server:
+        for body in (asked, {**asked, "stream": True}, asked):
+            assert (await server.http.post(CHAT, json=body, headers=bearer(text))).status_code == 400
+        answers.refuses = False
+        assert (await server.http.post(CHAT, json=asked, headers=bearer(text))).status_code == 200
 
 
 @pytest.mark.long
