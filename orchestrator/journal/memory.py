@@ -245,6 +245,9 @@ class MemoryJournal:
         found = zip(runs, self._runs.values(), strict=True)
         return added_up(row for squad, run in found for row in spent_in(squad, run.events, by, since))
 
+    async def spent_in_ways(self, *ways: tuple[Sequence[SpentBy], float]) -> Sequence[Sequence[SpentRow]]:
+        return [await self.spent(by, since) for by, since in ways]
+
     async def turns(self, since: float, until: float, most: int) -> Sequence[Event]:
         found = [
             event

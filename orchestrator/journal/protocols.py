@@ -266,6 +266,9 @@ class EventLog(Protocol):
         counts for the agent who had the turn.
         """
 
+    async def spent_in_ways(self, *ways: tuple[Sequence[SpentBy], float]) -> Sequence[Sequence[SpentRow]]:
+        """Return what `spent` would of each (by, since), all of one state of the record."""
+
     async def turns(self, since: float, until: float, most: int) -> Sequence[Event]:
         """Return the events that tell of the latest `most` turns of all runs in a time (epoch seconds UTC): when each
         began, its attempts, its waits and its end; run by run, without what a fork took over."""

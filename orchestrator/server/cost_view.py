@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import anyio.to_thread
 from pydantic import BaseModel
 
-from orchestrator.journal.spent import QUARTER_S, Spending, SpentBy
+from orchestrator.journal.spent import QUARTER_S, Spending, SpentBy, SpentRow
 from orchestrator.run.spending import day_of, spending
 from orchestrator.server.gateway.allowance import meters_of
 from orchestrator.server.gateway.spent import KeySpending, KeySpent, KeySpentBy, KeySpentRows
@@ -28,6 +28,7 @@ from providers.limits.rules import caps_of
 CostBy = Literal["provider", "model", "agent", "squad", "task", "run", "key", "tag"]
 COST_BY: tuple[CostBy, ...] = get_args(CostBy)
 OF_KEYS = ("key", "tag")
+OF_MODELS: tuple[SpentBy, SpentBy] = ("provider", "model")
 OF_CLIENTS = "clients of the gateway"
 """Under which name their calls count where agents, squads, tasks and runs are told apart."""
 USUAL_DAYS, MOST_DAYS, PACE_DAYS = 30, 400, 7
@@ -124,11 +125,14 @@ async def costs_shown(
     began = begin_of(day, zone)
     known_from = min(began, begin_of(today - timedelta(days=PACE_DAYS), zone), begin_of(today.replace(day=1), zone))
     clients = await anyio.to_thread.run_sync(spent_in, state.folder, known_from)
-    quarters = await state.journal.spent(["quarter"], known_from)
+    needs_look = by not in (*OF_KEYS, *OF_MODELS)  # the look at models tells of their providers, too
+    quarters, models, *others = await state.journal.spent_in_ways(
+        (["quarter"], known_from), (OF_MODELS, began), *[([cast(SpentBy, by)], began)] * needs_look
+    )
     days, _ = spending(quarters, "day", zone)
     _add(days, clients, zone)
     shown = {whose: figures for whose, figures in clients.items() if whose.quarter * QUARTER_S >= began}
-    sums, total = await _by(state, by, began, shown)
+    sums, total = _by(by, others[0] if needs_look else models, shown)
     pace = pace_of({name: one.cost for name, one in days.items()}, today)
     rest = _rest_of_day(now, zone)
     month = sum(one.cost for name, one in days.items() if name[:7] == f"{today:%Y-%m}")
@@ -148,7 +152,7 @@ async def costs_shown(
         month_usd=month / 1e6,
         month_expected_usd=None if pace is None else (month + pace * (rest + left)) / 1e6,
         budgets=await budgets_shown(state),
-        unknown_prices=await _unknown(state, began, shown),
+        unknown_prices=_unknown(models, shown),
     )
 
 
@@ -204,10 +208,8 @@ def _budget(of: str, used: Used, alert_at: Sequence[float]) -> BudgetShown:
     )
 
 
-async def _by(
-    state: ServerState, by: CostBy, began: float, clients: KeySpentRows
-) -> tuple[dict[str, KeySpending], KeySpending]:
-    """Return the sums under each name, and in all."""
+def _by(by: CostBy, runs: Iterable[SpentRow], clients: KeySpentRows) -> tuple[dict[str, KeySpending], KeySpending]:
+    """Return the sums under each name, and in all. `runs` are told apart by this, or as `OF_MODELS` are."""
     sums, total = dict[str, KeySpending](), KeySpending()
     for whose, spent in clients.items():
         if by in OF_KEYS or not whose.is_run:
@@ -215,8 +217,9 @@ async def _by(
                 sums.setdefault(name, KeySpending()).add(spent)
             total.add(spent)
     if by not in OF_KEYS:
-        for names, ours in await state.journal.spent([cast(SpentBy, by)], began):
-            sums.setdefault(str(names[0]), KeySpending()).add(ours)
+        place = OF_MODELS.index(by) if by in OF_MODELS else 0
+        for names, ours in runs:
+            sums.setdefault(str(names[place]), KeySpending()).add(ours)
             total.add(ours)
     return sums, total
 
@@ -234,8 +237,8 @@ def _add(days: dict[str, Spending], clients: KeySpentRows, zone: tzinfo) -> None
             days.setdefault(day_of(whose.quarter, zone), Spending()).add(spent)
 
 
-async def _unknown(state: ServerState, began: float, clients: KeySpentRows) -> dict[str, int]:
-    sums, _ = await _by(state, "model", began, clients)
+def _unknown(models: Iterable[SpentRow], clients: KeySpentRows) -> dict[str, int]:
+    sums, _ = _by("model", models, clients)
     return {clean(name): one.unknown for name, one in sorted(sums.items()) if one.unknown}
 
 

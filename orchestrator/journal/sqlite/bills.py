@@ -131,19 +131,23 @@ def fill_bills(db: sqlite3.Connection) -> None:
             db.execute(_INSERT, (run, seq, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1))
 
 
-def spent(db: sqlite3.Connection, by: Sequence[SpentBy], since: float) -> list[SpentRow]:
-    """Return what was spent since (epoch seconds UTC), added up. Raise `JournalDamaged`."""
+def spent(db: sqlite3.Connection, ways: Sequence[tuple[Sequence[SpentBy], float]]) -> list[list[SpentRow]]:
+    """Return of each (by, since) what was spent since (epoch seconds UTC), added up. Raise `JournalDamaged`."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version < FIRST_VERSION:  # it may not be changed: the tables are there for this look alone
         db.execute("PRAGMA query_only = 0")
         fill_bills(db)
+    first = min((since for _, since in ways), default=0.0)
+    if db.execute(WRONG, (_micros(first),)).fetchone() is not None:
+        raise JournalDamaged("a bill is not what was written")
+    return [_spent(db, by, since) for by, since in ways]
+
+
+def _spent(db: sqlite3.Connection, by: Sequence[SpentBy], since: float) -> list[SpentRow]:
     columns = [column for one in by for column in COLUMNS[one]]
     group = f"GROUP BY {', '.join(map(str, range(1, len(columns) + 1)))}" if columns else ""
     query = f"SELECT {', '.join([*columns, SUMS])} FROM bills WHERE at >= ? {group}"  # noqa: S608  # made of constants
-    began = (int(since * 1_000_000),)
-    if db.execute(WRONG, began).fetchone() is not None:
-        raise JournalDamaged("a bill is not what was written")
-    rows = [row for row in db.execute(query, began) if row[len(columns)] is not None]
+    rows = [row for row in db.execute(query, (_micros(since),)) if row[len(columns)] is not None]
     names = _names(db) if {*columns} & {*NAMED} else {}
     runs = dict(db.execute("SELECT id, run FROM runs")) if "run" in by else {}
 
@@ -164,6 +168,10 @@ def spent(db: sqlite3.Connection, by: Sequence[SpentBy], since: float) -> list[S
         left = iter(row)
         found.append(SpentRow(tuple([told(one, left) for one in by]), Spending(*row[len(columns) :])))
     return added_up(found) if "model" in by else found  # others are told apart by SQLite
+
+
+def _micros(at: float) -> int:
+    return int(at * 1_000_000)
 
 
 def _names(db: sqlite3.Connection) -> dict[int, str]:

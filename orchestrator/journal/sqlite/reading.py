@@ -187,7 +187,10 @@ class SqliteReader:
         return await self._file.read(work)
 
     async def spent(self, by: Sequence[SpentBy], since: float = 0.0) -> Sequence[SpentRow]:
-        return await self._file.read(lambda db: spent(db, by, since))
+        return (await self.spent_in_ways((by, since)))[0]
+
+    async def spent_in_ways(self, *ways: tuple[Sequence[SpentBy], float]) -> Sequence[Sequence[SpentRow]]:
+        return await self._file.read(lambda db: spent(db, ways))
 
     async def turns(self, since: float, until: float, most: int) -> Sequence[Event]:
         return await self._file.read(lambda db: list(turns(db, since, until, most)))

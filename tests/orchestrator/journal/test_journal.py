@@ -238,6 +238,13 @@ async def test_what_was_spent_is_what_turns_and_lost_attempts_took_but_not_what_
     assert await journal.spent(["provider"], 3.0) == [SpentRow(("p",), turns)]
     assert await journal.spent(["squad"], 100.0) == []
     assert await journal.spent([], 100.0) == []
+    in_all = Spending(2, 1, 30, 15, 0, 0, 16)
+    assert await journal.spent_in_ways((["provider", "model"], 0.0), (["provider"], 3.0), (["squad"], 100.0)) == [
+        [SpentRow(("p", "p/m"), in_all)],
+        [SpentRow(("p",), turns)],
+        [],
+    ]
+    assert await journal.spent_in_ways() == []
     assert await journal.turns(0.0, inf, 100) == [*events[:3], *other, own]
     assert await journal.turns(2.0, 9.0, 100) == events[1:3]
     assert await journal.turns(0.0, inf, 1) == [*other, own]
