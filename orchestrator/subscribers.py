@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
@@ -29,6 +29,9 @@ from providers.trace_context import TraceContext, read_trace_context
 
 MOST_WAITING = 20_000
 """Events that wait for a subscriber at most."""
+GATHER_S = 0.05
+"""How long what comes is gathered before a subscriber's thread hears it: to wake it for each event would cost those who
+tell it several times what it costs to hear one."""
 CLOSE_S = 5.0
 """How long a run's end waits for its subscribers to have heard it."""
 UNTIL_A_SPAN = "0" * 16
@@ -104,13 +107,20 @@ class Subscriber:
         return True
 
 
+_Waiting = tuple[Subject, Event] | threading.Event | None
+"""An event that waits to be heard; who is told that all before it was; the end."""
+
+
 class Feed(Subscriber):
     """Hands on to a subscriber, in a thread of its own. `notify` is called in the thread that tells it."""
 
-    def __init__(self, subscriber: Subscriber, notify: Emit, most_waiting: int = MOST_WAITING) -> None:
-        self.subscriber, self._notify, self._most = subscriber, notify, most_waiting
+    def __init__(
+        self, subscriber: Subscriber, notify: Emit, most_waiting: int = MOST_WAITING, gather_s: float = GATHER_S
+    ) -> None:
+        self.subscriber, self._notify, self._most, self._gather_s = subscriber, notify, most_waiting, gather_s
         self.traces, self.wants_content = subscriber.traces, subscriber.wants_content
-        self._queue: SimpleQueue[tuple[Subject, Event] | threading.Event | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Waiting] = SimpleQueue()
+        self._is_wanted = threading.Event()
         self._thread: threading.Thread | None = None
         self._failure = ""
         self._left_out = 0
@@ -136,7 +146,7 @@ class Feed(Subscriber):
         if self._thread is None:
             return True
         heard = threading.Event()
-        self._queue.put(heard)
+        self._put_at_once(heard)
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(heard.wait, patience)
         return heard.is_set()
@@ -147,14 +157,21 @@ class Feed(Subscriber):
             self._failure = self._failure or f"what happened was not heard within {CLOSE_S:g} s of the end"
         self._tell()
         self._is_closed = True
-        self._queue.put(None)
+        self._put_at_once(None)
 
     @property
     def _name(self) -> str:
         return type(self.subscriber).__name__
 
+    def _put_at_once(self, item: threading.Event | None) -> None:
+        """Let what waits be heard now, up to this."""
+        self._queue.put(item)
+        self._is_wanted.set()
+
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
+        for item in self._gathered():
+            if item is None:
+                return
             if isinstance(item, threading.Event):
                 item.set()
             elif not self._failure:
@@ -162,6 +179,16 @@ class Feed(Subscriber):
                     self.subscriber.hear(*item)
                 except Exception as error:  # noqa: BLE001  # a subscriber's own
                     self._failure = f"{type(error).__name__}: {error}"
+
+    def _gathered(self) -> Iterator[_Waiting]:
+        """Yield what comes: some time after the first of it, or as soon as it is wanted."""
+        while True:
+            first = self._queue.get()
+            self._is_wanted.wait(self._gather_s)
+            self._is_wanted.clear()
+            yield first
+            for _ in range(self._queue.qsize()):
+                yield self._queue.get()
 
     def _tell(self) -> None:
         if self._is_told or not (self._failure or self._left_out):

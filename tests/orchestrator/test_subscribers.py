@@ -100,6 +100,20 @@ async def test_one_that_is_too_slow_misses_what_it_has_no_room_for_and_holds_not
 
 
 @pytest.mark.anyio
+async def test_what_comes_is_gathered_until_somebody_wants_it_heard() -> None:
+    keeper, subject = Keeper(), subject_of("r")
+    feed = Feed(keeper, pytest.fail, gather_s=2 * PATIENCE_S)
+    for number in range(3):
+        feed.hear(subject, Event("r", None, (), 0, number, 0.0, number))
+    assert not keeper.heard
+    assert await feed.heard_all(PATIENCE_S)
+    assert [event.data for _, event in keeper.heard] == [0, 1, 2]
+    feed.hear(subject, Event("r", None, (), 0, 3, 0.0, 3))
+    await feed.aclose()
+    assert [event.data for _, event in keeper.heard] == [0, 1, 2, 3]
+
+
+@pytest.mark.anyio
 async def test_calls_know_where_they_come_from_and_are_traced_only_where_somebody_traces() -> None:
     seen: list[CallScope] = []
 
