@@ -100,6 +100,8 @@ def _bar(number: int, bar: ChartBar, top: float, figure: Figure) -> Markup:
 def _told(bars: Sequence[ChartBar], figure: Figure, limit: ChartLimit | None) -> str:
     if not bars:
         return "There is nothing to show."
+    if not any(bar.value for bar in bars):
+        return "Every figure is 0." + (f" {bars[-1].label}: {bars[-1].note}." if bars[-1].note else "")
     most = max(bars, key=lambda bar: bar.value)
     said = f"The most: {figure(most.value)} ({most.label}). The last: {figure(bars[-1].value)} ({bars[-1].label})"
     said += f", {bars[-1].note}." if bars[-1].note else "."

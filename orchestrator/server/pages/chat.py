@@ -139,7 +139,7 @@ async def chat_values(asked: PageRequest) -> Mapping[str, Any]:
         "is_stopped": standing == "cancelled",
         "calls": calls if is_open else [],
         "questions": questions,
-        "cost": view.spent.cost,
+        "spent": view.spent.cost,
         "tokens": view.spent.tokens,
         "unknown": view.spent.unknown,
         "error": shown.text(state.host.chats.failed.get(view.id, "")) if not is_open else "",

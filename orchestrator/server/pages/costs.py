@@ -31,7 +31,7 @@ async def costs_values(asked: PageRequest) -> Mapping[str, Any]:
         "costs": costs,
         "wrong": wrong,
         "sentence": sentence(costs),
-        "chart": _chart(asked.state, costs),
+        "chart": _chart(asked.state, costs) if _has_figures(costs) else "",
         "alerts": [said for one in costs.budgets if (said := alert_words(one))],
         "rows": costs.rows,
         "before": address(since, by, number - 1) if number > 1 else "",
@@ -78,6 +78,11 @@ def alert_words(one: BudgetShown) -> str:
     share = one.used_usd / one.cap_usd if one.cap_usd else 1.0
     how = "is used up" if share >= 1 else f"has reached {100 * share:.0f} %"
     return f"{name} {how}: {money(one.used_usd)} of {money(one.cap_usd)}"
+
+
+def _has_figures(costs: CostsShown) -> bool:
+    """Whether a chart of the days shows anything."""
+    return any(one.cost_usd or one.expected_usd for one in costs.days)
 
 
 def _chart(state: ServerState, costs: CostsShown) -> Any:

@@ -12,8 +12,9 @@ from orchestrator.server.pages.words import STATES
 from orchestrator.server.views.graph import GraphNode, layers_of
 from providers.documents.unicode import cut, printable
 
-TITLE_W, LINE_W = 26, 31
-"""How wide the two lines of a box may be, in narrow letters."""
+TITLE_W, LINE_W = 20.0, 29.0
+"""How wide the two lines of a box may be, in letters of a common width; what is wider still is cut off at its edge."""
+NARROW, WIDE = frozenset("fijlrt.,:;'|![]() "), frozenset("mwMWGOQ@%")
 
 
 def graph_svg(nodes: Sequence[GraphNode], href: Callable[[GraphNode], str], selected: str = "") -> Markup:
@@ -63,17 +64,24 @@ def _box(node: GraphNode, layout: GraphLayout, href: str, *, is_selected: bool) 
         f"{stack if is_stack else ''}"
         f'<rect class="card" width="{BOX_W:.0f}" height="{BOX_H:.0f}" rx="7"/>'
         f'<rect class="stripe" width="5" height="{BOX_H - 14:.0f}" x="0" y="7" rx="2"/>'
+        f'<svg width="{BOX_W - 8:.0f}" height="{BOX_H:.0f}">'
         f'<text class="name" x="16" y="23">{escape(fitted(node.label, TITLE_W))}</text>'
-        f'<text class="said" x="16" y="42">{escape(fitted(said, LINE_W))}</text>{progress}</a>'
+        f'<text class="said" x="16" y="42">{escape(fitted(said, LINE_W))}</text></svg>{progress}</a>'
     )
 
 
-def fitted(text: str, room: int) -> str:
-    """Return the beginning of a text that is no wider than so many narrow letters, on one line."""
+def fitted(text: str, room: float) -> str:
+    """Return the beginning of a text that is no wider than so many letters of a common width, on one line."""
     flat = " ".join(printable(text).split())
-    if len(flat) <= room and flat.isascii():
-        return flat
-    kept = cut(flat, room)
-    while kept and sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in kept) > room:
+    kept = cut(flat, int(2 * room))
+    while kept and sum(map(_width, kept)) > room:
         kept = kept[:-1]
-    return kept if kept == flat else f"{kept[:-1]}…"
+    return kept if kept == flat else f"{kept[:-1].rstrip()}…"
+
+
+def _width(letter: str) -> float:
+    if letter in NARROW:
+        return 0.55
+    if letter in WIDE:
+        return 1.4
+    return 2.0 if unicodedata.east_asian_width(letter) in "WF" else 1.15 if letter.isupper() else 1.0

@@ -19,6 +19,9 @@ from orchestrator.server.provider_view import (
     providers_status,
 )
 
+MOST_CARDS, MOST_NAMED = 12, 4
+"""Providers that are shown whatever they tell; those that are named in the sentence."""
+
 
 class ProviderCard(NamedTuple):
     """A provider as the page shows it. `badge`: the class and the words of its state."""
@@ -34,14 +37,27 @@ class ProviderCard(NamedTuple):
 async def providers_values(asked: PageRequest) -> Mapping[str, Any]:
     """Return what the page shows."""
     status = await providers_status(asked.state)
+    cards = [_card(at, one) for at, one in enumerate(status.providers)]
+    shown, idle = _apart(cards)
     return {
         "status": status,
-        "cards": [_card(at, one) for at, one in enumerate(status.providers)],
+        "cards": shown,
+        "idle": idle,
+        "all_cards": cards,
         "sentence": sentence(status),
         "percent": percent,
         "quick": quick,
         "badge_of": badge_of,
     }
+
+
+def _apart(cards: list[ProviderCard]) -> tuple[list[ProviderCard], list[ProviderCard]]:
+    """Return the cards to look at, what is wrong first, and of many those that tell nothing."""
+    shown = sorted(cards, key=lambda card: not card.shown.why_not)
+    idle = [card for card in shown if not (card.shown.why_not or card.shown.hour.calls or card.shown.in_flight)]
+    if len(cards) <= MOST_CARDS or len(idle) == len(cards):
+        return shown, []
+    return [card for card in shown if card not in idle], idle
 
 
 def _card(at: int, one: ProviderShown) -> ProviderCard:
@@ -77,9 +93,14 @@ def sentence(status: ProvidersStatus) -> str:
         return "No provider is set up."
     endpoints = [endpoint for one in status.providers for endpoint in one.endpoints]
     usable = sum(not endpoint.why_not for endpoint in endpoints)
-    every = "All" if usable == len(endpoints) else f"{usable} of"
-    said = f"{every} {len(endpoints)} model{'' if len(endpoints) == 1 else 's'} can be asked now"
+    if len(endpoints) == 1:
+        said = f"The one model that is set up {'can' if usable else 'cannot'} be asked now"
+    else:
+        every = "All" if usable == len(endpoints) else f"{usable} of"
+        said = f"{every} {len(endpoints)} models can be asked now"
     out = [f"{one.name} is {badge_of(one)[1]}" for one in status.providers if one.why_not]
+    if len(out) > MOST_NAMED:
+        out[MOST_NAMED:] = [f"and {len(out) - MOST_NAMED} more"]
     return f"{said}{': ' if out else ''}{', '.join(out)}."
 
 

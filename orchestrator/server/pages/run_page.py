@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -17,7 +18,7 @@ from orchestrator.server.pages.questions import answered, questions_shown
 from orchestrator.server.pages.run_parts import Shown, costs, files_of, selected_task, task_rows
 from orchestrator.server.pages.timeline_svg import timeline_shown
 from orchestrator.server.views.graph import MOST_DRAWN, GraphNode, collapsed, graph_of
-from orchestrator.server.views.tasks import as_it_stands
+from orchestrator.server.views.tasks import TaskView, as_it_stands
 from orchestrator.server.watching import WatchedRun
 from providers.documents.problems import ProblemsFound
 
@@ -25,6 +26,7 @@ MOST_LANES = 40
 MOST_SAID = 60
 MOST_CALLS = 50
 MOST_WARNINGS = 50
+MOST_FAILURES, MOST_WHY = 3, 300
 GOES_ON = ("unfinished", "interrupted", "paused", "waiting")
 """States of a run that may be gone on with."""
 
@@ -85,6 +87,7 @@ async def run_values(asked: PageRequest) -> Mapping[str, Any]:
         "took": (now if view.ended is None else view.ended) - manifest.created_at,
         "out": view.out,
         "max_cost": planned.max_cost,
+        "failures": _failures(tasks, show) if standing == "failed" else [],
         "error": show.text(state.host.failed.get(view.id, "")),
         "is_chat": is_chat,
         "address": links,
@@ -123,6 +126,12 @@ def _href(node: GraphNode, links: RunLinks) -> str:
     if len(node.of) > 1:
         return links.to("tasks", show=f"in:{node.id}", page=None)
     return links.to("task", task=node.of[0])
+
+
+def _failures(tasks: Mapping[str, TaskView], show: Shown) -> list[tuple[str, str]]:
+    """Return the tasks that failed first, and why."""
+    failed = sorted((task for task in tasks.values() if task.status == "failed"), key=lambda task: task.ended or inf)
+    return [(task.id, show.text(task.error, MOST_WHY)) for task in failed[:MOST_FAILURES]]
 
 
 def _counts(tasks: Mapping[str, Any]) -> list[tuple[str, int]]:

@@ -26,8 +26,9 @@ class Pages:
             undefined=StrictUndefined,
             trim_blocks=True,
         )
-        told = {"states": words.STATES, "usd": words.usd, "seconds": words.seconds}
-        self._environment.globals.update(told, moment=words.moment, iso=words.iso)
+        told = {"states": words.STATES, "usd": words.usd, "cost": words.cost, "seconds": words.seconds}
+        self._environment.globals.update(told, moment=words.moment, moment_near=words.moment_near, iso=words.iso)
+        self._environment.filters["spoken"] = words.spoken
         for macros in MACROS:
             made = vars(self._environment.get_template(macros).module)
             self._environment.globals.update({n: one for n, one in made.items() if isinstance(one, Macro)})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 STATES = {
     "waiting": ("◦", "waiting"),
+    "asking": ("?", "awaiting a person"),
     "running": ("▶", "running"),
     "gate": ("?", "awaiting approval"),
     "ok": ("✓", "done"),
@@ -15,6 +17,7 @@ STATES = {
     "skipped": ("–", "skipped"),
     "stopped": ("■", "stopped by a limit"),
     "paused": ("‖", "paused"),
+    "parked": ("‖", "paused"),
     "cancelled": ("■", "cancelled"),
     "interrupted": ("■", "interrupted"),
     "unfinished": ("!", "unfinished"),
@@ -29,6 +32,13 @@ def usd(micro: int | None) -> str:
     if 0 < micro < 50:
         return "<$0.0001"
     return f"${micro / 1e6:.4f}" if 0 < micro < 10_000 else f"${micro / 1e6:,.2f}"
+
+
+def cost(micro: int, unknown: int) -> str:
+    """Return what calls came to (micro-USD) of which `unknown` have no known price: `$0.02`, `$0.02 + ?`, `unknown`."""
+    if not unknown:
+        return usd(micro)
+    return f"{usd(micro)} + ?" if micro else "unknown"
 
 
 def seconds(value: float | None) -> str:
@@ -50,6 +60,17 @@ def seconds(value: float | None) -> str:
 def moment(at: float) -> str:
     """Return an instant (epoch seconds) as `2026-11-30 05:48:12 UTC`."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def moment_near(at: float, now: float) -> str:
+    """Return an instant near `now` as short as it can be read: without its day where that is today's."""
+    whole = moment(at)
+    return whole.partition(" ")[2] if whole[:10] == moment(now)[:10] else whole
+
+
+def spoken(words: str) -> str:
+    """Return the words of a record with the instants in them as pages write them."""
+    return re.sub(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)Z", r"\1 \2 UTC", words)
 
 
 def iso(at: float) -> str:

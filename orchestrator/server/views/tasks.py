@@ -143,6 +143,8 @@ class TasksView(PartOfRun):
     def _finish(self, event: Event) -> None:
         for name, status in event.data.tasks.items():
             task = self.of(name)
+            if task.status == "gate" and status == "waiting":
+                continue  # a conversation in which a person is to speak is told as waiting, too
             if task.status in AT_WORK and status not in AT_WORK:
                 task.ended = event.at
             if task.status != "parked":
