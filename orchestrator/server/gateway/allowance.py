@@ -142,14 +142,15 @@ def _rate_headers(
         if meter is None or (seen := used.get(meter.key)) is None:
             continue
         left = str(max(0, floor(meter.amount - seen.used)))
+        resets_at = min(seen.resets_at, now + MINUTE_S)  # that of a request at work is when its lease ends
         if anthropic:
             name = f"anthropic-ratelimit-{what}"
             yield from ((f"{name}-limit", f"{meter.amount:.0f}"), (f"{name}-remaining", left))
-            yield f"{name}-reset", _instant(max(now, seen.resets_at))
+            yield f"{name}-reset", _instant(max(now, resets_at))
         else:
             yield f"x-ratelimit-limit-{what}", f"{meter.amount:.0f}"
             yield f"x-ratelimit-remaining-{what}", left
-            yield f"x-ratelimit-reset-{what}", span_text(max(0.0, seen.resets_at - now))
+            yield f"x-ratelimit-reset-{what}", span_text(max(0.0, resets_at - now))
 
 
 def span_text(seconds: float) -> str:

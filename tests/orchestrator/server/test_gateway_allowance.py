@@ -59,6 +59,7 @@ async def test_a_key_has_no_more_than_its_rate(tmp_path: Path) -> None:
             assert answer.status_code == 200
             assert answer.headers["x-ratelimit-remaining-requests"] == left
             assert answer.headers["x-ratelimit-limit-tokens"] == "10000"
+            assert answer.headers["x-ratelimit-reset-requests"] == "1m0s"  # and not when its lease ends
         for path, body in ((CHAT, ASK), ("/v1/messages", ASK), (CHAT, {**ASK, "stream": True})):
             answer = await server.http.post(path, json=body, headers=bearer(text))
             assert (answer.status_code, answer.headers["x-should-retry"]) == (429, "true")
