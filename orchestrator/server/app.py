@@ -45,7 +45,13 @@ from orchestrator.server.state import ServerState
 from providers.documents.problems import ProblemsFound
 from providers.errors import ProviderError, RoutingError
 
-_KINDS: dict[int, FailureKind] = {401: "authentication", 403: "permission", 404: "not_found"}
+_KINDS: dict[int, FailureKind] = {
+    401: "authentication",
+    403: "permission",
+    404: "not_found",
+    429: "rate_limit",
+    503: "ours",
+}
 
 API_PARTS = (
     run_routes,

@@ -39,6 +39,7 @@ class EventStream(Response):
     A client that leaves, or reads nothing for `SEND_S`, ends it: the work behind `body` is cancelled, and its sockets
     are closed. Headers wait for the first piece up to `headers_s`. An error before they went is raised, so it has its
     status; one after them is what `broken` makes of it, in the stream. `late` are headers that may be known by then.
+    One whose task is cancelled, as the server stops, ends with what `cut` gives.
     """
 
     media_type = "text/event-stream"
@@ -53,11 +54,12 @@ class EventStream(Response):
         broken: BreakTold = ((), lambda _: b""),
         send_s: float = SEND_S,
         late: Mapping[str, str] = MappingProxyType({}),
+        cut: Callable[[], bytes] | None = None,
     ) -> None:
         unbuffered = {"cache-control": "no-store", "x-accel-buffering": "no"}  # the second is nginx's word
         super().__init__(None, 200, {**headers, **unbuffered}, self.media_type)
         self._pieces, self._keep_alive_s, self._send_s = pieces, keep_alive_s, send_s
-        self._headers_s, self._broken, self._late = headers_s, broken, late
+        self._headers_s, self._broken, self._late, self._cut = headers_s, broken, late, cut
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI's
         line = ClientLine(send, self._opening)
@@ -71,6 +73,11 @@ class EventStream(Response):
             if len(group.exceptions) > 1:
                 raise
             raise group.exceptions[0] from None
+        except anyio.get_cancelled_exc_class():
+            if self._cut is None or not line.is_open or line.is_ended:
+                raise
+            await line.say(self._cut())
+            await line.say(b"", more=False)
 
     def _opening(self) -> Message:
         headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
@@ -122,7 +129,7 @@ class ClientLine:
 
     def __init__(self, send: Send, opening: Callable[[], Message]) -> None:
         self._send, self._opening, self._lock = send, opening, anyio.Lock(fast_acquire=True)
-        self.is_open = False
+        self.is_open = self.is_ended = False
         self.said_at = 0.0
         self.sends_since: float | None = None
         """Since when a piece waits to be read; None: none does."""
@@ -135,7 +142,7 @@ class ClientLine:
                 self.is_open = True
                 await self._send(self._opening())
             await self._send({"type": "http.response.body", "body": piece, "more_body": more})
-            self.sends_since = None
+            self.sends_since, self.is_ended = None, not more
 
 
 async def until_gone(receive: Receive, cancel: Callable[[], object]) -> None:

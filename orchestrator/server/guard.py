@@ -33,6 +33,7 @@ ALWAYS = {
     "x-frame-options": "DENY",
 }
 _ALWAYS = [(name.encode(), value.encode()) for name, value in ALWAYS.items()]
+STOPS = "the server stops; ask again once it is back"
 STOPPING = event({}, "stopping")
 """The last event of a stream that ends because the server stops: come again later."""
 
@@ -60,7 +61,8 @@ class Guard:
     browser sends for another site, that are too large or too slow, or for which there is no room. Gives each a request
     id. `is_full` tells whether there is room.
 
-    Streams of events that are open as the server stops end with an event that says so.
+    Streams of events that are open as the server stops end with an event that says so; requests that are cancelled then
+    are refused, where nothing was answered yet.
     """
 
     def __init__(
@@ -91,10 +93,12 @@ class Guard:
         given = headers.get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else f"req_{urandom(12).hex()}"
         scope.setdefault("state", {})["request_id"] = request_id
-        body = _Body(receive, headers, self._limits)
+        body, is_begun = _Body(receive, headers, self._limits), False
 
         async def told(message: Message) -> None:
+            nonlocal is_begun
             if message["type"] == "http.response.start":
+                is_begun = True
                 sent = list(message.get("headers", ()))
                 known = {name for name, _ in sent}
                 sent += [header for header in _ALWAYS if header[0] not in known]
@@ -105,12 +109,18 @@ class Guard:
                 message["headers"] = [*sent, (b"x-request-id", request_id.encode())]
             await send(message)
 
-        if (refused := self._refused(scope, headers)) is not None:
-            await self._refusal(scope, *refused, None)(scope, receive, told)
-        elif scope["method"] == "GET":
-            await self._maybe_streamed(scope, body.receive, told, headers)
-        else:
-            await self._app(scope, body.receive, told)
+        try:
+            if (refused := self._refused(scope, headers)) is not None:
+                await self._refusal(scope, *refused, None)(scope, receive, told)
+            elif scope["method"] == "GET":
+                await self._maybe_streamed(scope, body.receive, told, headers)
+            else:
+                await self._app(scope, body.receive, told)
+        except anyio.get_cancelled_exc_class():
+            if not self._is_stopping:
+                raise
+            if not is_begun:
+                await self._refusal(scope, 503, STOPS, {"retry-after": "5"})(scope, receive, told)
 
     async def _maybe_streamed(self, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str]) -> None:
         """Answer; where the answer is a stream of events, count it, and end it as the server stops."""
@@ -135,7 +145,7 @@ class Guard:
             if ending.cancelled_caught:
                 await send({"type": "http.response.body", "body": STOPPING, "more_body": False})
         except _NoStream:
-            status, text = (503, "the server stops") if self._is_stopping else (429, self._too_many)
+            status, text = (503, STOPS) if self._is_stopping else (429, self._too_many)
             await self._refusal(scope, status, text, {"retry-after": "5"})(scope, receive, send)
         finally:
             self._open.discard(ending)

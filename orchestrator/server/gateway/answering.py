@@ -21,9 +21,10 @@ from orchestrator.server.event_stream import EventStream, event, until_gone
 from orchestrator.server.gateway.admission import Grant
 from orchestrator.server.gateway.allowance import RequestSize
 from orchestrator.server.gateway.asked import CompletionAsked, DialectEvent, DialectReply
-from orchestrator.server.gateway.failures import GatewayFailure, client_left, invalid
+from orchestrator.server.gateway.failures import GatewayFailure, client_left, invalid, stopping
 from orchestrator.server.gateway.replies import ToldJson
 from orchestrator.server.gateway.sizing import size_of
+from orchestrator.server.guard import STOPS
 from providers.catalog.model import Candidate
 from providers.client.manager import ProviderManager
 from providers.embeddings import Embeddings
@@ -179,7 +180,10 @@ async def answered(
     if asked.stream:
         late = dict[str, str]()
         broken = (KNOWN, lambda error: _bytes(reply.broken(told(error))))
-        return EventStream(_events(by, reply, admit, late), headers, headers_s=HEADERS_S, broken=broken, late=late)
+        cut = partial(_cut, reply)
+        return EventStream(
+            _events(by, reply, admit, late), headers, headers_s=HEADERS_S, broken=broken, late=late, cut=cut
+        )
     async with admit(by.size) as grant:
         answer = await unless_gone(http, partial(by.whole, grant))
     return ToldJson(reply.whole(answer), headers={**who_answered(answer, answer.model), **headers, **grant.headers})
@@ -207,6 +211,10 @@ async def _events(
                 yield _bytes(reply.opening())
         # What it came to is counted before its end is told: who asks again at once finds it counted.
     yield _bytes(reply.closing(pieces.response)) + reply.ending
+
+
+def _cut(reply: DialectReply) -> bytes:
+    return _bytes(reply.broken(stopping(STOPS)))
 
 
 def _who_answers(pieces: Deltas) -> dict[str, str]:

@@ -61,6 +61,11 @@ def client_left() -> GatewayFailure:
     return GatewayFailure(499, "ours", "the client closed the connection")
 
 
+def stopping(why: str) -> GatewayFailure:
+    """Return the failure of a request that gets no answer, for the server stops."""
+    return GatewayFailure(503, "ours", why, "server_stopping", may_retry=True, retry_after=5.0)
+
+
 def not_allowed(key: str, model: str) -> GatewayFailure:
     """Return the failure of a request for a model that its key may not ask."""
     text = f"the key '{key}' may not ask the model '{model[:80]}'"

@@ -18,9 +18,10 @@ from orchestrator.run.result import RunResult
 from orchestrator.run_opening import new_run_id
 from orchestrator.server.gateway.admission import Grant
 from orchestrator.server.gateway.allowance import RequestSize
-from orchestrator.server.gateway.failures import OUT_OF_QUOTA, GatewayFailure, invalid
+from orchestrator.server.gateway.failures import OUT_OF_QUOTA, GatewayFailure, invalid, stopping
 from orchestrator.server.gateway.killed_runs import bill_of_run
 from orchestrator.server.gateway.sizing import size_of_run
+from orchestrator.server.hosting import HostStopping
 from orchestrator.server.state import ServerState
 from orchestrator.squad.load import Squad
 from providers.client.reservations import BOOK_S
@@ -77,6 +78,8 @@ class SquadAnswerer:
                 yield RunHeard(driven, self._answer)
         except ProblemsFound as error:
             raise invalid(str(error), "messages") from None
+        except HostStopping as error:
+            raise stopping(str(error)) from None
         except OrchestratorError as error:
             raise GatewayFailure(500, "ours", f"the run {self.run}: {error}", "run_failed") from None
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -167,3 +169,39 @@ async def test_a_squad_is_paid_by_the_key_that_asks_for_it(loopback: Loopback, t
             [spent] = await used(server)
             assert (spent.held, spent.used) == (0, 19_000 * number)
         assert answer.headers["x-orchestrator-cost-usd"] == "0.019000"
+
+
+@pytest.mark.parametrize("mode", ["stall", "hang"])
+@pytest.mark.parametrize(("path", "stream"), [(CHAT, False), (CHAT, True), ("/v1/messages", True)])
+async def test_a_server_that_stops_tells_the_clients_that_it_leaves(
+    path: str, stream: bool, mode: str, loopback: Loopback, tmp_path: Path
+) -> None:
+    async with asking_at(loopback.url(mode), row=ROW) as manager, served(manager, tmp_path) as server:
+        heard, begun = bytearray(), anyio.Event()
+        body = json.dumps({**ASK, "stream": stream}).encode()
+        scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [(b"host", b"test")]}
+        came: list[Any] = [{"type": "http.request", "body": body}]
+
+        async def receive() -> Any:
+            if not came:
+                await anyio.sleep_forever()
+            return came.pop()
+
+        async def send(message: Any) -> None:
+            heard.extend(message.get("body", str(message).encode()))
+            if b'"assistant"' in heard:
+                begun.set()
+
+        asked = asyncio.create_task(server.app(scope, receive, send))
+        await anyio.to_thread.run_sync(loopback.wait_for, 1)
+        if stream and mode == "stall":
+            await begun.wait()
+        server.app.stop()
+        asked.cancel()  # as uvicorn does once its grace is over
+        with anyio.fail_after(PATIENCE_S):
+            await asked
+    said = heard.decode()
+    assert "the server stops" in said
+    assert '"error":{' in said
+    assert ("'status': 503" in said) is not begun.is_set()
+    assert "[DONE]" not in said
