@@ -1,7 +1,8 @@
 """See the server's pages alive, with one command and no key: canned providers on this machine, a server, runs.
 
-python examples/serve-demo/demo.py              # until Ctrl-C; needs pip install 'squad-orchestrator[server]'
-python examples/serve-demo/demo.py --runs 1     # begins one run, then leaves the server on
+.venv/bin/pip install -c constraints.txt -e ".[server]"
+.venv/bin/python examples/serve-demo/demo.py              # until Ctrl-C
+.venv/bin/python examples/serve-demo/demo.py --runs 1     # begins one run, then leaves the server on
 
 The answers are canned. Limits, refusals, failover, budgets and approvals are the real ones.
 """
@@ -13,6 +14,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,7 @@ import threading
 import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,7 @@ BREAK_S, DOWN_S = 45, 15
 """The frail provider is down for 15 s of every 45 s."""
 EVERY_S = 12
 MOST_WAITING = 3
+NEEDED = ("anyio", "fastapi", "uvicorn")
 
 
 class Provider(BaseHTTPRequestHandler):
@@ -96,19 +100,17 @@ def ask(address: str, token: str, body: dict[str, Any] | None = None) -> Any:
 
 def keep_busy(address: str, token: str, most: int) -> None:
     """Begin runs. Where too many await approval, the oldest one is approved: the others are for who looks on."""
-    begun = 0
-    while begun < most:
-        waiting = ask(f"{address}/api/approvals", token)["approvals"]
-        if len(waiting) >= MOST_WAITING:
-            ask(
-                f"{address}/api/approvals/{waiting[-1]['run_id']}",
-                token,
-                {"choice": "approve", "comment": "by demo.py"},
-            )
-        place = PLACES[begun % len(PLACES)]
-        ask(f"{address}/api/runs", token, {"squad": "tour", "inputs": {"place": place}})
-        begun += 1
-        time.sleep(EVERY_S)
+    try:
+        for begun in range(most):
+            waiting = ask(f"{address}/api/approvals", token)["approvals"]
+            if len(waiting) >= MOST_WAITING:
+                oldest = f"{address}/api/approvals/{waiting[-1]['run_id']}"
+                ask(oldest, token, {"choice": "approve", "comment": "by demo.py"})
+            place = PLACES[begun % len(PLACES)]
+            ask(f"{address}/api/runs", token, {"squad": "tour", "inputs": {"place": place}})
+            time.sleep(EVERY_S)
+    except OSError as error:
+        print(f"no more runs begin: {error}", file=sys.stderr)
 
 
 def main() -> int:
@@ -118,6 +120,10 @@ def main() -> int:
     options.add_argument("--state", type=Path, help="where it keeps its record (a temporary folder)")
     options.add_argument("--runs", type=int, default=10**9, help="how many runs it begins (until Ctrl-C)")
     chosen = options.parse_args()
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        hint = "hint: .venv/bin/pip install -c constraints.txt -e '.[server]', then start me by .venv/bin/python"
+        print(f"error: {sys.executable} has no package `{missing[0]}`\n{hint}", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as temporary, ThreadingHTTPServer(("127.0.0.1", 0), Provider) as provider:
         threading.Thread(target=provider.serve_forever, daemon=True).start()
         state = chosen.state or Path(temporary) / "state"
@@ -130,11 +136,13 @@ def main() -> int:
         environ = {**os.environ, "PYTHONPATH": root, "PYTHONUNBUFFERED": "1"}
         with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
             assert server.stdout is not None
+            signal.signal(signal.SIGTERM, lambda *_: server.terminate())  # it ends with me, however I am ended
             try:
                 for line in server.stdout:
                     print(line, end="", flush=True)
                     if found := re.match(r"(http://\S+?)/login", line):
                         token = (state / "server-token").read_text("utf-8").strip()
+                        print(f"runs begin by themselves, one every {EVERY_S} s; Ctrl-C stops", flush=True)
                         threading.Thread(target=keep_busy, args=(found[1], token, chosen.runs), daemon=True).start()
             except KeyboardInterrupt:
                 pass  # the server has it too, and ends what it has to

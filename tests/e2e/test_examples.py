@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import socket
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from providers.windows import Paced
 from tests.e2e.command import Ended, orchestrator, without_traceback
 from tests.e2e.examples import EXAMPLES, commands, first_run
 from tests.orchestrator.vendors import Vendors
+from tests.patience import PATIENCE_S
 
 SQUADS = {
     "sprint.yaml": ["shopping list"],
@@ -85,6 +88,18 @@ def test_the_command_in_its_first_lines_runs_offline_on_its_own_subject(name: st
     assert all(word in told for word in SQUADS[name])
     if name not in PRODUCT_TEAMS:
         assert not PRODUCT_WORDS.search(told), PRODUCT_WORDS.search(told)
+
+
+@pytest.mark.long
+def test_the_demo_of_the_server_takes_it_along_when_it_is_ended(tmp_path: Path) -> None:
+    demo = [sys.executable, str(EXAMPLES / "serve-demo/demo.py"), "--port", "0", "--runs", "0"]
+    with subprocess.Popen([*demo, "--state", str(tmp_path)], stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        port = next(found[1] for line in started.stdout if (found := re.match(r"http://\S+:(\d+)/login", line)))
+        started.terminate()
+        assert started.wait(PATIENCE_S) == 0
+    with socket.socket() as asking:
+        assert asking.connect_ex(("127.0.0.1", int(port))) != 0, "the server runs on"
 
 
 @pytest.mark.parametrize("name", ["sprint", "support-triage"])

@@ -64,7 +64,7 @@ def serve_command(
     db: str | None,
     **where: Any,
 ) -> int:
-    """Offer agents, tiers and models to clients of OpenAI's API, and SQUADs to be run.
+    """Offer agents, tiers, models and SQUADs to clients of OpenAI's and Anthropic's APIs, and pages to look at.
 
     Listens on this machine alone, unless --host says more. The first time, a key for clients is made and shown once.
     """
@@ -141,7 +141,9 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], asked: _ServeA
         goes_on = partial(_tell_left, console, partial(command_line, settings, db=asked.db))
 
         def ready(link: str, left: Sequence[RunLeft]) -> None:
-            console.say(f"serves {address}/v1 for clients of OpenAI's API; Ctrl-C stops")
+            console.say(
+                f"serves {address}/v1 for clients of OpenAI's API, {address} for those of Anthropic's; Ctrl-C stops"
+            )
             if not asked.binding.is_local and not asked.binding.proxies:
                 console.warn("what goes to and fro is not encrypted: put a proxy with TLS before it (docs/server.md)")
             if not asked.resume:
