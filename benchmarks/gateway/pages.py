@@ -167,6 +167,7 @@ def main() -> None:
         gateway = stack.enter_context(ours(folder, more=more))
         link = next(word for word in (folder / "ours.log").read_text().split() if "/login?token=" in word)
         dashboard = Dashboard(gateway, "/login?" + link.partition("?")[2])
+        time.sleep(SETTLE_S)
         print(f"{given.runs:,} runs, one of {given.tasks:,} tasks; load average {os.getloadavg()[0]:.1f}\n")
         print(
             "| page | first, ms | again, ms | CPU of the first, ms | CPU again, ms | bytes |"

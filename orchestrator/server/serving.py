@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil
 from pathlib import Path
 from socket import socket
 from typing import NamedTuple
 
 import anyio
+import anyio.to_thread
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -27,6 +29,7 @@ from orchestrator.server.hosting import hosting
 from orchestrator.server.joined_writes import joining
 from orchestrator.server.observation import Observation, observation
 from orchestrator.server.pages.live import live_pages
+from orchestrator.server.pages.templating import compile_all
 from orchestrator.server.state import ServerState
 from orchestrator.server.stopping import ServerStop, SignalledServer
 from orchestrator.server.taking_up import resume
@@ -138,6 +141,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str, Sequence[RunLeft
             stop = ServerStop(server, app.stop, host, settings.grace_s, tasks.cancel_scope, settings.tell)
             await tasks.start(stop.obey)
             ready(access.link("operator"), left)
+            tasks.start_soon(partial(anyio.to_thread.run_sync, compile_all, abandon_on_cancel=True))
             if settings.resume:
                 tasks.start_soon(_go_on, state, left, settings.tell)
             await server.serve(sockets=[settings.listening])

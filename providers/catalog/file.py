@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from importlib import resources
 from typing import Any
 
@@ -33,8 +34,9 @@ SHORTEST_WORDS = 8
 """Of a refusal, without its wildcards: fewer characters would be found in messages about something else."""
 
 
+@lru_cache(maxsize=1)
 def load_catalog() -> Catalog:
-    """Return the packaged catalog. Raise `CatalogError` where the file cannot be one."""
+    """Return the packaged catalog, read once in a process. Raise `CatalogError` where the file cannot be one."""
     rows = read_packaged(resources.files("providers") / "catalog" / "catalog.yaml")["providers"]
     packaged = overlay(Catalog({}), rows).providers
     return Catalog({name: _packaged(row) for name, row in packaged.items()})

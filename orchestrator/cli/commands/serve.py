@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import time
@@ -150,6 +151,8 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], asked: _ServeA
                 goes_on(left, ", or start with --resume")
             console.say("the dashboard, by this link once:")
             click.echo(f"{address}/login?token={link}")
+            gc.collect()
+            gc.freeze()  # what was loaded stays: to look through all of it again and again takes half of a page's time
 
         with announced(settings.state_folder, address):
             ended = await serve(

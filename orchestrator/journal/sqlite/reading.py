@@ -24,7 +24,7 @@ from orchestrator.journal.sqlite.bills import begins, spent
 from orchestrator.journal.sqlite.file import JournalFile
 from orchestrator.journal.sqlite.home import home_of
 from orchestrator.journal.sqlite.lock import is_locked
-from orchestrator.journal.sqlite.sealing import unpacked
+from orchestrator.journal.sqlite.sealing import Unpacking, unpacked
 from orchestrator.journal.sqlite.traffic import turns
 from orchestrator.units import key_of, place_of, unit_of
 
@@ -179,8 +179,9 @@ class SqliteReader:
             # A flipped bit may move a row out of the range that was read: a gap is damage, never a shorter record.
             if [row[0] for row in rows] != [*range(after_seq + 1, expected + 1)]:
                 raise JournalDamaged("events are missing")
+            value = Unpacking(db).value
             return [
-                (seq, Event(run, *place_of(path), turn, number, at, unpacked(db, sealed, seq, path, turn, number, at)))
+                (seq, Event(run, *place_of(path), turn, number, at, value(sealed, seq, path, turn, number, at)))
                 for seq, path, turn, number, at, *sealed in rows
             ]
 

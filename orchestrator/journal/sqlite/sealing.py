@@ -31,9 +31,32 @@ def seal(data: bytes, *beside: Any) -> int:
 
 def unpacked(db: sqlite3.Connection, sealed: Sequence[Any], *beside: Any) -> Any:
     """Return the value of (data, seal), which was sealed with the values `beside` it. Raise `JournalDamaged`."""
+    return _value(db, _record(sealed, beside))
+
+
+class Unpacking:
+    """Unpacks many records, of which those that are alike share one value: a run's events repeat themselves."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._values: dict[bytes, Any] = {}
+
+    def value(self, sealed: Sequence[Any], *beside: Any) -> Any:
+        """Return what `unpacked` does. Nobody may change it."""
+        data = _record(sealed, beside)
+        if data not in self._values:
+            self._values[data] = _value(self._db, data)
+        return self._values[data]
+
+
+def _record(sealed: Sequence[Any], beside: tuple[Any, ...]) -> bytes:
     data, found = sealed
     if not isinstance(data, bytes) or seal(data, *beside) != found:
         raise JournalDamaged("a record is not what was written")
+    return data
+
+
+def _value(db: sqlite3.Connection, data: bytes) -> Any:
     try:
         return unpack(data, partial(body_in, db))
     except Unreadable as error:

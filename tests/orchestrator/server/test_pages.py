@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.server.pages.registry import PAGES
+from orchestrator.server.pages.templating import compile_all, templates
 from orchestrator.testing import scripted
 from tests.orchestrator.server.served import Served, served, streamed
 from tests.orchestrator.server.test_api import squad, until_state
@@ -34,6 +35,12 @@ async def test_each_page_is_there_before_anything_ran_and_after(tmp_path: Path) 
         await until_state(server, run, "waiting")
         await shows_all(server, run)
         assert (await server.http.get("/live?page=/nowhere")).status_code == 404
+
+
+def test_all_templates_are_compiled_beforehand() -> None:
+    compile_all()
+    compiled = {name for _, name in (templates().cache or {})}
+    assert {f"{page.name}.html" for page in PAGES} < compiled
 
 
 async def test_who_is_not_logged_in_sees_nothing(tmp_path: Path) -> None:
