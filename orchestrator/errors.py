@@ -158,7 +158,7 @@ class RunCancelled(OrchestratorError):
     """The run was cancelled for good: `runs cancel` ended it."""
 
     def __init__(self, run: str) -> None:
-        super().__init__(f"the run {run} was cancelled for good: it cannot be resumed")
+        super().__init__(f"the run {run} was cancelled for good: it cannot be resumed, and takes no answer")
         self.hint = f"`orchestrator runs fork {run}` begins a new run that takes over what it did"
 
 

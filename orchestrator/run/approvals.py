@@ -177,7 +177,7 @@ async def answer_question(
     if found.past.is_over:
         raise RunOver(run, str(found.past.status))
     if await journal.cancel_requested(run):
-        raise RunCancelled(f"the run {run} was cancelled: it takes no answer")
+        raise RunCancelled(run)
     gate = found.named(name)
     if digest not in (None, digest_of(gate)):
         raise QuestionChanged(gate.name)

@@ -24,7 +24,7 @@ async def end_conversation(journal: Answerable, run: str, name: str) -> None:
     if past.is_over:
         raise RunOver(run, str(past.status))
     if await journal.cancel_requested(run):
-        raise RunCancelled(f"the run {run} was cancelled: no conversation of it goes on")
+        raise RunCancelled(run)
     known = [part.removeprefix(_PART) for part in manifest.parts if part.startswith(_PART)]
     if name not in known:
         raise NoConversation(name, known)

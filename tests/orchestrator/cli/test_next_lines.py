@@ -181,7 +181,7 @@ def test_a_cancelled_run_takes_no_answer(call, follow):
     for command in (("approve", "r-1", "approve"), ("deny", "r-1", "approve"), ("approve", "r-1")):
         refused = call("approvals", *command)
         assert refused.code == 130
-        assert "the run r-1 was cancelled: it takes no answer" in refused.err
+        assert "error: the run r-1 was cancelled for good: it cannot be resumed, and takes no answer\n" in refused.err
         assert "next:" not in refused.err
     assert call("approvals", "ls", "--json").out.strip() == "[]"
 
