@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import Scope
 
 from orchestrator._version import __version__
@@ -32,9 +32,9 @@ from orchestrator.server.api.tools import tool_routes
 from orchestrator.server.gateway.anthropic_messages import messages_error
 from orchestrator.server.gateway.failures import FailureKind, GatewayFailure
 from orchestrator.server.gateway.openai_errors import error_body
-from orchestrator.server.gateway.replies import ToldJson
 from orchestrator.server.gateway.routes import Gateway, base_url_hint, is_asked, routes, speaks_anthropic
 from orchestrator.server.guard import LIMITS, Guard, RequestLimits
+from orchestrator.server.json_text import ToldJson
 from orchestrator.server.metrics import metric_routes
 from orchestrator.server.observation import RequestScope
 from orchestrator.server.openapi import ERRORS, described, openapi_routes
@@ -99,7 +99,7 @@ def routed(state: ServerState, access: Access, live: LivePages) -> tuple[FastAPI
     async def failed(http: HttpRequest, error: Exception) -> Response:
         failure = gateway.told(error)
         if http.url.path.startswith("/api/"):
-            return JSONResponse(refusal_body(failure.status, failure.message), failure.status)
+            return ToldJson(refusal_body(failure.status, failure.message), failure.status)
         return _told(http.scope, failure)
 
     async def refused(http: HttpRequest, error: Exception) -> Response:
@@ -135,7 +135,7 @@ async def _let_in(access: Access, roles: Sequence[AccessRole], http: HttpRequest
 def _refusal(scope: Scope, status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return a refusal in the shape of the part that was asked; in plain words where a browser asks for a page."""
     if scope["path"].startswith("/api/"):
-        return JSONResponse(refusal_body(status, text), status, headers)
+        return ToldJson(refusal_body(status, text), status, headers)
     if not is_asked(scope):
         return PlainTextResponse(f"{text}\n", status, headers)
     may_retry = status in (408, 429, 503)

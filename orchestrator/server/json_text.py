@@ -6,11 +6,19 @@ import json
 from typing import Any
 
 from pydantic_core import to_json
+from starlette.responses import JSONResponse
 
 
 def as_json(data: Any) -> bytes:
-    """Return a value as JSON. What is no Unicode (half of a pair, which models do send) comes as a question mark."""
+    """Return a value as JSON. What is no Unicode (half of a pair, which models and clients do send) comes as `?`."""
     try:
         return to_json(data)  # some eight times as fast as the standard library
     except ValueError:
         return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+class ToldJson(JSONResponse):
+    """JSON of what others say, which may hold half of a character."""
+
+    def render(self, content: Any) -> bytes:
+        return as_json(content)

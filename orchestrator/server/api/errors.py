@@ -7,11 +7,12 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from orchestrator import errors
 from orchestrator.journal.protocols import JournalBusy, JournalDamaged, RunBusy, RunExists
 from orchestrator.server.hosting import HostStopping
+from orchestrator.server.json_text import ToldJson
 from providers.documents.problems import ProblemsFound
 
 STATUS: dict[type[Exception], int] = {
@@ -111,13 +112,13 @@ async def unreadable(request: HttpRequest, error: Exception) -> Response:
     is_meant = request.method == "GET" or "json" in request.headers.get("content-type", "")
     hint = "" if is_meant else "send the body as JSON, with the header Content-Type: application/json"
     said = ErrorWords(code="invalid_request", message="; ".join(lines), hint=hint)
-    return JSONResponse(ErrorBody(error=said).model_dump(), 422)
+    return ToldJson(ErrorBody(error=said).model_dump(), 422)
 
 
 async def told(_: HttpRequest, error: Exception) -> Response:
     """Return the response to an error that has words for people."""
     if isinstance(error, RequestRefused):
-        return JSONResponse(ErrorBody(error=error.told).model_dump(), error.status)
+        return ToldJson(ErrorBody(error=error.told).model_dump(), error.status)
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     said = ErrorWords(code=type(error).__name__, message=str(error), hint=getattr(error, "hint", ""))
-    return JSONResponse(ErrorBody(error=said).model_dump(), status)
+    return ToldJson(ErrorBody(error=said).model_dump(), status)

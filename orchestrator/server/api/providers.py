@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from orchestrator.server.api.errors import ErrorBody, ErrorWords
+from orchestrator.server.json_text import ToldJson
 from orchestrator.server.load_view import LoadShown, load_shown
 from orchestrator.server.provider_view import HOUR, ControlShown, ProvidersStatus, control_shown, providers_status
 from orchestrator.server.rebalance import ChangeShown, RebalanceAsked, RebalanceShown, changes_shown, rebalance
@@ -63,6 +64,6 @@ def provider_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter
             hint = "read it anew, and send the change again if it is still meant"
             error = ErrorWords(code="stale_version", message=str(stale), hint=hint)
             body = RebalanceConflict(error=error, present=control_shown(state, stale.present))
-            return JSONResponse(body.model_dump(), 409)
+            return ToldJson(body.model_dump(), 409)
 
     return router

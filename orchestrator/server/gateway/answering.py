@@ -22,9 +22,9 @@ from orchestrator.server.gateway.admission import Grant
 from orchestrator.server.gateway.allowance import RequestSize
 from orchestrator.server.gateway.asked import CompletionAsked, DialectEvent, DialectReply
 from orchestrator.server.gateway.failures import GatewayFailure, client_left, invalid, stopping
-from orchestrator.server.gateway.replies import ToldJson
 from orchestrator.server.gateway.sizing import size_of
 from orchestrator.server.guard import STOPS
+from orchestrator.server.json_text import ToldJson
 from providers.catalog.model import Candidate
 from providers.client.manager import ProviderManager
 from providers.embeddings import Embeddings

@@ -28,9 +28,9 @@ from orchestrator.server.gateway.openai_chat import ChatReply, read_chat
 from orchestrator.server.gateway.openai_embeddings import embeddings_body, read_embeddings
 from orchestrator.server.gateway.openai_responses import ResponsesReply, read_responses
 from orchestrator.server.gateway.published import SQUAD, Published
-from orchestrator.server.gateway.replies import ToldJson
 from orchestrator.server.gateway.sizing import with_known_prices
 from orchestrator.server.gateway.squad_models import SquadAnswerer
+from orchestrator.server.json_text import ToldJson
 from orchestrator.server.state import ServerState
 
 PATHS = ("/v1/models", "/v1/chat/completions", "/v1/responses", "/v1/embeddings")

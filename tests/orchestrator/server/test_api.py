@@ -132,3 +132,17 @@ def test_a_link_is_followed_once_and_not_too_late(tmp_path: Path) -> None:
     now[0] += LINK_S + 1
     assert access.follow(late) is None
     assert {file.stat().st_mode & 0o077 for file in tmp_path.iterdir()} == {0}
+
+
+async def test_half_of_a_character_is_told_and_breaks_nothing(tmp_path: Path) -> None:
+    bodies = {
+        "/api/runs": {"squad": "\ud83d"},
+        "/api/approvals/\ud83d": {"choice": "approve"},
+        "/api/providers/rebalance": {"preview": True, "weights": {"\ud83d": 1}},
+    }
+    async with scripted() as manager, served(manager, tmp_path, None, [squad()]) as server:
+        for path, body in bodies.items():
+            headers = {"content-type": "application/json"}
+            answer = await server.http.post(path.replace("\ud83d", "x"), content=json.dumps(body), headers=headers)
+            assert 400 <= answer.status_code < 500, answer.text
+            assert answer.json()["error"]["message"]
