@@ -15,6 +15,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 from starlette.types import Receive
 
+from agents.errors import SchemaUnusable
 from agents.output import Invalid, Shape, shape_of
 from orchestrator.errors import OrchestratorError
 from orchestrator.server.event_stream import EventStream, event, until_gone
@@ -125,11 +126,17 @@ class ModelAnswerer:
 
 
 def _bare(answer: Response, shape: Shape) -> Response:
-    """Return the answer without the words that a model puts around its JSON: clients parse the whole text."""
+    """Return the answer without the words that a model puts around its JSON: clients parse the whole text.
+
+    Raise `GatewayFailure` where no answer can be held to the schema.
+    """
+    try:
+        value = shape.read(answer)
+    except SchemaUnusable as error:
+        raise invalid(str(error), "response_format") from None
     try:
         json.loads(answer.text)
     except ValueError:
-        value = shape.read(answer)
         if not isinstance(value, Invalid):
             others = tuple(part for part in answer.message.parts if not isinstance(part, Text))
             said = Text(json.dumps(value, ensure_ascii=False))

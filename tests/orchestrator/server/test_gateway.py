@@ -167,3 +167,17 @@ async def test_pages_elsewhere_and_floods_are_refused(headers: dict[str, str], s
         answer = await server.http.post("/v1/chat/completions", json=ASK, headers=headers)
     assert answer.status_code == status
     assert answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("reference", ["https://elsewhere.example/x", "#/nowhere"])
+async def test_a_schema_that_cannot_be_checked_is_the_clients_mistake(
+    stream: bool, reference: str, tmp_path: Path
+) -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"$ref": reference}}}
+    async with scripted('{"a": 1}') as manager, served(manager, tmp_path) as server:
+        asked = {**ASK, "stream": stream, "response_format": wanted}
+        answer = await server.http.post("/v1/chat/completions", json=asked)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "response_format"
+    assert reference.strip("#") in answer.json()["error"]["message"]
