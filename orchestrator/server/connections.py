@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from asyncio import TimerHandle, Transport
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,6 +22,7 @@ PHRASES = {
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
 }
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 CODES = {400: "invalid_request", 408: "too_slow", 431: "too_large", 503: "busy"}
 
 
@@ -55,6 +57,15 @@ def bounded_connection(limits: ConnectionLimits, parser: str | None = None) -> t
     return ServerConnection
 
 
+def _staying(data: bytes) -> bytes:
+    """Return what begins a request without its wish to speak another protocol: clients send it (Java's to every plain
+    `http:`, curl with `--http2`) and are fine without it, but httptools drops the body of a request that has it."""
+    head = data[: data.find(b"\r\n\r\n")]
+    if b"pgrade:" not in head:
+        return data
+    return _UPGRADE.sub(b"\r\nx-asked:", head) + data[len(head) :]
+
+
 class _Bounded:
     """Mixed into a protocol of uvicorn's, whose attributes it reads: `cycle` is the request at work."""
 
@@ -79,7 +90,7 @@ class _Bounded:
             return
         before, self._is_begun = self.cycle, True
         is_head = before is None or before.response_complete or not before.more_body
-        super().data_received(data)  # type: ignore[misc]  # uvicorn's
+        super().data_received(_staying(data) if is_head else data)  # type: ignore[misc]  # uvicorn's
         if self.cycle is not before:
             self._head = 0
             self._wait_no_more()

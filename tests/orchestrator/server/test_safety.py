@@ -244,6 +244,23 @@ async def test_requests_that_two_readers_would_read_differently_are_refused(serv
             assert said.count(b"HTTP/1.1 ") <= 1, (shape, said)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+@pytest.mark.parametrize("wish", ["Upgrade: h2c", "upgrade:h2c"])
+async def test_the_body_of_a_client_that_would_rather_speak_http_2_is_read(
+    server: Served, parser: str, wish: str
+) -> None:
+    body = b'{"squad": "there is none\r\nUpgrade: of this name"}'.replace(b"\r\n", b"\\r\\n")
+    head = f"""POST /api/runs HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {server.access.token}\r\n{wish}\r
+Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\nContent-Type: application/json\r
+Content-Length: {len(body)}\r\n\r\n"""
+    async with listening(server.app, parser=parser) as address:
+        said = await asked(address, head.encode() + body, b"}}")
+    assert b" 404 " in said
+    assert b"there is none\\r\\nUpgrade: of this name" in said
+
+
 async def asked(address: str, sent: bytes, until: bytes = b"\r\n\r\n") -> bytes:
     """Return all that the server says to these bytes until it closes, or shortly after it has said `until`."""
     host, _, port = address.removeprefix("http://").partition(":")
