@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from orchestrator.server.gateway.admission import Grant
 from orchestrator.server.gateway.allowance import RequestSize
-from orchestrator.server.gateway.failures import not_allowed
+from orchestrator.server.gateway.failures import ABSENT, GatewayFailure, not_allowed
 from orchestrator.server.gateway.keys import Key
 from orchestrator.server.gateway.openai_embeddings import VectorsAsked
 from orchestrator.server.gateway.sizing import size_of_texts, unknown_price
 from providers.catalog.prices import cost_of
 from providers.client.manager import ProviderManager
 from providers.embeddings import Embeddings
+from providers.errors import NoRoute
 from providers.limits.rules import NOMINAL
 from providers.messages import Needs, user
 
@@ -39,10 +40,15 @@ class VectorsAnswerer:
         return size_of_texts(sum(user(text).tokens for text in self._asked.texts), self._candidates, now)
 
     async def made(self, grant: Grant) -> Embeddings:
-        """Return the vectors."""
+        """Return the vectors. Raise `GatewayFailure` where nobody who is set up has the model."""
         asked = self._asked
-        made = await self._manager.embed(
-            asked.texts, model=self._models, dimensions=asked.dimensions, emit=grant.hear, budgets=grant.budgets
-        )
+        try:
+            made = await self._manager.embed(
+                asked.texts, model=self._models, dimensions=asked.dimensions, emit=grant.hear, budgets=grant.budgets
+            )
+        except NoRoute as error:
+            if {reason.code for reason in error.reasons.values()} <= ABSENT:
+                raise GatewayFailure(404, "not_found", str(error), "model_not_found", "model") from None
+            raise
         grant.embedded(made)
         return made

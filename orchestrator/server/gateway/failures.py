@@ -9,6 +9,7 @@ from typing import Literal
 
 from providers.errors import (
     AllAttemptsFailed,
+    AuthFailed,
     BadReply,
     BadRequest,
     BudgetSpent,
@@ -28,6 +29,8 @@ FailureKind = Literal[
 ]
 TOO_LONG = "context_length_exceeded"
 OUT_OF_QUOTA = "insufficient_quota"
+ABSENT = frozenset({ReasonCode.NO_KEY, ReasonCode.NOT_CONFIGURED})
+"""Why models are not asked that are as good as none."""
 
 
 @dataclass(eq=False)
@@ -92,7 +95,7 @@ def failure_of(error: Exception, now: float) -> GatewayFailure:
 
 
 def _no_route(error: NoRoute, now: float) -> GatewayFailure:
-    codes = {reason.code for reason in error.reasons.values()} - {ReasonCode.NO_KEY, ReasonCode.NOT_CONFIGURED}
+    codes = {reason.code for reason in error.reasons.values()} - ABSENT
     text, wait = str(error), _wait(error.earliest, now)
     if error.over_budget:
         return GatewayFailure(429, "quota", text, OUT_OF_QUOTA)
@@ -117,7 +120,8 @@ def _all_failed(error: AllAttemptsFailed, now: float) -> GatewayFailure:
         return GatewayFailure(400, "invalid_request", text, TOO_LONG, "messages")
     if all(isinstance(one, TimedOut) for one in failed):
         return GatewayFailure(504, "upstream", text, "upstream_timeout", may_retry=True, retry_after=wait)
-    return GatewayFailure(502, "upstream", text, "upstream_error", may_retry=True, retry_after=wait)
+    is_shut = all(isinstance(one, AuthFailed) for one in failed)
+    return GatewayFailure(502, "upstream", text, "upstream_error", may_retry=not is_shut, retry_after=wait)
 
 
 def _of_one(error: ProviderError, now: float) -> GatewayFailure:

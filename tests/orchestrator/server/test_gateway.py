@@ -12,7 +12,7 @@ from orchestrator.server.gateway.failures import GatewayFailure
 from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.server.gateway.published import Published
 from orchestrator.testing import scripted
-from providers.errors import RateLimited
+from providers.errors import AuthFailed, RateLimited
 from providers.messages import Request, ToolCall, user
 from tests.orchestrator.server.served import LIBRARY, served
 
@@ -181,3 +181,9 @@ async def test_a_schema_that_cannot_be_checked_is_the_clients_mistake(
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "response_format"
     assert reference.strip("#") in answer.json()["error"]["message"]
+
+
+async def test_keys_of_providers_that_are_refused_are_not_worth_asking_again(tmp_path: Path) -> None:
+    async with scripted(AuthFailed("no such key", status=401)) as manager, served(manager, tmp_path) as server:
+        answer = await server.http.post("/v1/chat/completions", json=ASK)
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (502, "false")
