@@ -105,7 +105,7 @@ def _unreadable(error: ValidationError) -> GatewayFailure:
     for part in first["loc"]:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part.isidentifier():  # the names of a union's members are none
+        elif part.isidentifier() and part != "str":  # the names of a union's members are no fields
             path += f".{part}" if path else part
     if first["type"] == "missing":
         return invalid(f"missing required parameter: '{path}'", path, "missing_required_parameter")

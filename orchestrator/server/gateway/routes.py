@@ -61,7 +61,7 @@ class Gateway:
         scheme, _, text = http.headers.get("authorization", "").partition(" ")
         text = text.strip() if scheme.lower() == "bearer" else http.headers.get("x-api-key", "")
         if not text:
-            raise GatewayFailure(401, "authentication", "give a key of this gateway: Authorization: Bearer sk-orch-...")
+            raise GatewayFailure(401, "authentication", "give a key of this gateway: as bearer token, or as x-api-key")
         try:
             key = self.keys.of(text)
         except ValueError as error:  # the file that holds them is damaged: none counts

@@ -27,6 +27,7 @@ CASES: list[tuple[str, str, dict[str, str], bytes, int, str]] = [
     ("POST", CHAT, JSON, b'{"model": "tier/worker", "messages": [{"role": "boss", "content": "x"}]}', 400, "role"),
     ("POST", CHAT, JSON, b'{"model": "nope", "messages": [{"role": "user", "content": "x"}]}', 404, "nope"),
     ("POST", CHAT, JSON, b'{"model": "\\ud800", "messages": [{"role": "user", "content": "x"}]}', 404, "not exist"),
+    ("POST", CHAT, JSON, b'{"model": "m", "messages": [{"role": "user", "content": 5}]}', 400, "'messages[0].content'"),
     ("POST", CHAT, FORM, b"{}", 415, "Content-Type: application/json"),
     ("POST", CHAT, {**JSON, "content-encoding": "gzip"}, b"\x1f\x8b", 415, "compressed"),
     ("GET", CHAT, {}, b"", 405, "GET"),
