@@ -92,7 +92,8 @@ def routed(state: ServerState, access: Access, live: LivePages) -> tuple[FastAPI
         app.include_router(part(state, viewer, operator), responses=ERRORS)
     app.include_router(login_link_routes(access, state.clock, operator), responses=ERRORS)
     app.include_router(openapi_routes(app, viewer, access.cookie_name))
-    app.include_router(Dashboard(state, access, live).routes())
+    pages = Dashboard(state, access, live)
+    app.include_router(pages.routes())
     app.include_router(health_routes(state))
     app.include_router(metric_routes(state, viewer))
 
@@ -100,10 +101,14 @@ def routed(state: ServerState, access: Access, live: LivePages) -> tuple[FastAPI
         failure = gateway.told(error)
         if http.url.path.startswith("/api/"):
             return ToldJson(refusal_body(failure.status, failure.message), failure.status)
+        if _wants_page(http):
+            return pages.broken(http)
         return _told(http.scope, failure)
 
     async def refused(http: HttpRequest, error: Exception) -> Response:
         assert isinstance(error, HTTPException), "it is registered for these alone"
+        if error.status_code == 404 and _wants_page(http):
+            return pages.missing(http)
         if error.status_code == 404:
             text = f"there is no {http.method} {http.url.path[:120]} here{base_url_hint(http.url.path)}"
         elif error.status_code == 405:
@@ -119,6 +124,12 @@ def routed(state: ServerState, access: Access, live: LivePages) -> tuple[FastAPI
         app.add_exception_handler(kind, failed)
     app.add_exception_handler(HTTPException, refused)
     return app, asked_most
+
+
+def _wants_page(http: HttpRequest) -> bool:
+    """Return whether a browser asks for a page."""
+    is_program = http.url.path.startswith("/api/") or is_asked(http.scope)
+    return not is_program and "text/html" in http.headers.get("accept", "")
 
 
 async def _let_in(access: Access, roles: Sequence[AccessRole], http: HttpRequest) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -10,9 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from orchestrator.errors import OrchestratorError
 from orchestrator.server.event_stream import event
-from orchestrator.server.pages.page import PageMissing
 
 EVERY_S = 1.0
 SHARE, SELDOM_S = 0.05, 5.0
@@ -40,7 +38,7 @@ class LivePages:
         self._tasks, self._every_s = tasks, every_s
         self._watched: dict[str, _Watched] = {}
 
-    async def changes(self, name: str, render: Render) -> AsyncIterator[bytes]:
+    async def changes(self, name: str, render: Render) -> AsyncGenerator[bytes]:
         """Yield all parts of a page, then each part that changed."""
         page = await self._made(name, render)
         send, receive = anyio.create_memory_object_stream[bytes](BEHIND)
@@ -86,8 +84,8 @@ class LivePages:
                         self._tell(page, _told(ident, html))
                 took = anyio.current_time() - began
                 pause = max(self._every_s, min(took / SHARE, SELDOM_S))
-        except (OrchestratorError, PageMissing):
-            pass  # their scripts ask again, and are told why it cannot be made
+        except Exception:  # noqa: BLE001, S110  # a page that cannot be made ends neither the server nor other pages
+            pass  # their scripts ask again: that request makes it anew, and tells why it cannot be made
         finally:
             del self._watched[name]
             for client in page.clients:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -19,7 +20,7 @@ from orchestrator.server.access import Access, AccessRole
 from orchestrator.server.api.errors import RequestRefused
 from orchestrator.server.event_stream import EventStream
 from orchestrator.server.pages.live import LivePages
-from orchestrator.server.pages.login import Login
+from orchestrator.server.pages.login import LOST, Login
 from orchestrator.server.pages.page import Page, PageMissing, PageRequest
 from orchestrator.server.pages.registry import PAGES
 from orchestrator.server.pages.templating import Pages
@@ -38,8 +39,8 @@ class Dashboard:
 
     def __init__(self, state: ServerState, access: Access, live: LivePages) -> None:
         self._state, self._access, self._live, self._pages = state, access, live, Pages()
-        self._login = Login(access, self._html)
         self._paths = [(compile_path(page.path)[0], page) for page in PAGES]
+        self._login = Login(access, self._html, lambda path: any(one.match(path) for one, _ in self._paths))
 
     def routes(self) -> APIRouter:
         """Return the routes."""
@@ -56,22 +57,24 @@ class Dashboard:
         return router
 
     async def _shown(self, page: Page, http: HttpRequest) -> Response:
-        if (role := self._access.role_of(http)) is None:
-            return self._login.asking(401)
-        asked = self._asked(http.path_params, http.query_params, role)
         address = f"{http.url.path}?{http.url.query}" if http.url.query else http.url.path
+        if (role := self._access.role_of(http)) is None:
+            return self._login.asking(401, then=address)
+        asked = self._asked(http.path_params, http.query_params, role)
         try:
             return self._page(page, await page.values(asked), role, address)
         except PageMissing as missing:
-            return self._message("Not here", str(missing), 404, page.under or page.path)
+            return self._message("Not here", str(missing), 404, page.under or page.path, role)
 
     async def _done(self, page: Page, http: HttpRequest) -> Response:
         assert page.act is not None, "routes() adds it for these alone"
         role = self._access.role_of(http)
         if role is None:
-            return self._login.asking(401)
+            return self._login.asking(401, LOST, http.url.path)
+        here = page.under or page.path
         if role != "operator":
-            return self._message("Not done", f"You are logged in as a {role}, who may look and change nothing.", 403)
+            why = f"You are logged in as a {role}, who may look and change nothing."
+            return self._message("Not done", why, 403, here, role)
         form = dict(parse_qsl((await http.body()).decode("utf-8", "replace"), keep_blank_values=True))
         asked = self._asked(http.path_params, http.query_params, role, form)
         try:
@@ -80,9 +83,20 @@ class Dashboard:
                 return RedirectResponse(done, 303)
             return self._page(page, {**await page.values(asked), **done}, role, "", 422)
         except PageMissing as missing:
-            return self._message("Not here", str(missing), 404, page.under or page.path)
+            return self._message("Not here", str(missing), 404, here, role)
         except (OrchestratorError, RequestRefused) as error:
-            return self._message("Not done", self._state.mask(str(error)), 409, page.under or page.path)
+            return self._message("Not done", self._state.mask(str(error)), 409, here, role)
+
+    def missing(self, http: HttpRequest) -> Response:
+        """Return the page for an address at which there is none."""
+        return self._message(
+            "Not here", f"There is no page {http.url.path[:120]}.", 404, "", self._access.role_of(http)
+        )
+
+    def broken(self, http: HttpRequest) -> Response:
+        """Return the page for one that could not be made."""
+        why = "This page could not be made, by a fault of ours: the server's terminal tells more. Its runs go on."
+        return self._message("Something broke", why, 500, "", self._access.role_of(http))
 
     async def _changes(self, http: HttpRequest) -> Response:
         """Answer with the parts of the page at an address, and then with each that changes."""
@@ -93,8 +107,17 @@ class Dashboard:
             if one.is_live and (found := pattern.match(address.path)):
                 asked = self._asked(found.groupdict(), QueryParams(address.query), role)
                 name = f"{role} {address.path}?{address.query}"
-                return EventStream(self._live.changes(name, partial(self._parts, one, asked)))
+                changes = self._live.changes(name, partial(self._parts, one, asked))
+                return EventStream(self._while_logged_in(http, changes))
         return Response(status_code=404)
+
+    async def _while_logged_in(self, http: HttpRequest, changes: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        """Yield what changes until the session of who asked for it is over."""
+        async with aclosing(changes):
+            async for piece in changes:
+                if self._access.role_of(http) is None:
+                    return
+                yield piece
 
     async def _parts(self, page: Page, asked: PageRequest) -> Mapping[str, str]:
         return self._pages.parts(page.name, {**await page.values(asked), "may_change": asked.may_change})
@@ -110,8 +133,8 @@ class Dashboard:
         told = {"here": page.under or page.path, "live": address if page.is_live else "", "role": role}
         return self._html(page.name, {**values, **told, "may_change": role == "operator"}, status)
 
-    def _message(self, title: str, what: str, status: int, here: str = "") -> Response:
-        told = {"title": title, "what": what, "here": here, "live": "", "role": "", "may_change": False}
+    def _message(self, title: str, what: str, status: int, here: str, role: AccessRole | None) -> Response:
+        told = {"title": title, "what": what, "here": here, "live": "", "role": role or "", "may_change": False}
         return self._html("missing", told, status)
 
     def _html(self, name: str, values: Mapping[str, Any], status: int) -> Response:

@@ -17,14 +17,14 @@ pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", [VIRTU
 class Clock:
     """A page that tells how often it was made, and takes some seconds; from `fails` on it cannot be made."""
 
-    def __init__(self, takes: float = 0.0, fails: int = 99) -> None:
-        self.made, self._takes, self._fails = 0, takes, fails
+    def __init__(self, takes: float = 0.0, fails: int = 99, error: type[Exception] = OrchestratorError) -> None:
+        self.made, self._takes, self._fails, self._error = 0, takes, fails, error
 
     async def __call__(self) -> Mapping[str, str]:
         self.made += 1
         await anyio.sleep(self._takes)
         if self.made >= self._fails:
-            raise OrchestratorError("the record cannot be read")
+            raise self._error("the record cannot be read")
         return {"count": str(self.made), "same": "same"}
 
 
@@ -53,12 +53,13 @@ async def test_a_page_that_takes_long_is_made_less_often() -> None:
     assert clock.made == 4  # 0, 1.2, 5.4 and 9.6
 
 
-async def test_a_page_that_cannot_be_made_any_more_ends_its_streams_and_nothing_else() -> None:
-    clock, told = Clock(fails=2), list[bytes]()
+@pytest.mark.parametrize("error", [OrchestratorError, ZeroDivisionError])
+async def test_a_page_that_cannot_be_made_any_more_ends_its_streams_and_nothing_else(error: type[Exception]) -> None:
+    clock, told = Clock(fails=2, error=error), list[bytes]()
     async with live_pages() as live:
         await look(live, clock, 60, told)
         assert (len(told), clock.made) == (2, 2)
-        with pytest.raises(OrchestratorError):
+        with pytest.raises(error):
             await look(live, clock, 60, told)
         await look(live, Clock(), 1.5, told)
         assert len(told) == 2 + 3

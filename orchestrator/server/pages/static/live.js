@@ -19,26 +19,40 @@ function keep(old, made) {
   });
 }
 const name = document.body.dataset.live;
-if (name) {
-  const stale = document.getElementById("stale");
-  let latest = new Date();
+const stale = document.getElementById("stale");
+let latest = new Date();
+function part(event) {
+  latest = new Date();
+  stale.hidden = true;
+  const part = JSON.parse(event.data);
+  const old = document.getElementById(part.id);
+  if (!old) return;
+  const made = document.createElement("template");
+  made.innerHTML = part.html;
+  const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+  keep(old, made.content);
+  old.replaceWith(made.content);
+  if (focused) document.getElementById(focused)?.focus();
+}
+function lost() {
+  document.getElementById("stale-at").textContent = latest.toISOString().slice(0, 19).replace("T", " ") + " UTC";
+  stale.hidden = false;
+}
+function listen() {
   const source = new EventSource("/live?page=" + encodeURIComponent(name));
-  source.addEventListener("part", (event) => {
-    latest = new Date();
+  source.addEventListener("part", part);
+  source.addEventListener("open", () => {
     stale.hidden = true;
-    const part = JSON.parse(event.data);
-    const old = document.getElementById(part.id);
-    if (!old) return;
-    const made = document.createElement("template");
-    made.innerHTML = part.html;
-    const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
-    keep(old, made.content);
-    old.replaceWith(made.content);
-    if (focused) document.getElementById(focused)?.focus();
+    document.getElementById("stale-login").hidden = true;
   });
-  source.addEventListener("open", () => { stale.hidden = true; });
   source.addEventListener("error", () => {
-    document.getElementById("stale-at").textContent = latest.toLocaleTimeString();
-    stale.hidden = false;
+    lost();
+    if (source.readyState === EventSource.CLOSED) again(); // it was refused: the browser does not try again by itself
   });
 }
+async function again() {
+  const answer = await fetch(name).catch(() => null);
+  document.getElementById("stale-login").hidden = answer?.status !== 401;
+  setTimeout(listen, answer?.status === 401 ? 15000 : 5000);
+}
+if (name) listen();
