@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.journal.protocols import RunBusy, RunExists
 from orchestrator.run_opening import new_run_id
+from orchestrator.server.pages.forms import SentFile
 from orchestrator.server.pages.page import PageMissing, PageRequest
+from orchestrator.squad.given import RawInput, text_of
 from orchestrator.squad.inputs import coerce_inputs
 from orchestrator.squad.load import Squad
 from orchestrator.squad.spec import InputSpec
-from providers.documents.problems import ProblemsFound
+from providers.documents.problems import Problem, ProblemsFound
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 LONG = 60
@@ -25,8 +28,19 @@ HINTS = {
     "number": "a number",
     "list": "[a, b] as JSON or YAML, or a, b",
     "object": "{a: 1} as JSON or YAML",
-    "file": "the text itself",
+    "file": "a file, or the text itself",
+    "image": "a PNG, JPEG, GIF or WebP",
 }
+WANTED = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "list": "a list",
+    "object": "an object",
+}
+"""What an input takes, as its form says it where something else was typed."""
+FILES = ("file", "image")
+NO_FILES: Mapping[str, SentFile] = MappingProxyType({})
 
 
 class InputField(NamedTuple):
@@ -43,6 +57,11 @@ class InputField(NamedTuple):
     hint: str
     error: str
 
+    @property
+    def is_file(self) -> bool:
+        """Whether a file may be chosen for it."""
+        return self.kind in FILES
+
 
 async def new_run_values(asked: PageRequest) -> Mapping[str, Any]:
     """Return the form for the squad that is asked for, or the squads to choose from."""
@@ -56,7 +75,8 @@ async def new_run_values(asked: PageRequest) -> Mapping[str, Any]:
         "squads": [(one.name, one.spec.description) for one in squads.values()],
         "squad": squad.name if squad else "",
         "description": squad.spec.description if squad else "",
-        "fields": [] if squad is None else fields_of(squad, asked.form, {}),
+        "fields": [] if squad is None else fields_of(squad, asked, {}),
+        "own_cap": squad.spec.budget.max_cost if squad and squad.spec.budget else None,
         "run_id": "" if squad is None else new_run_id(squad.name, asked.state.clock()),
         "max_cost": asked.form.get("max_cost_usd", ""),
         "cost_error": "",
@@ -64,21 +84,21 @@ async def new_run_values(asked: PageRequest) -> Mapping[str, Any]:
     }
 
 
-def fields_of(squad: Squad, typed: Mapping[str, str], errors: Mapping[str, str]) -> list[InputField]:
+def fields_of(squad: Squad, asked: PageRequest, errors: Mapping[str, str]) -> list[InputField]:
     """Return the fields of a squad's inputs with what was typed, and what is wrong with it."""
     return [
-        _field(name, declared, typed.get(f"in.{name}"), errors.get(name, ""))
+        _field(name, declared, asked.form.get(f"in.{name}"), asked.files.get(f"file.{name}"), errors.get(name, ""))
         for name, declared in squad.spec.inputs.items()
     ]
 
 
-def _field(name: str, declared: InputSpec, typed: str | None, error: str) -> InputField:
+def _field(name: str, declared: InputSpec, typed: str | None, sent: SentFile | None, error: str) -> InputField:
     default = "" if declared.default is None else _text(declared.default)
     options = [_text(value) for value in declared.enum or ()]
     if declared.type == "boolean" and not options:
         options = ["true", "false"]
-    is_file = declared.type in ("file", "image")
-    rows = {"list": 3, "object": 5, "file": 10}.get(declared.type, 0)
+    is_file = declared.type in FILES
+    rows = {"list": 3, "object": 5, "file": 6}.get(declared.type, 0)
     if declared.type == "string" and not options:
         is_short = declared.default is not None and len(default) <= LONG and "\n" not in default
         rows = 0 if is_short else min(max(3, default.count("\n") + 2), 12)
@@ -86,8 +106,11 @@ def _field(name: str, declared: InputSpec, typed: str | None, error: str) -> Inp
     hint = HINTS.get(declared.type, "")
     if is_file and default:
         hint = f"{hint}; left empty: the file {default}"
-    if declared.type == "image":
-        hint = "an image cannot be given here: begin the run by `orchestrator run -i NAME=@FILE`, or leave its default"
+    text = text_of(RawInput(sent.name, sent.data)) if sent is not None and declared.type == "file" else None
+    if isinstance(text, str):
+        value = text
+    elif sent is not None:  # a browser keeps no file that was chosen
+        hint = f"{hint}; choose {sent.name} again"
     return InputField(
         name,
         declared.type,
@@ -106,20 +129,25 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def given_inputs(squad: Squad, form: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+def given_inputs(
+    squad: Squad, form: Mapping[str, str], files: Mapping[str, SentFile] = NO_FILES
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return what a form gives a squad, and what is wrong with it by the input's name.
 
     A field that is left empty takes the default. Of a text without a default the empty one is told as missing.
     """
-    pairs: list[tuple[str, str]] = []
+    pairs: list[tuple[str, Any]] = []
     errors: dict[str, str] = {}
     for name, declared in squad.spec.inputs.items():
         typed = form.get(f"in.{name}", "").replace("\r\n", "\n")
         is_text = declared.type == "string" and declared.default is not None and declared.enum is None
-        if typed.strip() or (is_text and f"in.{name}" in form and declared.default != ""):
+        if (sent := files.get(f"file.{name}")) is not None and declared.type in FILES:
+            pairs.append((name, RawInput(sent.name, sent.data)))
+        elif typed.strip() or (is_text and f"in.{name}" in form and declared.default != ""):
             pairs.append((name, typed))
         elif declared.default is None:
-            errors[name] = "It is needed: write something."
+            what = {"image": "choose a file", "file": "choose a file, or write its text"}
+            errors[name] = f"It is needed: {what.get(declared.type, 'write something')}."
     values = coerce_inputs(squad.spec.inputs, pairs)
     missing = dict.fromkeys(errors, "")
     try:
@@ -130,12 +158,20 @@ def given_inputs(squad: Squad, form: Mapping[str, str]) -> tuple[dict[str, Any],
             if problem.severity != "error":
                 continue
             if len(path) > 1 and path[0] == "inputs":
-                told = problem.message.removeprefix(f"input '{path[1]}'").removeprefix(": ").strip()
-                told = f"It {told}" if told.startswith(("is ", "does ")) else told
-                errors.setdefault(str(path[1]), f"{told}{f' ({problem.hint})' if problem.hint else ''}")
+                errors.setdefault(str(path[1]), _wrong(squad.spec.inputs, str(path[1]), problem))
             else:
                 errors.setdefault("", problem.message)
     return values, errors
+
+
+def _wrong(inputs: Mapping[str, InputSpec], name: str, problem: Problem) -> str:
+    """Return what is wrong with an input, as its form says it."""
+    told, kind = problem.message.removeprefix(f"input '{name}'").removeprefix(": ").strip(), inputs[name].type
+    hint = problem.hint
+    if kind in WANTED:
+        told, hint = told.replace(f"is of type {kind}", f"takes {WANTED[kind]}", 1), hint.replace("give ", "like ", 1)
+    told = f"It {told}" if told.startswith(("is ", "does ", "takes ")) else told
+    return f"{told}{f' ({hint})' if hint else ''}"
 
 
 async def new_run_act(asked: PageRequest) -> str | Mapping[str, Any]:
@@ -144,12 +180,12 @@ async def new_run_act(asked: PageRequest) -> str | Mapping[str, Any]:
     if (squad := state.squads.get(form.get("squad", ""))) is None:
         raise PageMissing("This server offers no such squad: give its file to `orchestrator serve`.")
     run = form.get("run_id", "")
-    values, errors = given_inputs(squad, form)
+    values, errors = given_inputs(squad, form, asked.files)
     cap, cost_error = _cap(form.get("max_cost_usd", ""))
     told = errors.pop("", "")
     if RUN_ID.fullmatch(run) is None:
         told = told or "The form was not whole: send it again."
-    shown = {"told": state.mask(told), "cost_error": cost_error, "fields": fields_of(squad, form, errors)}
+    shown = {"told": state.mask(told), "cost_error": cost_error, "fields": fields_of(squad, asked, errors)}
     if told or errors or cost_error:
         return shown
     if state.host.is_full:

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.datastructures import QueryParams
 
 from orchestrator.server.access import AccessRole
+from orchestrator.server.pages.forms import SentFile
 from orchestrator.server.state import ServerState
 
 
@@ -18,13 +19,14 @@ class PageMissing(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """A page as it is asked for. `path` has the values of the path's `{names}`; `form` what a POST sent."""
+    """A page as it is asked for. `path` has the values of the path's `{names}`; `form` and `files` what a POST sent."""
 
     state: ServerState
     role: AccessRole
     path: Mapping[str, str] = field(default_factory=dict)
     query: QueryParams = field(default_factory=QueryParams)
     form: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, SentFile] = field(default_factory=dict)
 
     @property
     def may_change(self) -> bool:

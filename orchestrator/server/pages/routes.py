@@ -7,7 +7,7 @@ from contextlib import aclosing
 from functools import partial
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from starlette.datastructures import QueryParams
@@ -19,6 +19,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.server.access import Access, AccessRole
 from orchestrator.server.api.errors import RequestRefused
 from orchestrator.server.event_stream import EventStream
+from orchestrator.server.pages.forms import SentForm, sent_form
 from orchestrator.server.pages.live import LivePages
 from orchestrator.server.pages.login import LOST, Login
 from orchestrator.server.pages.page import Page, PageMissing, PageRequest
@@ -30,6 +31,7 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+NO_FORM = SentForm()
 CSS = "text/css; charset=utf-8"
 STATIC = {"page.css": CSS, "runs.css": CSS, "live.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
 
@@ -75,7 +77,7 @@ class Dashboard:
         if role != "operator":
             why = f"You are logged in as a {role}, who may look and change nothing."
             return self._message("Not done", why, 403, here, role)
-        form = dict(parse_qsl((await http.body()).decode("utf-8", "replace"), keep_blank_values=True))
+        form = sent_form(http.headers.get("content-type", ""), await http.body())
         asked = self._asked(http.path_params, http.query_params, role, form)
         try:
             done = await page.act(asked)
@@ -123,9 +125,9 @@ class Dashboard:
         return self._pages.parts(page.name, {**await page.values(asked), "may_change": asked.may_change})
 
     def _asked(
-        self, path: Mapping[str, str], query: QueryParams, role: AccessRole, form: Mapping[str, str] | None = None
+        self, path: Mapping[str, str], query: QueryParams, role: AccessRole, form: SentForm = NO_FORM
     ) -> PageRequest:
-        return PageRequest(state=self._state, role=role, path=path, query=query, form=form or {})
+        return PageRequest(state=self._state, role=role, path=path, query=query, form=form.fields, files=form.files)
 
     def _page(
         self, page: Page, values: Mapping[str, Any], role: AccessRole, address: str, status: int = 200
