@@ -102,10 +102,9 @@ class Guard:
                 sent = list(message.get("headers", ()))
                 known = {name for name, _ in sent}
                 sent += [header for header in _ALWAYS if header[0] not in known]
-                if not body.is_read:
-                    sent.append(
-                        (b"connection", b"close")
-                    )  # what is left of the request would be taken for the next one
+                if not body.is_read or message["status"] in (500, 503):
+                    # What is left of the request would be taken for the next one; and uvicorn closes after a fault.
+                    sent.append((b"connection", b"close"))
                 message["headers"] = [*sent, (b"x-request-id", request_id.encode())]
             await send(message)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Literal
 
+from agents.memory.database import MemoryUnusable
 from providers.errors import (
     AllAttemptsFailed,
     AuthFailed,
@@ -29,6 +31,7 @@ FailureKind = Literal[
 ]
 TOO_LONG = "context_length_exceeded"
 OUT_OF_QUOTA = "insufficient_quota"
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 ABSENT = frozenset({ReasonCode.NO_KEY, ReasonCode.NOT_CONFIGURED})
 """Why models are not asked that are as good as none."""
 
@@ -91,6 +94,10 @@ def failure_of(error: Exception, now: float) -> GatewayFailure:
             return _all_failed(error, now)
         case ProviderError():
             return _of_one(error, now)
+        case MemoryUnusable():
+            return GatewayFailure(503, "ours", str(error), "cannot_write")
+        case OSError(errno=number, strerror=why) if number in UNWRITABLE:
+            return GatewayFailure(503, "ours", f"the server cannot write what it has to keep: {why}", "cannot_write")
     return GatewayFailure(500, "ours", "the server met an error of its own; its log says which", "internal_error")
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agents.memory.database import MemoryUnusable
 from orchestrator.server.gateway.keys import ClientKeys
+from providers.catalog.model import Candidate
+from providers.messages import Request, Response
 from tests.orchestrator.server.priced import ASK, NOON, Answers, priced
 from tests.orchestrator.server.served import served
 
@@ -113,3 +117,34 @@ async def test_hard_requests_are_answered(tmp_path: Path) -> None:
     assert answers.requests[2].messages[0].text == "👋🏽 \ufffd \u202e é́"
     assert len(answers.requests[8].tools) == 500
     assert (answers.requests[-1].max_output_tokens, answers.requests[-1].stop) == (3, ("a", "b"))
+
+
+class Breaking(Answers):
+    """Raises what is no error of a provider's."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def respond(self, request: Request, candidate: Candidate) -> Response:  # as all adapters
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 503, "cannot_write"),
+        (MemoryUnusable("gateway.sqlite3", "database or disk is full"), 503, "cannot_write"),
+        (OSError(errno.EIO, "sekret"), 500, "internal_error"),
+        (RuntimeError("sekret"), 500, "internal_error"),
+    ],
+)
+async def test_faults_of_the_servers_own_are_told_and_close_the_connection(
+    error: Exception, status: int, code: str, tmp_path: Path
+) -> None:
+    async with served(priced(Breaking(error)), tmp_path) as server:
+        answer = await server.http.post(CHAT, json=ASK)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert answer.headers["x-should-retry"] == "false"
+    assert answer.headers["connection"] == "close", "uvicorn closes it: a client that reused it would be cut off"
+    assert "sekret" not in answer.text
