@@ -76,6 +76,7 @@ class SqliteJournal(SqliteReader):
         self._done: dict[tuple[str, Unit], _Done] = {}
         """What units that were claimed again will ask for first: they reach their first new step without waiting."""
         self._opened: Writer | None = None
+        self._drives = 0
         self._is_closed = False
         self._warn = warn
         if is_lazy:
@@ -86,7 +87,15 @@ class SqliteJournal(SqliteReader):
 
     @property
     def _writer(self) -> Writer:
+        self._renew()
         return self._opened or self._open()
+
+    def _renew(self) -> None:
+        """Let go of a writer that failed, once no run is driven here any more that would miss what it did not write."""
+        if self._opened is not None and self._opened.is_broken and not self._drives:
+            self._opened.close()
+            self._opened = None
+            self._done.clear()
 
     def _tell_loose(self) -> None:
         for why in self._file.take_loose():
@@ -165,12 +174,15 @@ class SqliteJournal(SqliteReader):
     @asynccontextmanager
     async def driving(self, run: str) -> AsyncIterator[None]:
         with locked(self._lock_of(run), f"the run {run}"):
+            self._renew()
+            self._drives += 1
             try:
                 yield
             finally:
                 # An empty job behind all others: the lock must not go before what was handed over is on disk.
                 with anyio.CancelScope(shield=True), suppress(JournalError):  # a broken writer was told already
                     await self._writer.run(lambda _: None, last=True)
+                self._drives -= 1
 
     def between_commits(self) -> AbstractContextManager[None]:
         return nullcontext() if self._opened is None else self._opened.paused()

@@ -41,7 +41,8 @@ class Writer:
     `last` keep their order among each other, and let all others go first: work under way goes before new work.
 
     A function that refuses (a `JournalError`) must do so before it writes: the others of its transaction stand. After
-    any other failure nothing is written any more: what came later must not be recorded without what came before.
+    any other failure nothing is written any more (`is_broken`): what came later must not be recorded without what came
+    before.
     """
 
     def __init__(
@@ -63,6 +64,10 @@ class Writer:
         # A daemon: a program that exits without closing its journal must not wait for this thread.
         self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
         self._thread.start()
+
+    @property
+    def is_broken(self) -> bool:
+        return self._broken is not None
 
     async def run(
         self, work: Callable[[sqlite3.Connection], T], *, last: bool = False, texts: Sequence[Bodies] = ()

@@ -10,7 +10,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from orchestrator import errors
-from orchestrator.journal.protocols import JournalBusy, JournalDamaged, RunBusy, RunExists
+from orchestrator.journal.protocols import JournalBusy, JournalDamaged, JournalUnusable, RunBusy, RunExists
 from orchestrator.server.hosting import HostStopping
 from orchestrator.server.json_text import ToldJson
 from providers.documents.problems import ProblemsFound
@@ -27,6 +27,7 @@ STATUS: dict[type[Exception], int] = {
     RunBusy: 409,
     RunExists: 409,
     JournalBusy: 503,
+    JournalUnusable: 503,
     HostStopping: 503,
     JournalDamaged: 500,
     ProblemsFound: 422,

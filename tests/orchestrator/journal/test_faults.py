@@ -228,6 +228,20 @@ async def test_a_disk_that_is_full_at_any_write_stops_the_run_and_it_goes_on_lat
     assert stopped > 3
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the limit of a file's size is POSIX's")
+async def test_a_journal_writes_again_once_there_is_room_and_no_run_misses_what_was_lost(tmp_path: Path) -> None:
+    async with SqliteJournal(tmp_path / "journal.db") as journal:
+        async with journal.driving("first"):
+            with largest_file(largest_in(tmp_path)), pytest.raises(JournalUnusable):
+                await journal.create("first", RunManifest("x" * 100_000))
+            with pytest.raises(JournalUnusable):
+                await journal.create("second", RunManifest("x"))
+        await journal.create("third", RunManifest("x"))
+        async with journal.driving("fourth"):
+            await journal.create("fourth", RunManifest("x"))
+        assert {line.run for line in await journal.runs()} == {"third", "fourth"}
+
+
 @pytest.mark.long
 async def test_a_disk_that_is_full_while_the_journal_is_made_is_said_as_that(tmp_path: Path) -> None:
     refused = set()
