@@ -83,7 +83,8 @@ class Dashboard:
             done = await page.act(asked)
             if isinstance(done, str):
                 return RedirectResponse(done, 303)
-            return self._page(page, {**await page.values(asked), **done}, role, "", 422)
+            address = f"{http.url.path}?{http.url.query}" if http.url.query else http.url.path
+            return self._page(page, {**await page.values(asked), **done, "is_draft": True}, role, address, 422)
         except PageMissing as missing:
             return self._message("Not here", str(missing), 404, here, role)
         except (OrchestratorError, RequestRefused) as error:
@@ -140,7 +141,7 @@ class Dashboard:
         return self._html("missing", told, status)
 
     def _html(self, name: str, values: Mapping[str, Any], status: int) -> Response:
-        told = {"offline": self._state.offline, "links": [(page.label, page.path) for page in PAGES if page.label]}
+        told = {"offline": self._state.offline, "is_draft": False, "links": [(page.label, page.path) for page in PAGES if page.label]}
         page = self._pages.page(name, {**told, **values}).encode(
             "utf-8", "replace"
         )  # a model's name may hold half a character

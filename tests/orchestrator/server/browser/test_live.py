@@ -23,6 +23,22 @@ tasks:
 """
 
 
+def test_of_two_who_answer_the_second_loses_no_word(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "notes.yaml"
+    file.write_text(SQUAD, "utf-8")
+    with serving(tmp_path / "state", file) as server:
+        cookies = session_of(browser, server)
+        run = server.api("/api/runs", {"squad": "notes"})["run_id"]
+        with logged_in(browser, server, cookies) as first, logged_in(browser, server, cookies) as second:
+            first.go(f"/runs/{run}").get_by_role("button", name="Approve").wait_for()
+            page = second.go("/approvals")
+            page.get_by_label("A comment that the agents read").fill("My <b>careful</b> words")
+            first.page.get_by_role("button", name="Approve").click()
+            page.get_by_text("somebody answered it").wait_for()
+            assert "My <b>careful</b> words" in page.locator("main").inner_text()
+            assert second.faults == []
+
+
 def test_a_page_is_live_goes_stale_with_the_server_and_catches_up(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "notes.yaml"
     file.write_text(SQUAD, "utf-8")
