@@ -142,7 +142,7 @@ async def chat_values(asked: PageRequest) -> Mapping[str, Any]:
         "spent": view.spent.cost,
         "tokens": view.spent.tokens,
         "unknown": view.spent.unknown,
-        "error": shown.text(state.host.chats.failed.get(view.id, "")) if not is_open else "",
+        "error": "" if is_open or (last and last[-1].error) else shown.text(state.host.chats.failed.get(view.id, "")),
         "typed": asked.form.get("text", ""),
         "told": "",
         "draft": {},

@@ -141,7 +141,11 @@ class Dashboard:
         return self._html("missing", told, status)
 
     def _html(self, name: str, values: Mapping[str, Any], status: int) -> Response:
-        told = {"offline": self._state.offline, "is_draft": False, "links": [(page.label, page.path) for page in PAGES if page.label]}
+        told = {
+            "offline": self._state.offline,
+            "is_draft": False,
+            "links": [(page.label, page.path) for page in PAGES if page.label],
+        }
         page = self._pages.page(name, {**told, **values}).encode(
             "utf-8", "replace"
         )  # a model's name may hold half a character

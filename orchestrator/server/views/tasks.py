@@ -235,7 +235,7 @@ def as_it_stands(tasks: Mapping[str, TaskView], standing: str) -> dict[str, Task
     if standing == "running":
         return dict(tasks)
     lost = {"running": "cancelled" if standing == "cancelled" else "interrupted"}
-    lost |= {"gate": "cancelled"} if standing == "cancelled" else {}
+    lost |= {"gate": "cancelled", "waiting": "cancelled"} if standing == "cancelled" else {}
     return {
         name: replace(task, status=lost[task.status]) if task.status in lost else task for name, task in tasks.items()
     }

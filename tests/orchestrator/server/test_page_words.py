@@ -11,6 +11,7 @@ from orchestrator.server.pages import words
 from orchestrator.server.pages.graph_svg import TITLE_W, fitted
 from orchestrator.server.pages.page import PageRequest
 from orchestrator.server.pages.providers import providers_values
+from orchestrator.server.views.tasks import TaskView, as_it_stands
 from orchestrator.squad.load import Squad
 from orchestrator.testing import scripted
 from providers.errors import BadRequest
@@ -60,6 +61,12 @@ async def test_a_run_that_awaits_a_persons_words_says_so_of_the_run_and_its_task
         assert [task["status"] for task in waiting["tasks"]] == ["gate"]
         assert "awaiting a person" in text_of((await server.http.get("/")).text)
         assert "awaiting a person" in text_of((await server.http.get("/runs")).text)
+
+
+def test_what_was_to_come_in_a_run_that_is_cancelled_for_good_is_cancelled() -> None:
+    tasks = {"a": TaskView("a", "ok"), "b": TaskView("b", "gate"), "c": TaskView("c")}
+    assert [task.status for task in as_it_stands(tasks, "cancelled").values()] == ["ok", "cancelled", "cancelled"]
+    assert [task.status for task in as_it_stands(tasks, "waiting").values()] == ["ok", "gate", "waiting"]
 
 
 async def test_a_failed_run_says_first_what_failed_and_why(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ async def test_a_chat_is_begun_gone_on_with_and_survives_a_failed_answer(tmp_pat
         with anyio.fail_after(PATIENCE_S):
             while (await post(server, path, do="say", text="And?")).status_code != 303:  # noqa: ASYNC110  # it closes
                 await anyio.sleep(0.02)
-        await until("odd")
+        assert (await until("odd")).count('class="warn"') == 1, "a failed answer is told once"
         with anyio.fail_after(PATIENCE_S):
             while (await post(server, path, do="say", text="Once more")).status_code != 303:  # noqa: ASYNC110
                 await anyio.sleep(0.02)
