@@ -67,7 +67,7 @@ class ObservedRequests:
                 ended = CallEnded(call.answer, error, time.monotonic() - call.began, call.attempts, operation)
                 event = Event(call.ident, None, (), 0, 1, self._clock(), ended)
                 for feed in self._counting:
-                    feed.hear(Subject(call.ident, NO_TRACE, is_run=False), event)
+                    feed.hear(call.subject, event)
 
 
 class _RequestSeen:
@@ -78,7 +78,7 @@ class _RequestSeen:
     ) -> None:
         self.ident, self._clock, self._tracing, self._operation = scope.run, clock, tracing, operation
         subject = _subject(scope.run, scope.asked_by) if tracing else Subject(scope.run, NO_TRACE, is_run=False)
-        self._subject = subject if scope.trace is None else replace(subject, trace=scope.trace)
+        self.subject = subject if scope.trace is None else replace(subject, trace=scope.trace)
         self.began = time.monotonic()
         self.answer: Response | Embeddings | None = None
         self.attempts: list[AttemptEnded] = []
@@ -103,7 +103,7 @@ class _RequestSeen:
         turn = getattr(payload, "turn", 0)
         event = Event(self.ident, None, (), turn, self._sequence, self._clock(), payload)
         for feed in self._tracing:
-            feed.hear(self._subject, event)
+            feed.hear(self.subject, event)
 
 
 def _subject(ident: str, asked_by: TraceContext | None) -> Subject:

@@ -16,6 +16,9 @@ from typing import Any
 
 MOST_HEAD = 64 << 10
 """Bytes of a request's head: its first line, and all its headers."""
+HAS_COME = "has_come"
+"""Under this stands in the state of a request's scope whether its body came with its head, so that no time is needed to
+wait for it."""
 PHRASES = {
     400: "Bad Request",
     408: "Request Timeout",
@@ -94,6 +97,7 @@ class _Bounded:
         if self.cycle is not before:
             self._head = 0
             self._wait_no_more()
+            self.cycle.scope["state"][HAS_COME] = not self.cycle.more_body
         elif is_head and not self.transport.is_closing():
             self._head += len(data)
             if self._head > self._limits.most_head:

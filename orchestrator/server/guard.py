@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.server.access import COOKIE
-from orchestrator.server.connections import MOST_HEAD
+from orchestrator.server.connections import HAS_COME, MOST_HEAD
 from orchestrator.server.event_stream import event
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
@@ -92,8 +92,9 @@ class Guard:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
         given = headers.get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else f"req_{urandom(12).hex()}"
-        scope.setdefault("state", {})["request_id"] = request_id
-        body, is_begun = _Body(receive, headers, self._limits), False
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        body, is_begun = _Body(receive, headers, self._limits, has_come=state.get(HAS_COME, False)), False
 
         async def told(message: Message) -> None:
             nonlocal is_begun
@@ -179,8 +180,8 @@ class Guard:
 class _Body:
     """The body of a request as it comes: no more than is allowed, and not slower."""
 
-    def __init__(self, receive: Receive, headers: Mapping[str, str], limits: RequestLimits) -> None:
-        self._receive, self._limits, self._began = receive, limits, monotonic()
+    def __init__(self, receive: Receive, headers: Mapping[str, str], limits: RequestLimits, *, has_come: bool) -> None:
+        self._receive, self._limits, self._began, self._has_come = receive, limits, monotonic(), has_come
         self._came = 0
         self.is_read = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
 
@@ -188,16 +189,18 @@ class _Body:
         """Return the next part. Raise `HTTPException` where it is too much, or too slow."""
         if self.is_read:
             return await self._receive()
-        left = self._began + self._limits.body_s + self._came / self._limits.bytes_per_s - monotonic()
-        with anyio.move_on_after(max(left, 0)) as patience:
-            message = await self._receive()
-        if patience.cancelled_caught:
-            raise HTTPException(408, f"the body of the request did not come within {self._limits.body_s:g} s")
+        message = await (self._receive() if self._has_come else self._in_time())
         self._came += len(message.get("body", b""))
         if self._came > self._limits.most_body:
             raise HTTPException(413, _too_large(self._limits))
         self.is_read = not message.get("more_body", False)
         return message
+
+    async def _in_time(self) -> Message:
+        left = self._began + self._limits.body_s + self._came / self._limits.bytes_per_s - monotonic()
+        with anyio.move_on_after(max(left, 0)):
+            return await self._receive()
+        raise HTTPException(408, f"the body of the request did not come within {self._limits.body_s:g} s")
 
 
 class _NoStream(Exception):

@@ -58,8 +58,7 @@ def refuse_many(tools: Collection[ToolSpec], most: int | None) -> None:
 
 def own_names(response: Response, tools: Sequence[ToolSpec]) -> Response:
     """Return `response` with the tools' own names in its calls."""
-    own = _own(tools)
-    if not own or not response.tool_calls:
+    if not response.tool_calls or not (own := _own(tools)):
         return response
     parts = tuple(
         replace(part, name=_own_name(part.name, own)) if isinstance(part, ToolCall) else part

@@ -91,7 +91,8 @@ class AttemptAccount:
         self._open = False
         turn, candidate = self._turn, self._effect.candidate
         provider, model, account = candidate.provider.name, candidate.model.name, candidate.account
-        ms = (turn.clock() - self._began) * 1000
+        now = turn.clock()
+        ms = (now - self._began) * 1000
         bill = None
         if how != "ok" or self._budgeted is not None:
             lost = how == "cancelled" and self.body is not None
@@ -111,7 +112,7 @@ class AttemptAccount:
                 error.hide(secret)
             attempt = Attempt(provider, model, how, error.status, type(error).__name__, error.message, ms, account)
         if turn.saw is not None:
-            turn.saw(self._seen(attempt, error, response, first_token))
+            turn.saw(self._seen(now, attempt, error, response, first_token))
         if how == "failed":
             turn.failed = candidate.name, attempt.error or ""
         if how == "ok" and response is not None:
@@ -126,12 +127,17 @@ class AttemptAccount:
             turn.emit(AttemptEnded(self._effect.number, *ended, *more))
 
     def _seen(
-        self, attempt: Attempt, error: ProviderError | None, response: Response | None, first_token: float | None
+        self,
+        now: float,
+        attempt: Attempt,
+        error: ProviderError | None,
+        response: Response | None,
+        first_token: float | None,
     ) -> AttemptSeen:
         turn, needs = self._turn, self._turn.request.needs
         usage = Usage() if response is None else response.usage
         return AttemptSeen(
-            at=turn.clock(),
+            at=now,
             candidate=self._effect.candidate.name,
             outcome=attempt.outcome,
             seconds=attempt.ms / 1000,

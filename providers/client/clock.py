@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 
@@ -18,9 +19,8 @@ SET_BY_S = 1.0
 """A clock that differs by less has drifted and was not set."""
 
 
-def _passed() -> float:
-    """Return the seconds since some instant; those that a machine slept count where it can tell them."""
-    return time.monotonic() if _BOOT is None else time.clock_gettime(_BOOT)
+_passed: Now = time.monotonic if _BOOT is None else partial(time.clock_gettime, _BOOT)
+"""Gives the seconds since some instant; those that a machine slept count where it can tell them."""
 
 
 class SteadyClock:

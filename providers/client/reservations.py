@@ -213,11 +213,14 @@ class Reservation:
         A limit that is kept here gives no such hint before it is reached: being refused by our own ledger costs
         nothing, and a candidate that is avoided for having less room than others would never be used up.
         """
-        state, off = self._reservations.state(self.candidate), ahead(self._reservations.wall, self._reservations.clock)
-        if state is not None and not isinstance(error, RateLimited):  # a refusal says itself until when
+        state = self._reservations.state(self.candidate)
+        if state is None or not (said or isinstance(error, RateLimited)):
+            return
+        off = ahead(self._reservations.wall, self._reservations.clock)
+        if not isinstance(error, RateLimited):  # a refusal says itself until when
             for until, tokens, why in spent(said, now):
                 state.block(until - off, why, tokens)
         share = 0.0 if isinstance(error, RateLimited) else headroom(said)
-        if state is not None and share is not None and share < SCARCE:
+        if share is not None and share < SCARCE:
             until = limited_until(error, now) if isinstance(error, RateLimited) else now + NEWS_S
             state.left(share, until - off)

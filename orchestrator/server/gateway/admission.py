@@ -156,7 +156,7 @@ class Admission:
         finally:
             self._at_work[key.digest] -= 1
             if not self._at_work[key.digest]:
-                del self._at_work[key.digest]
+                self._at_work.pop(key.digest)
 
     @asynccontextmanager
     async def _reserved(

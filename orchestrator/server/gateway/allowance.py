@@ -72,8 +72,13 @@ class KeyMeters:
         return [*amounts, *((meter, float(cost)) for meter in self.budgets)]
 
 
+NO_METERS = KeyMeters(None, None, ())
+
+
 def meters_of(key: Key, timezone: str) -> KeyMeters:
     """Return a key's meters. Days and months begin at midnight in `timezone`."""
+    if not (key.rpm or key.tpm or key.budgets):
+        return NO_METERS
     place, minute = f"gateway/{key.digest[:16]}", Rolling(MINUTE_S)
     requests = key.rpm and LimitKey(f"{place}/requests", key.rpm, minute, f"{key.rpm:,} requests a minute")
     tokens = key.tpm and LimitKey(f"{place}/tokens", key.tpm, minute, f"{key.tpm:,} tokens a minute")

@@ -10,7 +10,6 @@ from functools import partial
 
 from fastapi import APIRouter
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import Scope
@@ -130,10 +129,12 @@ async def body_of(http: HttpRequest) -> bytes:
         raise GatewayFailure(415, "invalid_request", text, "unsupported_media_type")
     if http.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise GatewayFailure(415, "invalid_request", "the body is compressed; send it as it is", "unsupported_encoding")
-    try:
-        return await http.body()
-    except ClientDisconnect:
-        raise client_left() from None
+    pieces: list[bytes] = []
+    while (message := await http.receive())["type"] == "http.request":
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+    raise client_left()
 
 
 def routes(gateway: Gateway) -> APIRouter:

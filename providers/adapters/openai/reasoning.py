@@ -160,8 +160,9 @@ def joined(pieces: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def sealed(details: list[dict[str, Any]]) -> str | None:
     """Return `details` as the JSON text that goes back with the transcript, None where there are none, or no JSON."""
+    if not details:
+        return None
     try:
-        text = json.dumps(clean_json(details), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return json.dumps(clean_json(details), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except ValueError:
         return None
-    return text if details else None

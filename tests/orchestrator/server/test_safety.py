@@ -11,7 +11,7 @@ import pytest
 from starlette.requests import Request
 
 from orchestrator.server.access import LINK_S, SESSION_S, TRIES, Access, kept_secret
-from orchestrator.server.connections import ConnectionLimits
+from orchestrator.server.connections import HAS_COME, ConnectionLimits
 from orchestrator.server.guard import Guard, RequestLimits
 from orchestrator.testing import scripted
 from tests.orchestrator.server.served import Served, listening, served, streamed
@@ -299,6 +299,20 @@ async def test_slow_clients_hold_no_place(server: Served, parser: str) -> None:
         assert b" 431 " in await asked(address, GET + b"X-A: " + b"b" * 5000)
         quick = await asked(address, GET + b"\r\n")
         assert b" 200 " in quick
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+async def test_no_time_is_taken_for_a_body_that_came_with_its_head(parser: str) -> None:
+    async def app(scope: Any, _: Any, send: Any) -> None:
+        headers = [(b"content-length", b"5")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": f"{scope['state'][HAS_COME]!s:5}".encode()})
+
+    async with listening(app, parser=parser) as address:
+        for sent, has_come in ((b"Content-Length: 2\r\n\r\n{}", b"True "), (b"Content-Length: 2\r\n\r\n{", b"False")):
+            assert (await asked(address, POST + sent)).endswith(has_come)
 
 
 @pytest.mark.long
