@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -30,11 +31,17 @@ class Published:
         ours = ((TIER, self.tiers), (AGENT, self.personas), (SQUAD, self.squads))
         return (*(kind + name for kind, names in ours for name in names), *self.models)
 
+    def names_for(self, may_ask: Callable[[str], bool]) -> list[str]:
+        """Return the names that may be asked: a model's own name where it may be asked by that alone."""
+        bare = Counter(model.partition("/")[2] for model in self.models)
+        found = [name for name in self.names if may_ask(name)]
+        own = [(model, model.partition("/")[2]) for model in self.models]
+        return found + [name for model, name in own if bare[name] == 1 and may_ask(name) and not may_ask(model)]
+
     def card(self, name: str, created: int) -> dict[str, Any]:
         """Return one model as OpenAI shows it. Raise `GatewayFailure` where none is called so."""
-        if name not in self.names:
-            raise self._unknown(name)
-        owner = "orchestrator" if name.startswith((TIER, AGENT, SQUAD)) else name.partition("/")[0]
+        whole = self.name_of(name)
+        owner = "orchestrator" if whole.startswith((TIER, AGENT, SQUAD)) else whole.partition("/")[0]
         return {"id": name, "object": "model", "created": created, "owned_by": owner}
 
     def name_of(self, model: str) -> str:

@@ -145,7 +145,7 @@ def routes(gateway: Gateway) -> APIRouter:
     @router.get("/v1/models")
     async def list_models(http: HttpRequest) -> Response:
         key, published = gateway.key_of(http), gateway.published
-        names = [name for name in published.names if key is None or key.may_ask(name)]
+        names = published.names if key is None else published.names_for(key.may_ask)
         if speaks_anthropic(http.scope):
             cards = [model_card(name, began) for name in names]
             ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None}

@@ -120,6 +120,19 @@ def test_a_models_own_name_stands_for_the_only_one() -> None:
         published.name_of("x")
 
 
+async def test_a_key_for_a_models_own_name_finds_it_listed_by_that(tmp_path: Path) -> None:
+    keys = ClientKeys(tmp_path)
+    key = keys.make("own", 0.0, models=["scripted"])
+    async with scripted("Yes.") as manager, served(manager, tmp_path, keys) as server:
+        headers = {"authorization": f"Bearer {key}"}
+        [listed] = (await server.http.get("/v1/models", headers=headers)).json()["data"]
+        shown = (await server.http.get("/v1/models/scripted", headers=headers)).json()
+        asked = {**ASK, "model": "scripted"}
+        assert (await server.http.post("/v1/chat/completions", headers=headers, json=asked)).status_code == 200
+    assert listed == shown
+    assert (shown["id"], shown["owned_by"]) == ("scripted", "scripted")
+
+
 async def test_models_are_listed(tmp_path: Path) -> None:
     async with scripted() as manager, served(manager, tmp_path) as server:
         listed = (await server.http.get("/v1/models")).json()["data"]
