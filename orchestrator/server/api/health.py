@@ -32,4 +32,6 @@ def health_routes(state: ServerState) -> APIRouter:
         answer.status_code = 503
         return HealthShown(status="no provider is configured")
 
+    for path, shown in (("/live", is_live), ("/ready", is_ready)):  # monitors ask so
+        router.add_api_route(path, shown, methods=["HEAD"], include_in_schema=False)
     return router

@@ -46,7 +46,8 @@ class Login:
         return self._show("login", values, status)
 
     async def _follow(self, http: HttpRequest) -> Response:
-        if not (token := http.query_params.get("token", "")):
+        token = http.query_params.get("token", "")
+        if not token or http.method == "HEAD":  # who only looks whether there is something uses no link up
             return self.asking(200)
         cookie = self._access.follow(token)
         return self.asking(401, OLD) if cookie is None else self._logged_in(http, cookie)

@@ -108,6 +108,14 @@ async def test_a_token_logs_a_browser_in_and_few_wrong_ones_are_taken(server: Se
     assert (tired.status_code, tired.headers["retry-after"]) == (429, "60")
 
 
+async def test_who_only_looks_whether_something_is_there_hears_so_and_uses_no_link_up(server: Served) -> None:
+    link = f"/login?token={server.access.link('viewer')}"
+    for path in (link, "/health/live", "/health/ready"):
+        seen = await server.http.head(path, headers=NOBODY)
+        assert (seen.status_code, seen.content, "set-cookie" in seen.headers) == (200, b"", False)
+    assert (await server.http.get(link, headers=NOBODY)).status_code == 303
+
+
 async def test_a_link_from_another_page_logs_in_without_a_redirect(server: Served) -> None:
     link, chat = f"/login?token={server.access.link('viewer')}", {**NOBODY, "sec-fetch-site": "cross-site"}
     answer = await server.http.get(link, headers=chat)
