@@ -106,6 +106,8 @@ class Guard:
                 if not body.is_read or message["status"] in (500, 503):
                     # What is left of the request would be taken for the next one; and uvicorn closes after a fault.
                     sent.append((b"connection", b"close"))
+                if "anthropic-version" in headers:
+                    sent.append((b"request-id", request_id.encode()))  # what Anthropic's clients tell of an error
                 message["headers"] = [*sent, (b"x-request-id", request_id.encode())]
             await send(message)
 

@@ -48,6 +48,7 @@ async def test_it_gets_answers_calls_of_tools_and_thoughts(tmp_path: Path) -> No
     ):
         whole = await client.messages.create(**ASK)
         assert (whole.content[0].text, whole.stop_reason, whole.usage.output_tokens > 0) == ("Hi 🛒", "end_turn", True)
+        assert whole._request_id.startswith("req_")
         async with client.messages.stream(**ASK, tools=[LOOK]) as stream:
             kinds = [one.type async for one in stream]
             said = await stream.get_final_message()
@@ -84,6 +85,10 @@ async def test_it_knows_the_errors_and_the_models(tmp_path: Path) -> None:
             await client.messages.create(**{**ASK, "messages": []})
         with pytest.raises(anthropic.AuthenticationError, match="authentication_error"):
             await client.with_options(api_key="no").messages.create(**ASK)
+
+        with pytest.raises(anthropic.NotFoundError) as unknown:
+            await client.messages.create(**{**ASK, "model": "none"}, extra_headers={"x-request-id": "mine"})
+        assert unknown.value.request_id == "mine"
 
 
 async def test_a_stream_that_breaks_says_so(loopback: Loopback, tmp_path: Path) -> None:
