@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder whose journal is made once and stays")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = given.keep or Path(temporary)
+        folder = (given.keep or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "journal.db").exists():
             began = time.process_time()

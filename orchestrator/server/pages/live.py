@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectSendStream
 
 from orchestrator.server.event_stream import event
 
 EVERY_S = 1.0
 SHARE, SELDOM_S = 0.05, 5.0
 """A page that takes long to make is made less often: this share of the time goes into it, down to once in so long."""
-BEHIND = 64
-"""Events that wait for a client that reads slowly; one that is further behind is told to come again."""
+BEHIND = 16
+"""Changes that wait for a client that reads slowly; one that is further behind is told to come again."""
 Render = Callable[[], Awaitable[Mapping[str, str]]]
 """Makes the parts of a page, by the ids of their elements."""
 
@@ -44,9 +44,8 @@ class LivePages:
         send, receive = anyio.create_memory_object_stream[bytes](BEHIND)
         page.clients.add(send)
         try:
-            for part in page.parts.items():
-                yield _told(*part)
-            async for piece in _until_closed(receive):
+            yield _told(page.parts)
+            async for piece in receive:
                 yield piece
         finally:
             page.clients.discard(send)
@@ -78,10 +77,10 @@ class LivePages:
                 if not page.clients:
                     return
                 began = anyio.current_time()
-                for ident, html in (await render()).items():
-                    if page.parts.get(ident) != html:
-                        page.parts[ident] = html
-                        self._tell(page, _told(ident, html))
+                made = await render()
+                if changed := {ident: html for ident, html in made.items() if page.parts.get(ident) != html}:
+                    page.parts.update(changed)
+                    self._tell(page, _told(changed))
                 took = anyio.current_time() - began
                 pause = max(self._every_s, min(took / SHARE, SELDOM_S))
         except Exception:  # noqa: BLE001, S110  # a page that cannot be made ends neither the server nor other pages
@@ -100,14 +99,9 @@ class LivePages:
                 client.close()  # its stream ends, and its script asks for a new one
 
 
-def _told(ident: str, html: str) -> bytes:
-    return event({"id": ident, "html": html}, "part")
-
-
-async def _until_closed(receive: MemoryObjectReceiveStream[bytes]) -> AsyncIterator[bytes]:
-    async with receive:
-        async for piece in receive:
-            yield piece
+def _told(parts: Mapping[str, str]) -> bytes:
+    """Return the events that tell of these parts: each piece costs a write for each who looks."""
+    return b"".join(event({"id": ident, "html": html}, "part") for ident, html in parts.items())
 
 
 @asynccontextmanager
