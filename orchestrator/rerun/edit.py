@@ -141,7 +141,9 @@ def edit_of(was: RunManifest, events: Sequence[Event], plan: Plan, now: RunManif
     if start is not None:
         lost |= dict.fromkeys(beginnings(start, plan), "asked for")  # all of a sub-squad, not its end alone
     fresh = with_dependents(plan, lost)
-    while unsure := {name for name in plan.tasks if name not in fresh and _is_unsure(plan, name, kept, fresh, stood)}:
+    while unsure := {
+        name for name in plan.tasks if name not in fresh and _is_unsure(plan, name, kept, fresh, stood, used)
+    }:
         lost |= dict.fromkeys(unsure, "what it was asked would change")
         fresh = with_dependents(plan, fresh | unsure)
     kept_by_old = {old: new for new, old in kept.items() if new not in fresh and old in stood}
@@ -188,15 +190,23 @@ def with_dependents(plan: Plan, tasks: Collection[str]) -> set[str]:
 
 
 def _is_unsure(
-    plan: Plan, name: str, kept: Mapping[str, str], fresh: Collection[str], stood: Mapping[str, Stand]
+    plan: Plan,
+    name: str,
+    kept: Mapping[str, str],
+    fresh: Collection[str],
+    stood: Mapping[str, Stand],
+    used: Mapping[str, int],
 ) -> bool:
-    """Whether a task was at work on a request that it would not make again, though its digest is the same."""
+    """Whether a task was at work on a request that it would not make again, though its digest is the same.
+
+    `used` is of `attempts_used`.
+    """
     old, task = kept[name], plan.tasks[name]
     stand = stood.get(old)
     if stand is None or not stand.at_work:
         return False
-    if name != old and name in stood:
-        return True  # its new name has a record of its own
+    if name != old and used.get(name):
+        return True  # its new name has a record already, if only of what no longer counts
     if any(kept.get(read) != read for read in task.context):
         return True  # its brief calls others by their names
     # A reviewer's comment goes with the gate it was given at.

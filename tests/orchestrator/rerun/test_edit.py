@@ -174,6 +174,15 @@ async def test_a_task_at_work_whose_brief_names_a_renamed_one_begins_anew(journa
     assert (went.asked, went.result.status) == (["second"], "done")
 
 
+async def test_a_task_at_work_that_takes_a_name_with_a_past_begins_anew(journal: Journal) -> None:
+    """What the name's former task recorded under it no longer counts, and is there still."""
+    await begin(squad({"a": "first"}), journal, Answers(echo))
+    edited = squad({"z": reading(says="second"), "a": reading("z", says="third")})
+    assert await follow(resume_run(edited, "r", journal=journal, manager=hanging_at(1, echo), edited=True), 3) is None
+    went = await edit({"a": reading(says="second")}, journal)
+    assert (went.asked, went.result.tasks) == (["second"], {"a": "ok"})
+
+
 async def test_tasks_that_swap_their_names_keep_what_is_theirs(journal: Journal) -> None:
     pair = {"a": "first", "b": "second"}
     await begin(squad(pair), journal, Answers())

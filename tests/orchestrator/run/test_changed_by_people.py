@@ -61,7 +61,7 @@ async def test_leave_for_the_run_covers_the_same_tool_of_the_same_agent() -> Non
     result = await go_on(given, journal, manager)
     assert sorted(till.done) == ["ann 1", "ann 2", "ann 3"]
     assert result.status == "waiting"
-    assert await names(journal) == ["b/try-1/turn-1/tool-1", "b/try-1/turn-1/tool-2"]
+    assert sorted(await names(journal)) == ["b/try-1/turn-1/tool-1", "b/try-1/turn-1/tool-2"]
     answered = of_type(list(await journal.events("r")), "gate.answered")
     assert sorted(one.by for one in answered) == ["api", GRANTED, GRANTED]
     with pytest.raises(ValueError, match="only what is approved"):
@@ -92,7 +92,7 @@ async def test_leave_is_bound_to_the_tool_as_it_was_when_it_was_asked_for() -> N
     people = {"ann": {"persona": PERSONA, "tools": ["pay", "note"]}}
     changed = squad({"a": "x"}, tools=[other, till.tools[1]], people=people)
     assert (await go_on(changed, journal, manager, edited=True)).status == "waiting"
-    assert await names(journal) == ["a#2/try-1/turn-1/tool-1", "a#2/try-1/turn-1/tool-2"]
+    assert sorted(await names(journal)) == ["a#2/try-1/turn-1/tool-1", "a#2/try-1/turn-1/tool-2"]
     assert till.done == []
     assert len({gate.tool for gate in of_type(list(await journal.events("r")), "gate.opened")}) == 2
 
