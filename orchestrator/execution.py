@@ -96,6 +96,11 @@ class Run:
             raise NotEndedOutside(name)
         self._driven.runner.crew.ended_conversations.add(name)
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether it was opened with `stream=True`."""
+        return self._deltas is not None
+
     def stream(self, after: str | None = None) -> DeltaStream:
         """Return what the agents say as they say it: `async for delta in run.stream()`. It ends with the run.
 

@@ -11,7 +11,7 @@ from orchestrator.cli.ui.next_step import Question
 from orchestrator.cli.ui.reasons import Document
 from orchestrator.events import GateOpened
 from orchestrator.journal.protocols import RunLine
-from orchestrator.run.delta_stream import RecordedAnswer
+from orchestrator.run.deltas import RunDelta
 from orchestrator.run.recorded import RecordedRun
 
 
@@ -57,8 +57,8 @@ class Desk(Protocol):
         It never ends by itself: iterate inside `contextlib.aclosing`.
         """
 
-    async def answers(self, run: str, after: int) -> Sequence[RecordedAnswer]:
-        """Return the recorded answers of models after so many. Raise `Unusable` where they are not to be had."""
+    def answers(self, run: str, after: int) -> AsyncGenerator[tuple[int, Sequence[RunDelta]], None]:
+        """Yield the recorded answers of models after so many, each with its number; ask only for what is recorded."""
 
     async def is_last(self, run: str, number: int) -> bool:
         """Return whether no event came after the one of this number."""

@@ -16,7 +16,8 @@ from orchestrator.cli.ui.reasons import Document
 from orchestrator.events import GateOpened, to_json
 from orchestrator.journal.protocols import RunLine
 from orchestrator.run.approvals import answer_question, goes_on, questions_of
-from orchestrator.run.delta_stream import RecordedAnswer, answers_after
+from orchestrator.run.delta_stream import answers_after
+from orchestrator.run.deltas import RunDelta
 from orchestrator.run.history import history_of
 from orchestrator.run.recorded import RecordedRun, recorded_run
 from orchestrator.run.standing import OVER, RECORDED_AS, UNDECIDED, state_in
@@ -71,8 +72,11 @@ class LocalDesk:
             async for number, event in events:
                 yield number, to_json(event)
 
-    async def answers(self, run: str, after: int) -> Sequence[RecordedAnswer]:
-        return await answers_after(self.records.journal, run, after)
+    async def answers(self, run: str, after: int) -> AsyncGenerator[tuple[int, Sequence[RunDelta]], None]:
+        while found := await answers_after(self.records.journal, run, after):
+            for answer in found:
+                yield answer.number, answer.deltas()
+            after = found[-1].number
 
     async def is_last(self, run: str, number: int) -> bool:
         return await self.records.journal.last_seq(run) <= number

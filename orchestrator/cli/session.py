@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 import anyio
 
@@ -26,14 +27,13 @@ from orchestrator.cli.ui.outcome import Continuation, print_results, tell_end, w
 from orchestrator.cli.ui.progress import Progress
 from orchestrator.cli.ui.reasons import Document
 from orchestrator.cli.ui.screens import LineScreen, LogScreen, Screen, wants_log, wants_table
-from orchestrator.cli.ui.spoken import CallsWhole, SpokenLines
+from orchestrator.cli.ui.spoken import SpokenLines
 from orchestrator.events import to_json
 from orchestrator.execution import Run
 from orchestrator.journal.protocols import Journal, Signals
 from orchestrator.options import RunOptions
 from orchestrator.run.approvals import questions_of
-from orchestrator.run.delta_stream import DeltaStream
-from orchestrator.run.deltas import delta_json
+from orchestrator.run.deltas import CallsWhole, RunDelta, delta_json
 from orchestrator.run.result import RunResult
 from providers.documents.unicode import printable
 
@@ -128,13 +128,23 @@ class RunSession:
         return result
 
 
+class SpokenDeltas(Protocol):
+    """What agents say, as it comes: `DeltaStream`, or what a server tells."""
+
+    async def more(self) -> bool:
+        """Wait until `ready` may return something. False: nothing more comes."""
+
+    def ready(self) -> Sequence[RunDelta]:
+        """Return what can be had without waiting."""
+
+
 class RunSpeech:
     """Shows what agents say as they say it: as lines of the screen, or as JSON Lines on stdout (`as_json`: the
     variables whose values are masked there)."""
 
     def __init__(self, screen: Screen, as_json: Mapping[str, str] | None) -> None:
         self._screen, self._as_json = screen, as_json
-        self._deltas: DeltaStream | None = None
+        self._deltas: SpokenDeltas | None = None
         self._lines, self._calls = SpokenLines(), CallsWhole()
         self._asks = 0
         self._asked = anyio.Event()
@@ -142,7 +152,7 @@ class RunSpeech:
         self.over = anyio.Event()
         self.over.set()
 
-    def begin(self, deltas: DeltaStream) -> None:
+    def begin(self, deltas: SpokenDeltas) -> None:
         """Show these from now on; without, nothing is ever shown."""
         self._deltas, self.over = deltas, anyio.Event()
 

@@ -24,11 +24,11 @@ from orchestrator.cli.ui.gates import discard_typed
 from orchestrator.cli.ui.masking import mask_document, mask_secrets
 from orchestrator.cli.ui.message_lines import ReadPrompted, next_message
 from orchestrator.cli.ui.progress import Progress
-from orchestrator.cli.ui.spoken import CallsWhole, StreamPrinter
+from orchestrator.cli.ui.spoken import StreamPrinter
 from orchestrator.errors import AnswerSuspended, OrchestratorError
 from orchestrator.events import Event, to_json
 from orchestrator.journal.protocols import JournalError
-from orchestrator.run.deltas import RunDelta, delta_json
+from orchestrator.run.deltas import CallsWhole, RunDelta, delta_json
 from orchestrator.run.exchanges import Exchange, addressed
 from orchestrator.session import ReplyStream, Session
 from providers.documents.likeness import closest

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
@@ -222,6 +222,27 @@ class _Heard:
             self._take(delta, is_counted=True)
 
 
+class CallsWhole:
+    """Passes deltas on, each tool call as one: a secret in its arguments could not be seen in pieces."""
+
+    def __init__(self) -> None:
+        self._calls: dict[Any, RunDelta] = {}
+
+    def add(self, delta: RunDelta) -> list[RunDelta]:
+        """Return what is whole now."""
+        before, piece = self._calls.pop(delta.answer, None), delta.delta
+        if not isinstance(piece, ToolCallDelta):
+            return [delta] if before is None else [before, delta]
+        if before is not None:
+            begun = before.delta
+            assert isinstance(begun, ToolCallDelta), "only calls are held"
+            if begun.index == piece.index:
+                piece = replace(begun, arguments=begun.arguments + piece.arguments)
+                before = None
+        self._calls[delta.answer] = replace(delta, delta=piece)
+        return [] if before is None else [before]
+
+
 def deltas_of(response: Response) -> list[Delta]:
     """Return a whole answer as deltas, one for each of its parts."""
     found: list[Delta] = []
@@ -313,6 +334,40 @@ def delta_json(delta: RunDelta) -> dict[str, Any]:
         "kind": kind,
         **fields,
     }
+
+
+def delta_of(document: Mapping[str, Any]) -> RunDelta:
+    """Return the delta of which `delta_json` made a document."""
+    place = document["place"]
+    return RunDelta(
+        document["run_id"],
+        document["position"],
+        Unit(place["task"], place["key"], place["attempt"]),
+        tuple(place["step"]),
+        place["turn"],
+        document["agent"],
+        _told_in(document),
+        document["attempt"],
+        document["anew"],
+        document["recorded"],
+    )
+
+
+def _told_in(document: Mapping[str, Any]) -> Delta | AnswerEnded:
+    match document["kind"]:
+        case "text":
+            return TextDelta(document["text"])
+        case "reasoning":
+            return ReasoningDelta(document["text"])
+        case "tool_call":
+            return ToolCallDelta(*(document[name] for name in ("index", "id", "name", "arguments")))
+        case "restarted":
+            return Restarted(document["reason"])
+        case "resumed":
+            return Resumed(document["reason"])
+        case _:
+            finish = None if document["finish"] is None else FinishReason(document["finish"])
+            return AnswerEnded(document["ok"], finish, document["provider"], document["model"])
 
 
 def _kind_of(delta: Delta | AnswerEnded) -> tuple[str, dict[str, Any]]:

@@ -16,8 +16,10 @@ from starlette.types import Scope
 from orchestrator._version import __version__
 from orchestrator.errors import OrchestratorError
 from orchestrator.server.access import Access, AccessRole
+from orchestrator.server.api.answers import answer_routes
 from orchestrator.server.api.approvals import approval_routes
 from orchestrator.server.api.artifacts import artifact_routes
+from orchestrator.server.api.copies import copy_routes
 from orchestrator.server.api.costs import cost_routes
 from orchestrator.server.api.decisions import decision_routes
 from orchestrator.server.api.errors import RequestRefused, refusal_body, told, unreadable
@@ -56,6 +58,8 @@ _KINDS: dict[int, FailureKind] = {
 API_PARTS = (
     run_routes,
     record_routes,
+    answer_routes,
+    copy_routes,
     approval_routes,
     artifact_routes,
     provider_routes,

@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.execution import Run
+from orchestrator.fork import fork_with
 from orchestrator.journal.protocols import Journal, RunBusy
 from orchestrator.options import RunOptions
 from orchestrator.run_opening import new_run_id, open_with, resume_with
@@ -59,6 +60,8 @@ class RunHost:
         self._driven: dict[str, _Driving] = {}
         self.failed: dict[str, str] = {}
         """Why runs ended that could not be driven on, by their id: these words are in no record."""
+        self._listened: set[str] = set()
+        """Runs that were begun to be listened to: when one goes on, it is so again."""
         self.chats = ChatHost(tasks, journal, options, out)
 
     @property
@@ -76,6 +79,18 @@ class RunHost:
             await self._tasks.start(self._drive, run, driving, opening)
         return run
 
+    async def fork(self, squad: Squad, source: str, inputs: Mapping[str, Any], start: str | None, **more: Any) -> str:
+        """Begin a run that takes over what `source` did, and return its id once it has begun. Raise what `fork_run`
+        raises, with nothing spent."""
+        clock = self._options.clock
+        assert clock is not None, "a host has a clock"
+        run = str(more.pop("run_id", None) or new_run_id(squad.name, clock()))
+        with self._taken(run) as driving:
+            options = replace(self._new(inputs, run), **more)
+            opening = fork_with(squad, source, self._journal, options, start=start)
+            await self._tasks.start(self._drive, run, driving, opening)
+        return run
+
     async def resume(self, squad: Squad, run: str, **more: Any) -> None:
         """Go on with a recorded run, once one that ends here is closed. Raise what `resume_run` raises: `RunBusy`
         where it is at work, here or elsewhere."""
@@ -84,7 +99,8 @@ class RunHost:
                 raise RunBusy(f"the run {run} is at work")
             await driving.closed.wait()
         with self._taken(run) as driving:
-            options = replace(self._options, journal=self._journal, **more)
+            how = {"stream": run in self._listened, **more}
+            options = replace(self._options, journal=self._journal, **how)
             await self._tasks.start(self._drive, run, driving, resume_with(squad, run, self._journal, options))
 
     def stop(self) -> None:
@@ -174,6 +190,8 @@ class RunHost:
         try:
             async with self._room, self._opened(run, opening) as driven:
                 self.failed.pop(run, None)
+                if driven.is_streamed:
+                    self._listened.add(run)
                 await self._note(DrivenRuns.add, run)
                 is_begun = True
                 task_status.started()
@@ -182,6 +200,8 @@ class RunHost:
                         pass  # who wants to know reads the journal
                 finally:
                     driving.is_ending = True
+                if driven.result.status not in ("waiting", "paused", "cancelled"):
+                    self._listened.discard(run)
                 if driven.result.status not in ("paused", "cancelled"):
                     await self._note(DrivenRuns.take_out, [run])
         except OrchestratorError as error:

@@ -48,6 +48,8 @@ GATEWAY: Mapping[str, tuple[str, str, str]] = {
 """Path -> (operation id, what it does, who defines its bodies)."""
 EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "begin_run": {"squad": "sprint", "inputs": {"idea": "A bike-repair diary"}, "max_cost_usd": 0.5},
+    "resume_run": {"max_cost_usd": 2},
+    "fork_run": {"start": "draft", "inputs": {"idea": "A bike shop"}, "preview": True},
     "answer": {"question": "review", "choice": "approve", "comment": "Good, and shorter."},
     "rebalance_load": {
         "expected_version": 3,

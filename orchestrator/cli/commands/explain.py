@@ -10,9 +10,13 @@ import click
 
 from agents.untrusted import told as told_sources
 from orchestrator.cli import app
+from orchestrator.cli.desk import Desk
+from orchestrator.cli.desks import at_desk
 from orchestrator.cli.exits import NothingSelected
 from orchestrator.cli.files import environment
-from orchestrator.cli.journals import RecordedRuns, latest_run, reads_runs, run_named
+from orchestrator.cli.journals import LATEST, RecordedRuns
+from orchestrator.cli.local_desk import LocalDesk
+from orchestrator.cli.remote.desk import RemoteDesk
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.cuts import finish_words
@@ -20,11 +24,11 @@ from orchestrator.cli.ui.figures import duration, usd
 from orchestrator.cli.ui.heard import heard_lines
 from orchestrator.cli.ui.masking import mask_document, mask_secrets
 from orchestrator.cli.ui.progress import candidate_of
-from orchestrator.events import to_json
 from orchestrator.rerun.record import StepAt
 from orchestrator.rerun.replay import read_record
 from orchestrator.rerun.requests import Sent, attempts_of, body_of
-from orchestrator.run.tool_calls import LISTED, tool_calls
+from orchestrator.run.recorded import RecordedRun
+from orchestrator.run.tool_calls import LISTED
 from orchestrator.units import SAID, Unit, names_of, path_of, turn_of
 from providers.documents.unicode import printable
 from providers.routing.scores import Ordering, replay, score
@@ -57,9 +61,9 @@ TALKS = frozenset({"message.spoken", "conversation.ended"})
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="With --request: which attempt (the last).")
 @click.option("--pretty", is_flag=True, help="With --request: as indented JSON.")
 @click.option("--json", "as_json", is_flag=True, help="Write the events that it is told from as JSON Lines instead.")
-@reads_runs
+@at_desk
 async def explain_command(
-    records: RecordedRuns,
+    desk: LocalDesk | RemoteDesk,
     words: tuple[str, ...],
     turn: int | None,
     without: str | None,
@@ -76,55 +80,57 @@ async def explain_command(
     """
     if len(words) > 2:
         raise click.UsageError("explain takes a task, and a run before it")
-    run, task = await _meant(records, words)
-    events = [to_json(event) for event in await records.journal.events(run)]
+    if as_sent and isinstance(desk, RemoteDesk):
+        raise click.UsageError("--request: not with --server; `runs export` fetches the run with its requests")
+    record, task = await _meant(desk, words)
+    run, events = record.run, record.events
     if not any(lies_in(event["place"], task) for event in events):
         task, turn = _turn_in(task, turn)
-    if as_sent:
-        body = await _sent(records, run, task, turn, attempt)
+    if as_sent and isinstance(desk, LocalDesk):
+        body = await _sent(desk.records, run, task, turn, attempt)
         if pretty:
             click.echo(printable(json.dumps(json.loads(body), indent=2, ensure_ascii=False)))
         else:
             click.echo(body, nl=False)
         return
     calls: dict[tuple[str, int], list[str]] = {}
-    environ = environment(records.settings)
+    environ = environment(desk.settings)
     if as_json:
         told = [event for event in events if event["type"] in SHOWN | TALKS and lies_in(event["place"], task)]
         for event in told:
             if turn is None or event["place"]["turn"] == turn:
                 print_json(mask_document(event, environ))
         return
-    steps = await records.journal.steps(run)
-    for call in tool_calls(steps):
-        shown = mask_secrets(call.line(None if records.settings.verbose else LISTED), environ)
+    for call in record.calls:
+        shown = mask_secrets(call.line(None if desk.settings.verbose else LISTED), environ)
         calls.setdefault((call.place, call.turn), []).append(f"  tool: {shown}")
     lines = list(explanation(events, task, turn, without, calls))
     if turn is None:
         inside = [event for event in events if event["type"] in TALKS and lies_in(event["place"], task)]
         lines += [mask_secrets(line, environ) for line in heard_lines(inside)]
     if not lines:
-        _refuse_what_people_said(task, (StepAt(step.unit, step.key) for step in steps))
+        if isinstance(desk, LocalDesk):
+            steps = await desk.records.journal.steps(run)
+            _refuse_what_people_said(task, (StepAt(step.unit, step.key) for step in steps))
         raise _nothing(run, task, tasks_of(events))
     for line in lines:
         click.echo(printable(line))
 
 
-async def _meant(records: RecordedRuns, words: tuple[str, ...]) -> tuple[str, str]:
+async def _meant(desk: Desk, words: tuple[str, ...]) -> tuple[RecordedRun, str]:
     """Return the run and the task that were named. Raise `NothingSelected` for a run without a task."""
-    journal = records.journal
     if len(words) == 2:
-        return await run_named(journal, words[0]), words[1]
-    newest, word = await latest_run(journal), words[0]
-    if word in tasks_of(map(to_json, await journal.events(newest))):
+        return await desk.record(await desk.run_named(words[0])), words[1]
+    newest, word = await desk.record(await desk.run_named(LATEST)), words[0]
+    if word in tasks_of(newest.events):
         return newest, word
     try:
-        run = await run_named(journal, word)
+        run = await desk.run_named(word)
     except NothingSelected:
         return newest, word  # a part of a task, or nothing that there is
-    tasks = tasks_of(map(to_json, await journal.events(run)))
+    tasks = tasks_of((await desk.record(run)).events)
     shown = ", ".join(tasks) or "none"
-    example = records.command("explain", run, tasks[0]) if tasks else records.command("runs", "show", run)
+    example = desk.command("explain", run, tasks[0]) if tasks else desk.command("runs", "show", run)
     raise NothingSelected(f"which task of the run {run}? Its tasks: {shown}", f"name one of them: `{example}`")
 
 

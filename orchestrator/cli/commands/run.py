@@ -80,13 +80,14 @@ def run_command(
 ) -> int:
     """Run the squad that FILE defines. Its outputs go to stdout, all else to stderr.
 
-    With --server, FILE may be the name of a squad that the server offers.
+    With --server, FILE may be the name of a squad that the server offers; --out fetches the files that it made.
     """
     settings = settings_of(context)
     if server is not None:
-        only_here(offline=offline, dry_run=dry_run, timeout=timeout, out=out, overwrite=overwrite, stream=stream, db=db)
+        only_here(offline=offline, dry_run=dry_run, db=db)
         given = given_inputs(pairs, inputs_file)
-        how: dict[str, Any] = {"run_id": run_id, "max_cost": max_cost, "approve": approve, "as_json": as_json}
+        how: dict[str, Any] = {"run_id": run_id, "max_cost": max_cost, "timeout_s": timeout, "approve": approve}
+        how |= {"out": out, "overwrite": overwrite, "stream": stream, "as_json": as_json}
         return anyio.run(partial(run_there, settings, server, file, given, **how))
     journal_url(settings, db)  # a --db that cannot be used is a mistake of its own, before any in the squad
     squad, console = load_squad(file, settings), Console(settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -16,7 +16,7 @@ from orchestrator.cli.app import Settings
 from orchestrator.cli.binding import TOKEN_VARIABLE, address_in
 from orchestrator.cli.exits import NothingSelected, Unusable
 from orchestrator.cli.files import environment
-from orchestrator.cli.remote.numbered import NumberedEvents, StreamUnreadable
+from orchestrator.cli.remote.numbered import NumberedEvents, StreamedEvent, StreamUnreadable
 from orchestrator.cli.ui.console import Console
 from providers.adapters import HttpReply, HttpRequest
 from providers.documents.unicode import printable
@@ -55,11 +55,23 @@ class ServerApi:
         """Send a document to a path, and return the answer."""
         return await self._asked("POST", path, {}, json.dumps(body).encode() if body is not None else b"")
 
+    async def file(self, *path: str) -> bytes:
+        """Return a file that stands at a path."""
+        return (await self._answered("GET", path, {}, b"", "application/octet-stream")).body
+
     async def stream(self, *path: str, after: int) -> AsyncGenerator[tuple[int, Any], None]:
         """Yield (number, document) of each event after `after`, none twice, none left out, over breaks of the stream.
 
         Raise `ServerAway` where the server stays away.
         """
+        async with aclosing(self.named(*path, after=str(after))) as events:
+            async for event in events:
+                if event.number is not None and event.number > after:
+                    after = event.number
+                    yield event.number, event.data
+
+    async def named(self, *path: str, after: str) -> AsyncGenerator[StreamedEvent, None]:
+        """Yield the events after the one of an id, over breaks of the stream: the server goes on after the last one."""
         pause, since = FIRST_WAIT_S, anyio.current_time()
         while True:
             why = "it ended"
@@ -67,10 +79,10 @@ class ServerApi:
                 async with self._opened(path, after) as reply:
                     parser = NumberedEvents()
                     while data := await reply.read():
-                        for number, _, document in parser.feed(data):
-                            if number is not None and number > after:
-                                after = number
-                                yield number, document
+                        for event in parser.feed(data):
+                            if event.id:
+                                after = event.id
+                                yield event
                         if pause > FIRST_WAIT_S * 4:
                             self._console.say("the connection is back")
                         pause, since = FIRST_WAIT_S, anyio.current_time()
@@ -84,8 +96,8 @@ class ServerApi:
             pause = min(pause * 2, LONGEST_WAIT_S)
 
     @asynccontextmanager
-    async def _opened(self, path: tuple[str, ...], after: int) -> AsyncIterator[HttpStream]:
-        request = self._request("GET", path, {}, b"", {"accept": "text/event-stream", "last-event-id": str(after)})
+    async def _opened(self, path: tuple[str, ...], after: str) -> AsyncIterator[HttpStream]:
+        request = self._request("GET", path, {}, b"", {"accept": "text/event-stream", "last-event-id": after})
         reply = await self._transport.open_stream(request, **STREAM_LIMITS)
         try:
             if reply.status in (429, 502, 503, 504):
@@ -102,17 +114,23 @@ class ServerApi:
             await reply.aclose()
 
     async def _asked(self, method: str, path: tuple[str, ...], query: Mapping[str, Any], body: bytes) -> Any:
-        request = self._request(method, path, query, body, {"accept": "application/json"})
+        reply = await self._answered(method, path, query, body, "application/json")
+        try:
+            return json.loads(reply.body)
+        except ValueError:
+            raise self._stranger() from None
+
+    async def _answered(
+        self, method: str, path: tuple[str, ...], query: Mapping[str, Any], body: bytes, accept: str
+    ) -> HttpReply:
+        request = self._request(method, path, query, body, {"accept": accept})
         try:
             reply = await self._transport.send(request, **LIMITS)
         except ProviderError as error:
             raise self._away(str(error)) from error
         if not 200 <= reply.status < 300:
             raise self._refusal(reply)
-        try:
-            return json.loads(reply.body)
-        except ValueError:
-            raise self._stranger() from None
+        return reply
 
     def _request(
         self, method: str, path: tuple[str, ...], query: Mapping[str, Any], body: bytes, more: Mapping[str, str]

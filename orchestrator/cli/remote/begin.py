@@ -17,6 +17,7 @@ from orchestrator.cli.remote.session import follow_there
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.caps import Caps
+from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.gates import ApproveChoice
 from orchestrator.squad.given import InputImage, UnreadInput
@@ -33,32 +34,97 @@ async def run_there(
     *,
     run_id: str | None,
     max_cost: float | None,
+    timeout_s: float | None,
+    out: str | None,
+    overwrite: bool,
     approve: ApproveChoice,
+    stream: bool,
     as_json: bool,
 ) -> Exit:
-    """Have a server begin a run of a squad that it offers, and show it to its end.
+    """Have a server begin a run of a squad that it offers, and show it to its end; its files are written below `out`.
 
     `named` is the squad's name, or a file that holds it: the server runs the squad that it was given.
     """
     async with remote_desk(settings, server) as desk:
         squad = _offered(desk, _name_of(named, settings))
-        declared = {
-            name: InputSpec(type=one["type"], default=None, description=one["description"])
-            for name, one in squad["inputs"].items()
-        }
-        inputs = _as_json(given.typed(declared))
-        run = await desk.begin(squad["name"], inputs, run_id, max_cost)
+        inputs = _as_json(given.typed(_declared(squad)))
+        how = given_only(run_id=run_id, max_cost_usd=max_cost, timeout_s=timeout_s, stream=stream)
+        run = await desk.begin(squad["name"], inputs, **how)
         desk.console.say(printable(f"{run} runs at {desk.api.url}"))
-        session = RunSession(named, NO_CAPS, approve, as_json, settings, Console(settings), None)
-        return await follow_there(desk, session, run, [])
+        session = RunSession(named, NO_CAPS, approve, as_json, settings, Console(settings), None, stream)
+        return await follow_there(desk, session, run, [], out=_folder(out), overwrite=overwrite)
 
 
-async def resume_there(desk: RemoteDesk, run: str, *, approve: ApproveChoice, as_json: bool) -> Exit:
+async def resume_there(
+    desk: RemoteDesk,
+    run: str,
+    *,
+    max_cost: float | None,
+    timeout_s: float | None,
+    out: str | None,
+    overwrite: bool,
+    approve: ApproveChoice,
+    stream: bool,
+    as_json: bool,
+) -> Exit:
     """Have a server go on with a run, and show the rest of it."""
     past = list((await desk.record(run)).events)
-    await desk.resume(run)
-    session = RunSession(run, NO_CAPS, approve, as_json, desk.settings, desk.console, None)
-    return await follow_there(desk, session, run, past)
+    await desk.resume(run, **given_only(max_cost_usd=max_cost, timeout_s=timeout_s, stream=stream))
+    session = RunSession(run, NO_CAPS, approve, as_json, desk.settings, desk.console, None, stream)
+    return await follow_there(desk, session, run, past, out=_folder(out), overwrite=overwrite)
+
+
+async def fork_there(
+    desk: RemoteDesk,
+    run: str,
+    given: GivenInputs,
+    *,
+    start: str | None,
+    run_id: str | None,
+    max_cost: float | None,
+    timeout_s: float | None,
+    out: str | None,
+    overwrite: bool,
+    approve: ApproveChoice,
+    dry_run: bool,
+    stream: bool,
+    as_json: bool,
+) -> Exit:
+    """Have a server fork a run, and show the new one to its end. With `dry_run` only what would become of it."""
+    inputs: dict[str, Any] = {}
+    if given:
+        squad = _offered(desk, (await desk.record(run)).squad)
+        inputs = _as_json(given.typed(_declared(squad)))
+    how = given_only(start=start, run_id=run_id, max_cost_usd=max_cost, timeout_s=timeout_s, stream=stream)
+    shown = await desk.fork(run, inputs=inputs, preview=dry_run, **how)
+    rows = [(one["task"], one["before"], one["now"], one["why"]) for one in shown["tasks"]]
+    table = printable(columns([("TASK", "BEFORE", "NOW", "WHY"), *rows]))
+    if dry_run:
+        click.echo(table)
+        return Exit.DONE
+    new = str(shown["run_id"])
+    desk.console.say(f"{table}\n\n{printable(f'{new} runs at {desk.api.url}')}")
+    session = RunSession(new, NO_CAPS, approve, as_json, desk.settings, desk.console, None, stream)
+    # What it took over is no news: it is shown from where it goes on by itself.
+    events = list((await desk.record(new)).events)
+    taken = next((at for at, one in enumerate(events, 1) if one["type"] == "run.forked"), 0)
+    return await follow_there(desk, session, new, events[:taken], out=_folder(out), overwrite=overwrite)
+
+
+def given_only(**how: Any) -> dict[str, Any]:
+    """Return the options that were given, as fields of a request."""
+    return {name: value for name, value in how.items() if value not in (None, False)}
+
+
+def _folder(out: str | None) -> Path | None:
+    return None if out is None else Path(out)
+
+
+def _declared(squad: Mapping[str, Any]) -> dict[str, InputSpec]:
+    return {
+        name: InputSpec(type=one["type"], default=None, description=one["description"])
+        for name, one in squad["inputs"].items()
+    }
 
 
 def only_here(**given: Any) -> None:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.desk import GivenToQuestion
-from orchestrator.cli.exits import NothingSelected, Unusable
+from orchestrator.cli.exits import NothingSelected
 from orchestrator.cli.journals import LATEST, START_ONE, meant_by
 from orchestrator.cli.remote.api import ServerApi, checked, server_api
+from orchestrator.cli.remote.fetched import put_artifact, put_export, refuse_existing
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.next_step import Question, answers_of, command_line
 from orchestrator.cli.ui.reasons import Document
 from orchestrator.events import GateOpened
 from orchestrator.journal.protocols import RunLine
 from orchestrator.run.approvals import Questions
-from orchestrator.run.delta_stream import RecordedAnswer
+from orchestrator.run.deltas import AnswerEnded, Position, RunDelta, delta_of
 from orchestrator.run.history import RunHistory
 from orchestrator.run.recorded import RecordedRun
 from orchestrator.run.tool_calls import ShownCall
+from providers.documents.unicode import printable
 
 MOST_LISTED = 500
 
@@ -89,8 +92,24 @@ class RemoteDesk:
             async for event in events:
                 yield event
 
-    async def answers(self, run: str, after: int) -> Sequence[RecordedAnswer]:  # noqa: ARG002  # a Desk's
-        raise Unusable("what agents said is not told by a server", "leave --stream away: the events are")
+    async def answers(self, run: str, after: int) -> AsyncGenerator[tuple[int, Sequence[RunDelta]], None]:
+        said: dict[Any, list[RunDelta]] = {}
+        async with aclosing(self.spoken(run, str(Position(after)))) as deltas:
+            async for delta in deltas:
+                if delta.anew:
+                    said.pop(delta.answer, None)
+                said.setdefault(delta.answer, []).append(delta)
+                if isinstance(delta.delta, AnswerEnded):
+                    whole = said.pop(delta.answer)
+                    if delta.delta.ok:
+                        after = Position.of(delta.position).ended if delta.recorded else after + 1
+                        yield after, whole
+
+    async def spoken(self, run: str, after: str) -> AsyncGenerator[RunDelta, None]:
+        """Yield what agents say after a position: as they say it, where the run was begun to be listened to."""
+        async with aclosing(self.api.named("runs", run, "answers", after=after)) as events:
+            async for event in events:
+                yield delta_of(event.data)
 
     async def is_last(self, run: str, number: int) -> bool:
         return int((await self.api.get("runs", run))["last_event"]) <= number
@@ -99,16 +118,35 @@ class RemoteDesk:
         await self.api.post("runs", run, "cancel")
         return str((await self.api.get("runs", run))["state"]) == "running"
 
-    async def resume(self, run: str) -> None:
-        """Have the server go on with a run."""
-        await self.api.post("runs", run, "resume")
+    async def resume(self, run: str, **how: Any) -> None:
+        """Have the server go on with a run. `how`: fields of the request."""
+        await self.api.post("runs", run, "resume", body=how)
 
-    async def begin(self, squad: str, inputs: Mapping[str, Any], run: str | None, max_cost: float | None) -> str:
-        """Have the server begin a run of a squad that it offers, and return its id."""
-        asked: dict[str, Any] = {"squad": squad, "inputs": dict(inputs)}
-        asked |= {"run_id": run} if run is not None else {}
-        asked |= {"max_cost_usd": max_cost} if max_cost is not None else {}
-        return str((await self.api.post("runs", body=asked))["run_id"])
+    async def fetch(self, run: str, names: Collection[str], out: Path, *, overwrite: bool) -> None:
+        """Write files that a run made below a folder. Raise `CannotWrite` for one that cannot be, or is there already
+        and is not to be replaced."""
+        for name in names:
+            data = await self.api.file("runs", run, "artifacts", *name.split("/"))
+            put_artifact(out, name, data, overwrite=overwrite)
+        if names:
+            self.console.say(printable(f"its files are in {out}"))
+
+    async def export(self, run: str, file: Path, *, overwrite: bool) -> int:
+        """Write a run and everything that it used to a file, and return its size in bytes. Raise `CannotWrite`."""
+        if not overwrite:
+            refuse_existing(file)
+        data = await self.api.file("runs", run, "export")
+        put_export(file, data)
+        return len(data)
+
+    async def begin(self, squad: str, inputs: Mapping[str, Any], **how: Any) -> str:
+        """Have the server begin a run of a squad that it offers, and return its id. `how`: fields of the request."""
+        return str((await self.api.post("runs", body={"squad": squad, "inputs": dict(inputs), **how}))["run_id"])
+
+    async def fork(self, run: str, **how: Any) -> Mapping[str, Any]:
+        """Have the server fork a run, and return what it takes over. `how`: fields of the request."""
+        shown: Mapping[str, Any] = await self.api.post("runs", run, "fork", body=how)
+        return shown
 
     async def questions(self) -> Sequence[tuple[str, GateOpened]]:
         return [(one["run_id"], _gate(one)) for one in (await self.api.get("approvals"))["approvals"]]

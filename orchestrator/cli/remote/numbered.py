@@ -11,11 +11,15 @@ MOST_BYTES = 64 << 20
 
 
 class StreamedEvent(NamedTuple):
-    """`number` is None for a word of the server's that is no event of the run."""
+    """`id` is empty for a word of the server's that is no event of the run. `number`: its id, where that is one."""
 
-    number: int | None
+    id: str
     name: str
     data: Any
+
+    @property
+    def number(self) -> int | None:
+        return int(self.id) if self.id.isdecimal() else None
 
 
 class StreamUnreadable(ValueError):
@@ -42,9 +46,9 @@ class NumberedEvents:
 
 
 def _event(fields: dict[str, bytes]) -> StreamedEvent:
-    number = fields.get("id", b"")
+    ident = fields.get("id", b"").decode("utf-8", "replace")
     try:
         document = json.loads(fields["data"])
     except ValueError as error:
         raise StreamUnreadable(f"an event is no JSON: {error}") from None
-    return StreamedEvent(int(number) if number.isdigit() else None, fields.get("event", b"").decode("ascii"), document)
+    return StreamedEvent(ident, fields.get("event", b"").decode("ascii"), document)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import anyio
 
 from orchestrator.cli.desk import GivenToQuestion
 from orchestrator.cli.exits import Exit, Interrupted, NothingSelected, Terminated, exit_of_run
 from orchestrator.cli.remote.desk import RemoteDesk
-from orchestrator.cli.session import RunSession, beat, show
+from orchestrator.cli.session import RunSession, RunSpeech, beat, show
 from orchestrator.cli.signals import Interruption
 from orchestrator.cli.ui.gates import Asking, answering
 from orchestrator.cli.ui.outcome import Continuation, print_results, tell_end
@@ -21,11 +22,12 @@ from orchestrator.cli.ui.progress import Progress
 from orchestrator.cli.ui.reasons import Document
 from orchestrator.cli.ui.screens import Screen
 from orchestrator.events import CutText
+from orchestrator.run.deltas import AnswerEnded, Position, RunDelta
 from orchestrator.run.result import RunResult
 from providers.messages import Usage
 
-SETTLES_S = 10.0
-"""How long a run whose question was answered elsewhere may take to go on."""
+BEHIND_S = 2.0
+"""How long what follows from an answer waits for the answer to be told."""
 
 
 @dataclass(slots=True)
@@ -83,22 +85,76 @@ class _Shown:
     screen: Screen
     as_json: Mapping[str, str] | None
     so_far: ResultSoFar = field(default_factory=ResultSoFar)
+    speech: RunSpeech = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.speech = RunSpeech(self.screen, self.as_json)
 
 
-async def follow_there(desk: RemoteDesk, session: RunSession, run: str, past: list[Document]) -> Exit:
+class ToldDeltas:
+    """What a server tells of what agents say, beside the events of the run."""
+
+    def __init__(self) -> None:
+        self._ready: list[RunDelta] = []
+        self._changed, self._is_over, self._ended = anyio.Event(), False, 0
+
+    async def take(self, desk: RemoteDesk, run: str, after: int) -> None:
+        """Take all that comes after so many answers, until cancelled."""
+        async with aclosing(desk.spoken(run, str(Position(after)))) as deltas:
+            async for delta in deltas:
+                self._ready.append(delta)
+                self._ended += isinstance(delta.delta, AnswerEnded) and delta.delta.ok
+                self._wake()
+
+    async def heard(self, answers: int) -> None:
+        """Wait until so many answers were told whole, as far as that comes soon: events come by another connection."""
+        with anyio.move_on_after(BEHIND_S):
+            while self._ended < answers:
+                await self._changed.wait()
+
+    def end(self) -> None:
+        """Take note that nothing more is waited for."""
+        self._is_over = True
+        self._wake()
+
+    async def more(self) -> bool:
+        if not self._ready and not self._is_over:
+            await self._changed.wait()
+        return bool(self._ready) or not self._is_over
+
+    def ready(self) -> Sequence[RunDelta]:
+        found, self._ready = self._ready, []
+        return found
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+async def follow_there(
+    desk: RemoteDesk,
+    session: RunSession,
+    run: str,
+    past: list[Document],
+    *,
+    out: Path | None = None,
+    overwrite: bool = False,
+) -> Exit:
     """Show a run at a server from after its `past` events on, print its outputs at its end, and return the exit code.
 
-    Ctrl-C leaves the run as it is, and says how it is followed.
+    What files it made by then are written below `out`, where that is given. Ctrl-C leaves the run as it is, and says
+    how it is followed.
     """
     progress, environ = Progress(), os.environ
     screen = session.screen(progress, environ)
     shown = _Shown(progress, screen, environ if session.as_json else None)
+    answers = sum(document["type"] == "turn.ended" for document in past)
     for document in past:
         progress.apply(document)
         shown.so_far.apply(document)
     try:
         with screen:
-            last = await _to_its_end(desk, session, run, shown, len(past))
+            last = await _to_its_end(desk, session, run, shown, len(past), answers)
     except (Interrupted, Terminated):
         watch = desk.command("runs", "watch", run)
         desk.console.say(f"{run} goes on at {desk.api.url}: `{watch}` follows it")
@@ -106,6 +162,8 @@ async def follow_there(desk: RemoteDesk, session: RunSession, run: str, past: li
     result = shown.so_far.result(last)
     if not session.as_json:
         print_results(result, progress)
+    if out is not None:
+        await desk.fetch(run, result.artifacts, out, overwrite=overwrite)
     questions = [(gate.name, gate.choices) for gate in await desk.questions_of(run)]
     following = desk.command("runs", "show", run)
     if result.status in ("waiting", "paused", "cancelled"):
@@ -123,18 +181,29 @@ async def follow_there(desk: RemoteDesk, session: RunSession, run: str, past: li
     return exit_of_run(result.status, result.error_kinds.values(), progress.attempt_errors)
 
 
-async def _to_its_end(desk: RemoteDesk, session: RunSession, run: str, shown: _Shown, after: int) -> Document:
+async def _to_its_end(
+    desk: RemoteDesk, session: RunSession, run: str, shown: _Shown, after: int, answers: int
+) -> Document:
     """Return a run's last event, having shown each; questions are answered as `--approve` says."""
     at_terminal = sys.stdin.isatty() and sys.stderr.isatty()
-    ask = answering(session.approve, at_terminal=at_terminal, aside=shown.screen.aside, environ=os.environ)
+    ask = answering(session.approve, at_terminal=at_terminal, aside=shown.speech.aside, environ=os.environ)
     asking = Asking(ask)
     last: Document | None = None
     async with anyio.create_task_group() as tasks:
         interruption = Interruption(tasks.cancel_scope, lambda: False)
         await tasks.start(interruption.watch)
         tasks.start_soon(beat, shown.screen)
+        said, turns = ToldDeltas() if session.stream else None, 0
+        if said is not None:
+            shown.speech.begin(said)
+            tasks.start_soon(said.take, desk, run, answers)
+            tasks.start_soon(shown.speech.follow)
         async with aclosing(desk.follow(run, after)) as events:
             async for number, document in events:
+                turns += document["type"] == "turn.ended"
+                if said is not None:
+                    await said.heard(turns)
+                shown.speech.show()  # what was said comes before what follows from it
                 shown.so_far.apply(document)
                 show(dict(document), shown.screen, shown.progress, shown.as_json)
                 if document["type"] != "run.finished" or not await desk.is_last(run, number):
@@ -142,6 +211,9 @@ async def _to_its_end(desk: RemoteDesk, session: RunSession, run: str, shown: _S
                 if document["status"] != "waiting" or not await _answered(desk, run, asking):
                     last = document
                     break
+        if said is not None:
+            said.end()
+            await shown.speech.over.wait()
         tasks.cancel_scope.cancel()
     interruption.check()
     assert last is not None, "what nothing interrupted came to its end"

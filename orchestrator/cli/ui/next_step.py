@@ -10,7 +10,7 @@ from orchestrator.cli.app import Settings
 
 READ_RUNS = ("run", "mcp", "runs", "approvals", "explain", "spending")
 """The commands that take `--db`."""
-AT_SERVER = ("run", "runs", "approvals", "providers")
+AT_SERVER = ("run", "runs", "approvals", "explain", "providers")
 """The commands that take `--server`."""
 MOST_ANSWERS = 8
 Question = tuple[str, Collection[str]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 import click
@@ -140,24 +140,3 @@ class SpokenLines:
         same = sum(other.agent == answer.agent for other in self._answers.values())
         who = answer.agent if same < 2 else f"{answer.agent}, {answer.where}"
         return f"[{printable(who)}{' thinks' if answer.is_thought else ''}] {line}".rstrip()
-
-
-class CallsWhole:
-    """Passes deltas on, each tool call as one: a secret in its arguments could not be seen in pieces."""
-
-    def __init__(self) -> None:
-        self._calls: dict[Any, RunDelta] = {}
-
-    def add(self, delta: RunDelta) -> list[RunDelta]:
-        """Return what is whole now."""
-        before, piece = self._calls.pop(delta.answer, None), delta.delta
-        if not isinstance(piece, ToolCallDelta):
-            return [delta] if before is None else [before, delta]
-        if before is not None:
-            begun = before.delta
-            assert isinstance(begun, ToolCallDelta), "only calls are held"
-            if begun.index == piece.index:
-                piece = replace(begun, arguments=begun.arguments + piece.arguments)
-                before = None
-        self._calls[delta.answer] = replace(delta, delta=piece)
-        return [] if before is None else [before]

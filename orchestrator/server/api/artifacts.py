@@ -45,7 +45,7 @@ def artifact_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter
         if (file := watched.view.files.get(name)) is None:
             raise RequestRefused(404, f"the run {run} made no file of that name", code="no_artifact")
         if file.text is not None:
-            return _attached(name, file.text.encode("utf-8", "surrogatepass"))
+            return attached(name, file.text.encode("utf-8", "surrogatepass"))
         folder = watched.manifest.options.get("out")
         if folder is None or not names_our_folder(state.journal, run, watched.manifest):
             raise RequestRefused(404, f"the folder of the run {run} is not here", code="no_artifact")
@@ -58,12 +58,13 @@ def artifact_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter
         if hashlib.sha256(data).hexdigest() != file.sha256:
             why = f"{name} was changed since the run wrote it: it is not sent as the run's"
             raise RequestRefused(409, why, f"look at it in {folder}", code="artifact_changed")
-        return _attached(name, data)
+        return attached(name, data)
 
     return router
 
 
-def _attached(name: str, data: bytes) -> Response:
+def attached(name: str, data: bytes) -> Response:
+    """Return a file as an attachment, which no browser shows."""
     last = PurePosixPath(name).name or "artifact"
     plain = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_" for letter in last)
     disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(last, safe='')}"

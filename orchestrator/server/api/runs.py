@@ -26,6 +26,7 @@ from orchestrator.server.views.tasks import TaskView
 from providers.documents.problems import nearest
 
 MOST_LISTED = 500
+RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 MOST_EVENTS = 2**53
 """No run has so many."""
 
@@ -45,13 +46,27 @@ class RunsListed(BaseModel):
 
 
 class RunAsked(BaseModel):
-    """A run to begin: a squad that the server offers, and its inputs."""
+    """A run to begin: a squad that the server offers, and its inputs. It stops before it costs more, or takes longer.
+
+    `stream`: models are asked for streams, and `/answers` tells what they say as they say it.
+    """
 
     model_config = ConfigDict(extra="forbid")
     squad: str
     inputs: dict[str, Any] = Field(default_factory=dict)
-    run_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    run_id: str | None = Field(default=None, pattern=RUN_ID)
     max_cost_usd: float | None = Field(default=None, gt=0)
+    timeout_s: float | None = Field(default=None, gt=0)
+    stream: bool = False
+
+
+class ResumeAsked(BaseModel):
+    """How a run goes on: with caps in place of those that it began with, and as a stream, as when it is begun."""
+
+    model_config = ConfigDict(extra="forbid")
+    max_cost_usd: float | None = Field(default=None, gt=0)
+    timeout_s: float | None = Field(default=None, gt=0)
+    stream: bool = False
 
 
 class RunBegun(BaseModel):
@@ -120,7 +135,8 @@ def run_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:
         if (squad := state.squads.get(asked.squad)) is None:
             hint = nearest(asked.squad, state.squads) or "give their files to `orchestrator serve`"
             raise RequestRefused(404, f"this server offers no squad '{asked.squad[:80]}'", hint, "no_squad")
-        run = await state.host.start(squad, asked.inputs, run_id=asked.run_id, max_cost_usd=asked.max_cost_usd)
+        caps = {"max_cost_usd": asked.max_cost_usd, "timeout_s": asked.timeout_s}
+        run = await state.host.start(squad, asked.inputs, run_id=asked.run_id, stream=asked.stream, **caps)
         return RunBegun(run_id=run)
 
     @router.get("/{run}", dependencies=[Depends(viewer)])
@@ -161,9 +177,9 @@ def run_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:
         return RunBegun(run_id=run)
 
     @router.post("/{run}/resume", status_code=202, dependencies=[Depends(operator)])
-    async def resume_run(run: str) -> RunBegun:
+    async def resume_run(run: str, asked: ResumeAsked | None = None) -> RunBegun:
         """Go on with a run that was killed, interrupted or paused, in this process."""
-        await resume(state, run)
+        await resume(state, run, **({} if asked is None else asked.model_dump(exclude_unset=True)))
         return RunBegun(run_id=run)
 
     return router

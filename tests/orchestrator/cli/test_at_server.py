@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -24,7 +26,9 @@ from anyio.from_thread import start_blocking_portal
 
 from orchestrator.cli.binding import announced
 from orchestrator.cli.remote.numbered import NumberedEvents, StreamUnreadable
+from orchestrator.squad.load import Squad
 from orchestrator.testing import scripted
+from providers.client.control_log import ControlFollower, ControlLog
 from tests.orchestrator.server.served import listening, served
 from tests.orchestrator.server.test_api import squad
 from tests.patience import PATIENCE_S
@@ -39,17 +43,28 @@ def test_events_are_the_same_in_any_pieces_and_a_half_one_is_none() -> None:
     for size in (1, 2, 7, len(WIRE)):
         parser = NumberedEvents()
         heard = [one for at in range(0, len(WIRE), size) for one in parser.feed(WIRE[at : at + size])]
-        assert heard == [(1, "run.started", {"a": "é"}), (None, "stopping", {}), (2, "", [1])]
+        assert heard == [("1", "run.started", {"a": "é"}), ("", "stopping", {}), ("2", "", [1])]
+        assert [one.number for one in heard] == [1, None, 2]
     with pytest.raises(StreamUnreadable):
         list(NumberedEvents().feed(b"data: <html>\n\n"))
 
 
 @asynccontextmanager
-async def serving(folder: Path, answers: tuple[Any, ...], cuts: list[int]) -> AsyncIterator[str]:
-    """Serve the squad `notes`; each of the first streams breaks after so many bytes."""
+async def _controlled(folder: Path, *answers: Any) -> AsyncIterator[Any]:
+    """Answer so, and heed what operators set."""
+    async with scripted(*answers) as manager:
+        manager.follower = ControlFollower(ControlLog(folder))
+        yield manager
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path, answers: tuple[Any, ...], cuts: list[int], text: str | None = None
+) -> AsyncIterator[str]:
+    """Serve the squad `notes`, or one of this text; each of the first streams breaks after so many bytes."""
     async with (
-        scripted(*answers) as manager,
-        served(manager, folder, None, [squad()]) as server,
+        _controlled(folder, *answers) as manager,
+        served(manager, folder, None, [squad() if text is None else Squad.from_text(text, "filed.yaml")]) as server,
         listening(server.app) as address,
         breaking(address, cuts) as broken,
     ):
@@ -89,12 +104,12 @@ async def breaking(address: str, cuts: list[int]) -> AsyncIterator[str]:
 
 
 @contextmanager
-def at_work(folder: Path, *answers: Any, cuts: list[int] | None = None) -> Iterator[str]:
+def at_work(folder: Path, *answers: Any, cuts: list[int] | None = None, text: str | None = None) -> Iterator[str]:
     """Serve in a thread, so that commands may be called in this one."""
     (folder / ".orchestrator").mkdir(exist_ok=True)
     with (
         start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(serving(folder / ".orchestrator", answers, cuts or [])) as address,
+        portal.wrap_async_context_manager(serving(folder / ".orchestrator", answers, cuts or [], text)) as address,
     ):
         yield address
 
@@ -178,8 +193,67 @@ def test_providers_are_shown_and_rebalanced_and_a_link_logs_in(call: Callable[..
         preview = call("providers", "rebalance", "--strategy", "weighted", "--preview", *at)
         assert (preview.code, "nothing was changed" in preview.err) == (0, True), preview.err
         done = call("providers", "rebalance", "--strategy", "weighted", "--reason", "x", "--force", *at)
-        assert (done.code, "--undo 1" in done.err) == (0, True), done.err
+        (undo,) = re.findall(r"`orchestrator (.*)` goes back", done.err)
+        assert (done.code, "--undo 1" in undo) == (0, True), done.err
         assert call("providers", "rebalance", "--weight", "x", "--reason", "y", *at).code == 2
+        assert call("providers", "rebalance", "--undo", "7", "--reason", "x", *at).code == 5
+        undone = call(*shlex.split(undo))
+        assert undone.code == 0, undone.err
+        control = json.loads(call("providers", "status", "--json", *at).out)["control"]
+        assert (control["version"], control["strategy"]) == (2, None)
+
+
+FILED = """
+name: filed
+agents: {ann: {persona: analyst}}
+inputs: {topic: {default: tea}}
+tasks:
+  draft: {agent: ann, description: "Write about ${{ inputs.topic }}.", output_file: draft.md}
+  gate: {needs: [draft], approval: {prompt: "Is it good?"}}
+  tell: {agent: ann, needs: [gate], description: Tell it., output_file: notes/told.md}
+"""
+
+
+@pytest.mark.long
+def test_what_agents_say_is_heard_from_a_server_and_what_they_made_is_fetched(
+    call: Callable[..., Any], folder: Path
+) -> None:
+    with at_work(folder, "A draft.", "Told.", "Another.", "Told anew.", text=FILED) as address:
+        at = ("--server", address)
+        done = call("run", "filed", "--run-id", "one", "--approve", "auto", "--stream", "--out", "made", *at)
+        assert done.code == 0, done.err
+        said = [line for line in done.err.splitlines() if line.startswith("[")]
+        assert said == ["[ann] A draft.", "[ann] Told."]
+        assert [(folder / "made" / name).read_text() for name in ("draft.md", "notes/told.md")] == ["A draft.", "Told."]
+        watched = call("runs", "watch", "one", "--stream", *at).out.splitlines()
+        assert [line for line in watched if line.startswith("[")] == said
+        later = call("runs", "watch", "one", "--stream", "--after", "1", "--json", *at).out.splitlines()
+        deltas = [one for one in map(json.loads, later) if one["type"] == "delta"]
+        assert [one["text"] for one in deltas if one["kind"] == "text"] == ["Told."]
+
+        shown = call("runs", "fork", "one", "-i", "topic=coffee", "--dry-run", *at)
+        assert (shown.code, "input topic was edited" in shown.out) == (0, True), shown.err
+        refused = call("runs", "fork", "one", "--from", "none", *at)
+        assert refused.code == 5, refused.err
+        forked = call(
+            *("runs", "fork", "one", "-i", "topic=coffee", "--run-id", "two", "--approve", "auto", "--json", *at),
+            *("--stream", "--out", "made"),
+        )
+        assert (forked.code, "another file is there" in forked.err) == (2, True), forked.err
+        heard = [json.loads(line) for line in forked.out.splitlines()]
+        texts = [one["text"] for one in heard if one["type"] == "delta" and one["kind"] == "text"]
+        assert texts == ["Another.", "Told anew."]
+
+        explained = call("explain", "two", "draft", *at)
+        assert (explained.code, "answered by" in explained.out) == (0, True), explained.err
+        assert call("explain", "two", "draft", "--request", *at).code == 2
+        assert call("explain", "tell", "--json", *at).code == 0
+        exported = call("runs", "export", "two", "x.db", *at)
+        assert (exported.code, exported.out) == (0, "x.db\n"), exported.err
+        assert call("runs", "export", "two", "x.db", *at).code == 2
+        assert call("runs", "show", "two", "--db", "sqlite:///x.db").out.startswith("two: done")
+        timed = call("run", "filed", "--timeout", "0.001s", "--run-id", "three", *at)
+        assert (timed.code, "max_time" in timed.err) == (6, True), timed.err
 
 
 class _Stranger(BaseHTTPRequestHandler):
@@ -199,7 +273,7 @@ def test_what_is_wrong_with_a_server_is_told(
     no_token = call("runs", "ls", "--server", "http://127.0.0.1:1")
     assert (no_token.code, "there is no token" in no_token.err) == (4, True)
     with at_work(folder) as address:
-        for wrong in ("--db sqlite:///x.db", "--offline", "--stream", "--out x"):
+        for wrong in ("--db sqlite:///x.db", "--offline", "--dry-run"):
             assert call("run", "notes", "--server", address, *wrong.split()).code == 2, wrong
         nearest = call("run", "note", "--server", address)
         assert (nearest.code, "did you mean 'notes'?" in nearest.err) == (5, True), nearest.err

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.ui.spoken import CallsWhole, CleanText, SpokenLines
-from orchestrator.run.deltas import AnswerEnded, RunDelta
+from orchestrator.cli.ui.spoken import CleanText, SpokenLines
+from orchestrator.run.deltas import AnswerEnded, CallsWhole, RunDelta
 from orchestrator.units import Unit
 from providers.documents.unicode import printable
 from providers.messages import Delta, ReasoningDelta, Restarted, TextDelta, ToolCallDelta

@@ -26,7 +26,7 @@ checks.load_all_checks()
 LEFT_OUT = [checks.CHECKS.get_one("positive_data_acceptance")]
 """A request may be as its type says and still name a squad, a state or a choice that is not there."""
 EXAMPLES = 25
-STREAMS = {"follow_run"}
+STREAMS = {"follow_run", "follow_answers"}
 """Their answers do not end."""
 RUNS = ("one", "two", "one/../two", "é%", ".", "")
 """Ids that are tried beside any other: two of them are there."""

@@ -14,6 +14,7 @@ from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.remote.api import server_api, server_here
 from orchestrator.cli.ui.arguments import DurationOption, server_option
 from orchestrator.cli.ui.console import Console, print_json
+from orchestrator.cli.ui.next_step import command_line
 from providers.documents.unicode import printable
 
 
@@ -40,7 +41,7 @@ def rebalance_command(context: click.Context, /, *, as_json: bool, server: str |
     """
     settings = settings_of(context)
     change = change_of(**asked)
-    return anyio.run(_rebalance, settings, server or server_here(settings), change, as_json)
+    return anyio.run(_rebalance, settings, server, change, as_json)
 
 
 def change_of(
@@ -93,8 +94,8 @@ def _no_weight(text: str) -> tuple[str, float | None]:
     raise Unusable(f"--weight {text}: it is no PROVIDER=W", "--weight groq=0.3, or --weight groq=default")
 
 
-async def _rebalance(settings: Settings, server: str, change: Mapping[str, Any], as_json: bool) -> int:
-    async with server_api(settings, server) as api:
+async def _rebalance(settings: Settings, named: str | None, change: Mapping[str, Any], as_json: bool) -> int:
+    async with server_api(settings, named or server_here(settings)) as api:
         version = (await api.get("providers", "status"))["control"]["version"]
         told = await api.post("providers", "rebalance", body={**change, "expected_version": version, "by": _who()})
     if as_json:
@@ -107,7 +108,8 @@ async def _rebalance(settings: Settings, server: str, change: Mapping[str, Any],
     for name in told["leaves_alone"]:
         console.warn(printable(f"no provider is left to ask: {name}"))
     if told["applied"]:
-        console.say(f"version {told['version']}; `orchestrator providers rebalance --undo {told['version']}` goes back")
+        undo = ("providers", "rebalance", "--undo", str(told["version"]), "--reason", "undo")
+        console.say(printable(f"version {told['version']}; `{command_line(settings, *undo, server=named)}` goes back"))
     elif change["preview"]:
         console.say("a preview: nothing was changed")
     return Exit.DONE

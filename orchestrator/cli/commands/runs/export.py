@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.app import Command
-from orchestrator.cli.journals import RecordedRuns, reads_runs
+from orchestrator.cli.desks import at_desk
+from orchestrator.cli.local_desk import LocalDesk
+from orchestrator.cli.remote.desk import RemoteDesk
 from orchestrator.rerun.export import export_run
 
 
@@ -16,13 +18,16 @@ from orchestrator.rerun.export import export_run
 @click.argument("run")
 @click.argument("file", required=False)
 @click.option("--force", is_flag=True, help="Overwrite the file.")
-@reads_runs
-async def export_command(records: RecordedRuns, run: str, file: str | None, force: bool) -> None:
+@at_desk
+async def export_command(desk: LocalDesk | RemoteDesk, run: str, file: str | None, force: bool) -> None:
     """Write RUN and everything that it used to FILE (RUN.run.db).
 
     On another machine: `orchestrator runs replay FILE`, or any command about runs with --db sqlite:///FILE.
     """
     target = Path(file or f"{run}.run.db")
-    size = await export_run(records.journal, run, target, overwrite=force)
+    if isinstance(desk, RemoteDesk):
+        size = await desk.export(run, target, overwrite=force)
+    else:
+        size = await export_run(desk.records.journal, run, target, overwrite=force)
     click.echo(str(target))
-    records.console.say(f"{run}: {size:,} bytes\nnext: {shlex.join(['orchestrator', 'runs', 'replay', str(target)])}")
+    desk.console.say(f"{run}: {size:,} bytes\nnext: {shlex.join(['orchestrator', 'runs', 'replay', str(target)])}")

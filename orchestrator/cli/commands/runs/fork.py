@@ -10,11 +10,14 @@ import click
 
 from orchestrator.cli.app import Command
 from orchestrator.cli.consent import consent, consent_to_code, either
+from orchestrator.cli.desks import at_desk
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.files import environment
 from orchestrator.cli.inputs import given_inputs
-from orchestrator.cli.journals import RecordedRuns, reads_runs
 from orchestrator.cli.local import with_local_server
+from orchestrator.cli.local_desk import LocalDesk
+from orchestrator.cli.remote.begin import fork_there, only_here
+from orchestrator.cli.remote.desk import RemoteDesk
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.squad_files import recorded_squad
 from orchestrator.cli.ui.arguments import DurationOption, RunIdOption, UsdOption, overwrite_option
@@ -45,9 +48,9 @@ from providers.documents.unicode import printable
 @click.option("--dry-run", is_flag=True, help="Only show what is taken over and what runs. Spends nothing.")
 @click.option("--stream", is_flag=True, help="Show what agents say as they say it.")
 @click.option("--json", "as_json", is_flag=True, help="Write the new events to stdout as JSON Lines.")
-@reads_runs
+@at_desk
 async def fork_command(
-    records: RecordedRuns,
+    desk: LocalDesk | RemoteDesk,
     run: str,
     start: str | None,
     file: str | None,
@@ -66,6 +69,24 @@ async def fork_command(
 
     What is taken over is not paid for again. RUN does not change, and may still be at work.
     """
+    if isinstance(desk, RemoteDesk):
+        only_here(file=file)
+        return await fork_there(
+            desk,
+            run,
+            given_inputs(pairs),
+            start=start,
+            run_id=run_id,
+            max_cost=max_cost,
+            timeout_s=timeout_s,
+            out=out,
+            overwrite=overwrite,
+            approve=approve,
+            dry_run=dry_run,
+            stream=stream,
+            as_json=as_json,
+        )
+    records = desk.records
     journal, settings, console = records.journal, records.settings, records.console
     manifest = await journal.manifest(run)
     squad = recorded_squad(manifest, settings, file)

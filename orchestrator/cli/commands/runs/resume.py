@@ -67,16 +67,18 @@ async def resume_command(
     if dry_run and not edited:
         raise click.UsageError("--dry-run shows what an edit would run again: give it with --edited")
     if isinstance(desk, RemoteDesk):
-        only_here(
+        only_here(squad=file, edited=edited)
+        return await resume_there(
+            desk,
+            run,
             max_cost=max_cost,
-            timeout=timeout_s,
+            timeout_s=timeout_s,
             out=out,
             overwrite=overwrite,
-            squad=file,
-            edited=edited,
+            approve=approve,
             stream=stream,
+            as_json=as_json,
         )
-        return await resume_there(desk, run, approve=approve, as_json=as_json)
     records = desk.records
     journal, settings = records.journal, records.settings
     manifest = await journal.manifest(run)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
+import anyio
 import click
 
 from orchestrator.cli.app import Command
@@ -17,9 +19,11 @@ from orchestrator.cli.ui.outcome import with_reasons
 from orchestrator.cli.ui.progress import Progress
 from orchestrator.cli.ui.run_list import when
 from orchestrator.cli.ui.spoken import SpokenLines
-from orchestrator.run.delta_stream import RecordedAnswer
 from orchestrator.run.deltas import Position, RunDelta, delta_json
 from providers.documents.unicode import printable
+
+BEHIND_S = 10.0
+"""How long an answer whose turn has ended is waited for."""
 
 
 @click.command("watch", cls=Command)
@@ -32,7 +36,6 @@ async def watch_command(desk: Desk, run: str, stream: bool, after: str | None, a
     """Show a run's events, the recorded ones first, then each new one until the run ends."""
     progress, environ = Progress(), environment(desk.settings)
     seen, skipped, spoken = 0, _ended(after, stream=stream), SpokenLines()
-    answers: dict[int, RecordedAnswer] = {}
 
     def show(delta: RunDelta) -> None:
         if as_json:
@@ -40,21 +43,30 @@ async def watch_command(desk: Desk, run: str, stream: bool, after: str | None, a
         for line in [] if as_json else spoken.add(delta):
             click.echo(mask_secrets(line, environ))
 
-    async with aclosing(desk.follow(run)) as events:
+    async with aclosing(desk.follow(run)) as events, aclosing(desk.answers(run, skipped)) as answers:
         async for number, document in events:
             line = progress.apply(document)
             if stream and document["type"] == "turn.ended":
                 seen += 1
-                if seen > skipped and seen not in answers:
-                    answers = {answer.number: answer for answer in await desk.answers(run, seen - 1)}
-                for delta in answers.pop(seen).deltas() if seen in answers else ():
-                    show(delta)
+                while seen > skipped:
+                    skipped, deltas = await next_answer(answers, seen)
+                    for delta in deltas:
+                        show(delta)
             if as_json:
                 print_json(mask_document(with_reasons(document, progress), environ))
             elif line is not None:
                 click.echo(printable(mask_secrets(f"{when(document['at'])}  {line.row}: {line.text}", environ)))
             if document["type"] == "run.finished" and await desk.is_last(run, number):
                 return
+
+
+async def next_answer(
+    answers: AsyncGenerator[tuple[int, Sequence[RunDelta]], None], number: int
+) -> tuple[int, Sequence[RunDelta]]:
+    """Return the next answer, or none as of this number where the record does not have it any more."""
+    with anyio.move_on_after(BEHIND_S):
+        return await anext(answers, (number, ()))
+    return number, ()
 
 
 def _ended(after: str | None, *, stream: bool) -> int:
