@@ -136,11 +136,15 @@ class MemoryJournal:
         statuses: Collection[str] = (),
         squad: str | None = None,
         asking: bool = False,
+        skip: int = 0,
     ) -> Sequence[RunLine]:
         runs = reversed(self._runs.items())
         lines = (_line(name, run) for name, run in runs if not asking or _has_asked(run))
         wanted = (line for line in lines if (not statuses or line.status in statuses) and squad in (None, line.squad))
-        return list(islice(wanted, limit))
+        return list(islice(wanted, skip, None if limit is None else skip + limit))
+
+    async def run_count(self, *, statuses: Collection[str] = (), squad: str | None = None) -> int:
+        return len(await self.runs(None, statuses=statuses, squad=squad))
 
     async def remove(self, run: str) -> bool:
         async with self.driving(run):

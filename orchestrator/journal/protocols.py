@@ -175,11 +175,15 @@ class Runs(Protocol):
         statuses: Collection[str] = (),
         squad: str | None = None,
         asking: bool = False,
+        skip: int = 0,
     ) -> Sequence[RunLine]:
         """Return the latest runs, newest first: those of these statuses and this squad, or all.
 
-        `asking`: only those that have asked a person something, be it answered or not.
+        `asking`: only those that have asked a person something, be it answered or not. The first `skip` are left out.
         """
+
+    async def run_count(self, *, statuses: Collection[str] = (), squad: str | None = None) -> int:
+        """Return how many runs there are: of these statuses and this squad, or all."""
 
     async def remove(self, run: str) -> bool:
         """Forget a run for good, and return whether there was one. Raise `RunBusy` while a process drives it."""

@@ -75,13 +75,17 @@ class SqliteReader:
         statuses: Collection[str] = (),
         squad: str | None = None,
         asking: bool = False,
+        skip: int = 0,
     ) -> Sequence[RunLine]:
-        marks = ", ".join("?" * len(statuses))
-        tests = [f"status IN ({marks})"] * bool(statuses) + ["squad = ?"] * (squad is not None) + [ASKING] * asking
-        where = f"WHERE {' AND '.join(tests)}" if tests else ""
-        query = f"SELECT run, squad, created_at, status, cost FROM runs {where} ORDER BY id DESC LIMIT ?"  # noqa: S608  # marks
-        given = (*statuses, *([squad] * (squad is not None)), -1 if limit is None else limit)
-        return await self._file.read(lambda db: [_line_of(*row) for row in db.execute(query, given)])
+        where, given = _wanted(statuses, squad, asking=asking)
+        query = f"SELECT run, squad, created_at, status, cost FROM runs {where} ORDER BY id DESC LIMIT ? OFFSET ?"  # noqa: S608  # marks
+        part = (-1 if limit is None else limit, skip)
+        return await self._file.read(lambda db: [_line_of(*row) for row in db.execute(query, (*given, *part))])
+
+    async def run_count(self, *, statuses: Collection[str] = (), squad: str | None = None) -> int:
+        where, given = _wanted(statuses, squad)
+        query = f"SELECT count(*) FROM runs {where}"  # noqa: S608  # marks
+        return await self._file.read(lambda db: int(db.execute(query, given).fetchone()[0]))
 
     def driven(self) -> list[str]:
         """Return the runs that some process drives now."""
@@ -230,6 +234,13 @@ def refuse_bad_id(run: str) -> None:
     is_good = 0 < len(run) <= LONGEST_ID and names_a_file
     if not is_good:
         raise JournalUnusable(f"{run[:60]!r} is no run's id: up to {LONGEST_ID} letters, digits, '.', '_' and '-'")
+
+
+def _wanted(statuses: Collection[str], squad: str | None, *, asking: bool = False) -> tuple[str, tuple[str, ...]]:
+    """Return the condition for such runs, and what stands for its marks."""
+    marks = ", ".join("?" * len(statuses))
+    tests = [f"status IN ({marks})"] * bool(statuses) + ["squad = ?"] * (squad is not None) + [ASKING] * asking
+    return f"WHERE {' AND '.join(tests)}" if tests else "", (*statuses, *([] if squad is None else [squad]))
 
 
 def _line_of(run: str, squad: Any, created_at: Any, status: Any, cost: Any) -> RunLine:

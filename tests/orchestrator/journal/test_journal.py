@@ -190,6 +190,15 @@ async def test_runs_are_listed_newest_first_with_how_they_ended(journal: Journal
     lines = [(line.run, line.status, line.cost) for line in await journal.runs()]
     assert lines == [("three", "running", None), ("two", "running", None), ("one", "waiting", 12)]
     assert [line.run for line in await journal.runs(limit=1)] == ["three"]
+    assert [line.run for line in await journal.runs(1, skip=1)] == ["two"]
+    assert [line.run for line in await journal.runs(None, skip=1)] == ["two", "one"]
+    assert await journal.runs(5, skip=3) == []
+    counts = [
+        await journal.run_count(),
+        await journal.run_count(statuses=["running"]),
+        await journal.run_count(squad="-"),
+    ]
+    assert counts == [3, len(await journal.runs(statuses=["running"])), 0]
     await journal.append("two", [Event("two", A, (), 0, 1, 0.0, GateOpened("a", "?", ("approve",), {}, 1))])
     assert [line.run for line in await journal.runs(statuses=["running"], asking=True)] == ["two"]
 

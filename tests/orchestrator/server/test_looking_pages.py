@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -11,7 +12,7 @@ import pytest
 from agents.events import TurnEnded, TurnStarted
 from agents.memory.records import RecordSource, made_record
 from agents.memory.store import MemoryStore
-from orchestrator.events import Event
+from orchestrator.events import Event, RunFinished
 from orchestrator.journal.protocols import RunManifest
 from orchestrator.run.memory_setting import FILE
 from orchestrator.server.decision_view import decision_of, turns_in
@@ -116,6 +117,34 @@ async def test_the_events_and_decisions_of_a_long_run_are_shown_a_page_at_a_time
         shown = (await server.http.get("/api/decisions/r?offset=249&limit=200")).json()
         assert (shown["count"], [one["task"] for one in shown["decisions"]]) == (251, ["t249", "new"])
         assert len(shown["tasks"]) == 251
+
+
+@pytest.mark.parametrize(
+    ("query", "first", "last", "told"),
+    [
+        ("", "run-119", "run-070", "page 1 of 3"),
+        ("?page=3", "run-019", "run-000", "page 3 of 3"),
+        ("?page=99", "run-019", "run-000", "page 3 of 3"),
+        ("?desc=0", "run-000", "run-049", "page 1 of 3"),
+        ("?desc=0&page=3", "run-100", "run-119", "page 3 of 3"),
+        ("?squad=b&page=2", "run-099", "run-001", "50 runs"),
+        ("?state=done", "run-118", "run-002", ""),
+        ("?state=done&desc=0&squad=a", "run-002", "run-118", ""),
+        ("?sort=run&desc=1&page=2", "run-069", "run-020", "page 2 of 3"),
+        ("?q=RUN-11", "run-119", "run-110", ""),
+    ],
+)
+async def test_runs_are_listed_a_page_at_a_time(query: str, first: str, last: str, told: str, tmp_path: Path) -> None:
+    ended = RunFinished("", "done", {}, {}, Usage(), 7, {}, False)
+    async with scripted() as manager, served(manager, tmp_path) as server:
+        for number in range(120):
+            run = f"run-{number:03}"
+            done = [Event(run, None, (), 0, 1, 1.0, ended)] if number % 4 == 2 else []
+            await server.state.journal.create(run, RunManifest("ab"[number % 2 * (number < 100)]), done)
+        text = (await server.http.get(f"/runs{query}")).text
+    listed = list(dict.fromkeys(re.findall(r'href="/runs/(run-\d+)"', text)))
+    assert (listed[0], listed[-1]) == (first, last)
+    assert told.lower() in text.lower()
 
 
 def remember(folder: Path) -> None:
