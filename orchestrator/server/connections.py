@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+import anyio
+
 MOST_HEAD = 64 << 10
 """Bytes of a request's head: its first line, and all its headers."""
 HAS_COME = "has_come"
 """Under this stands in the state of a request's scope whether its body came with its head, so that no time is needed to
 wait for it."""
+DEPARTURE = "departure"
+"""Under this stands there the `Departure` of its client."""
 PHRASES = {
     400: "Bad Request",
     408: "Request Timeout",
@@ -47,6 +51,31 @@ class ConnectionLimits:
 CONNECTIONS = ConnectionLimits()
 
 
+class Departure:
+    """Whether the client of a connection has left, and what ends as soon as it has."""
+
+    __slots__ = ("_ends", "_has_left")
+
+    def __init__(self) -> None:
+        self._has_left, self._ends = False, set[anyio.CancelScope]()
+
+    def ends(self, work: anyio.CancelScope) -> None:
+        """Cancel what is done for the client alone, as soon as it leaves."""
+        self._ends.add(work)
+        if self._has_left:
+            work.cancel()
+
+    def spares(self, work: anyio.CancelScope) -> None:
+        """Cancel it no more: it is done."""
+        self._ends.discard(work)
+
+    def take_place(self) -> None:
+        """The client has left."""
+        self._has_left = True
+        for work in self._ends:
+            work.cancel()
+
+
 def bounded_connection(limits: ConnectionLimits, parser: str | None = None) -> type[asyncio.Protocol]:
     """Return uvicorn's protocol with these limits; `parser` is "httptools" or "h11", the first that is installed."""
     if (parser or ("httptools" if find_spec("httptools") else "h11")) == "httptools":
@@ -73,6 +102,7 @@ class _Bounded:
     """Mixed into a protocol of uvicorn's, whose attributes it reads: `cycle` is the request at work."""
 
     _limits: ConnectionLimits
+    app_state: dict[str, Any]
     connections: set[Any]
     cycle: Any
     loop: asyncio.AbstractEventLoop
@@ -82,6 +112,8 @@ class _Bounded:
         """Take a connection, or refuse it."""
         super().connection_made(transport)  # type: ignore[misc]  # uvicorn's
         self._head, self._is_begun = 0, False
+        self._departure = Departure()
+        self.app_state = {**self.app_state, DEPARTURE: self._departure}
         self._stuck: TimerHandle | None = None
         self._late: TimerHandle | None = self.loop.call_later(self._limits.head_s, self._too_slow)
         if len(self.connections) > self._limits.most + self._limits.spare:
@@ -109,6 +141,7 @@ class _Bounded:
         """Let go of it."""
         self._wait_no_more()
         self.resume_writing()
+        self._departure.take_place()
         super().connection_lost(exc)  # type: ignore[misc]  # uvicorn's
 
     def pause_writing(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,12 +12,12 @@ from typing import Protocol, TypeVar
 import anyio
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
-from starlette.types import Receive
 
 from agents.errors import SchemaUnusable
 from agents.output import Invalid, Shape, shape_of
 from orchestrator.errors import OrchestratorError
-from orchestrator.server.event_stream import EventStream, event, until_gone
+from orchestrator.server.connections import DEPARTURE, Departure
+from orchestrator.server.event_stream import EventStream, event
 from orchestrator.server.gateway.admission import Grant
 from orchestrator.server.gateway.allowance import RequestSize
 from orchestrator.server.gateway.asked import CompletionAsked, DialectEvent, DialectReply
@@ -47,8 +46,6 @@ from providers.messages import (
 T = TypeVar("T")
 HEADERS_S = 20.0
 """How long the headers of a stream wait for its first word: until then, what fails is an error with its status."""
-WATCH_AFTER_S = 0.05
-"""A client that leaves sooner is noticed then."""
 KNOWN = (GatewayFailure, RoutingError, ProviderError, OrchestratorError)
 """Errors that a client is told in words."""
 
@@ -253,32 +250,16 @@ def _who(provider: str, model: str, attempts: int) -> dict[str, str]:
 
 async def unless_gone(http: HttpRequest, work: Callable[[], Awaitable[T]]) -> T:
     """Return what the work returns; cancel it, and raise `GatewayFailure`, where the client leaves before it ends."""
+    departure: Departure | None = http.scope["state"].get(DEPARTURE)
+    if departure is None:  # a client in this process: where it leaves, it cancels all that it waits for
+        return await work()
     with anyio.CancelScope() as scope:
-        watch = _Watch(http.receive, scope.cancel)
+        departure.ends(scope)
         try:
             return await work()
         finally:
-            watch.end()
+            departure.spares(scope)
     raise client_left()
-
-
-class _Watch:
-    """Waits for a client to leave, once the answer takes longer than `WATCH_AFTER_S`: a task for each would cost more
-    than reading the request."""
-
-    def __init__(self, receive: Receive, left: Callable[[], object]) -> None:
-        self._receive, self._left = receive, left
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(WATCH_AFTER_S, self._begin)
-        self._task: asyncio.Task[None] | None = None
-
-    def _begin(self) -> None:
-        self._task = self._loop.create_task(until_gone(self._receive, self._left))
-
-    def end(self) -> None:
-        self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
 
 
 async def heard(deltas: Deltas) -> AsyncIterator[Delta]:
