@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -13,16 +13,19 @@ from orchestrator.run.standing import state_in
 from orchestrator.run_opening import new_run_id
 from orchestrator.server.pages.page import PageMissing, PageRequest
 from orchestrator.server.pages.questions import answered, questions_shown
-from orchestrator.server.pages.run_parts import Shown
+from orchestrator.server.pages.run_parts import SaidShown, Shown
 from orchestrator.server.state import ServerState
 from orchestrator.server.taking_up import recorded_squad
 from orchestrator.server.watching import WatchedRun
 from orchestrator.squad.load import Squad
 from providers.documents.problems import ProblemsFound
+from providers.documents.unicode import cut
 
 MOST_LISTED = 50
 MOST_LOOKED_AT = 1000
 MOST_SAID = 100
+MOST_NEWS = 1000
+"""Characters of an answer that are read out when it comes."""
 PERSONA, OF_SQUAD = "persona/", "squad/"
 
 
@@ -34,6 +37,7 @@ class ChatRow(NamedTuple):
     said: int
     began: float
     cost: int
+    unknown: int
 
 
 async def chats_values(asked: PageRequest) -> Mapping[str, Any]:
@@ -65,7 +69,8 @@ async def _chats(state: ServerState) -> list[ChatRow]:
         except RunNotFound:
             continue
         said = [exchange[0] for exchange in view.talks.chat.values()]
-        rows.append(ChatRow(line.run, said[-1].to if said else "", len(said), line.created_at, view.spent.cost))
+        spent, who = view.spent, said[-1].to if said else ""
+        rows.append(ChatRow(line.run, who, len(said), line.created_at, spent.cost, spent.unknown))
         if len(rows) == MOST_LISTED:
             break
     return rows
@@ -124,6 +129,7 @@ async def chat_values(asked: PageRequest) -> Mapping[str, Any]:
     is_open = len(last) == 1
     standing = await state_in(state.journal, view.id, view.status)
     questions = await questions_shown(state, watched)
+    said_last = shown.transcript(last)[-1:]
     said = exchanges if asked.query.get("all") else exchanges[-MOST_SAID:]
     agents = list((await recorded_squad(state, watched.manifest)).outline().agents)
     calls = [shown.call(one) for one in view.calls.all if one.task == f"say-{max(view.talks.chat, default=0)}"]
@@ -134,6 +140,7 @@ async def chat_values(asked: PageRequest) -> Mapping[str, Any]:
         "agents": agents,
         "said": shown.transcript([one for exchange in said for one in exchange]),
         "left_out": len(exchanges) - len(said),
+        "news": _news(view.id, said_last, is_open and is_driven, len(questions)),
         "is_answering": is_open and is_driven and not questions,
         "is_cut_short": is_open and not is_driven and not questions,
         "is_stopped": standing == "cancelled",
@@ -147,6 +154,20 @@ async def chat_values(asked: PageRequest) -> Mapping[str, Any]:
         "told": "",
         "draft": {},
     }
+
+
+def _news(chat: str, said_last: Sequence[SaidShown], is_answering: bool, questions: int) -> str:
+    """Return what is told to who hears the page rather than sees it, when it changes."""
+    if questions:
+        return "A question awaits you."
+    if not said_last:
+        return f"Nothing was said yet in {chat}."
+    (one,) = said_last
+    return (
+        f"Answered: {cut(one.text or one.error, MOST_NEWS)}"
+        if not one.is_person
+        else ("An answer is being made." if is_answering else "")
+    )
 
 
 async def chat_act(asked: PageRequest) -> str | Mapping[str, Any]:

@@ -16,6 +16,7 @@ LATEST = 10
 UNDECIDED = ("waiting", "running", "paused")
 MOST_OPEN = 100
 MOST_NAMED = 4
+MOST_SICK = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ async def now_values(asked: PageRequest) -> dict[str, Any]:
         "approvals": questions,
         "live_runs": live,
         "latest": latest,
-        "sick": sick,
+        "sick": sick[:MOST_SICK],
+        "sick_left": max(len(sick) - MOST_SICK, 0),
         "providers": len(state.manager.configured),
         "can_begin": asked.may_change and bool(state.squads),
     }

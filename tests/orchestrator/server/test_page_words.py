@@ -95,3 +95,19 @@ async def test_of_many_providers_those_that_tell_nothing_are_folded_away(tmp_pat
         values = await providers_values(PageRequest(state=server.state, role="viewer"))
         assert sorted(card.shown.name for card in values["cards"]) == ["p3", "p7"]
         assert "18 more can be asked" in (await server.http.get("/providers")).text
+
+
+async def test_of_many_models_that_cannot_be_asked_now_names_some_and_leads_to_all(tmp_path: Path) -> None:
+    async with (
+        asking_at(*(["http://127.0.0.1:9/v1"] * 20)) as manager,
+        served(manager, tmp_path) as server,
+    ):
+        paused = {"expected_version": 0, "reason": "x", "pause": [f"p{n}" for n in range(20)], "force": True}
+        assert (await server.http.post("/api/providers/rebalance", json=paused)).status_code == 200
+        shown = text_of((await server.http.get("/")).text)
+        assert "20 models cannot be asked" in shown
+        assert "And 8 more" in shown
+        assert (
+            "p0 is paused, p1 is paused, p2 is paused, p3 is paused, and 16 more"
+            in (await server.http.get("/providers")).text
+        )

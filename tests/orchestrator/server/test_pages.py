@@ -59,3 +59,11 @@ async def test_the_stream_of_a_page_begins_with_all_its_parts(tmp_path: Path) ->
         told = [json.loads(one["data"]) for one in await streamed(server, "/live?page=/", 4)]
     assert {one["id"] for one in told} >= {"sentence", "approvals", "live"}
     assert told[0]["html"] == '<p id="sentence" class="sentence">No run is at work.</p>'
+
+
+async def test_what_is_read_out_when_it_changes_stands_around_what_is_replaced(tmp_path: Path) -> None:
+    async with scripted() as manager, served(manager, tmp_path) as server:
+        page = (await server.http.get("/")).text
+        assert '<div role="status">\n<p id="sentence"' in page
+        parts = [json.loads(one["data"])["html"] for one in await streamed(server, "/live?page=/", 4)]
+        assert not any('role="status"' in one or "aria-live" in one for one in parts), "a new element is not read out"

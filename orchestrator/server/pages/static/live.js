@@ -1,5 +1,10 @@
 // Keeps a page up to date: the server sends the parts of it that changed. Without this script the page is as it was made.
 "use strict";
+// Instants are told in UTC; the clock of who looks is a hint of each.
+document.addEventListener("mouseover", ({target}) => {
+  const time = target.closest?.("time:not([title])");
+  if (time) time.title = new Date(time.dateTime).toLocaleString(undefined, {timeZoneName: "short"});
+});
 // A form that came back with a mistake holds what was typed from the beginning.
 const isDraft = "draft" in document.body.dataset;
 function isTyped(one) {

@@ -166,6 +166,16 @@ def overflow_of(page: Page) -> int:
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
+def squeezed_in(page: Page) -> list[str]:
+    """Return the texts of a page that stand in a column of a few letters."""
+    found = """
+    [...document.querySelectorAll("main :not(svg, svg *)")].filter(one => one.children.length === 0
+      && one.textContent.trim().length > 3 && one.clientWidth > 0 && one.clientWidth < 40 && one.clientHeight > 72)
+      .map(one => one.textContent)
+    """
+    return list(page.evaluate(found))
+
+
 def violations(page: Page) -> list[str]:
     """Return what axe finds wrong with a page by WCAG 2.2 AA."""
     from axe_playwright_python.sync_playwright import Axe

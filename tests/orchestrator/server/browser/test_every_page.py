@@ -16,6 +16,7 @@ from tests.orchestrator.server.browser.dashboard import (
     overflow_of,
     serving,
     session_of,
+    squeezed_in,
     violations,
 )
 from tests.patience import PATIENCE_S
@@ -79,6 +80,7 @@ def test_a_page_is_readable_and_keeps_to_itself(
         page = watched.go(paths[name])
         assert violations(page) == []
         assert overflow_of(page) == 0
+        assert squeezed_in(page) == []
         keep(page, f"{name}-{scheme}-{width}")
         assert watched.faults == []
 
