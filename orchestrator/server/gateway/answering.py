@@ -10,6 +10,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 import anyio
+import anyio.to_thread
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 
@@ -31,6 +32,7 @@ from providers.embeddings import Embeddings
 from providers.errors import ProviderError, RoutingError
 from providers.messages import (
     Delta,
+    OutputSchema,
     Reasoning,
     ReasoningDelta,
     Request,
@@ -46,6 +48,8 @@ from providers.messages import (
 T = TypeVar("T")
 HEADERS_S = 20.0
 """How long the headers of a stream wait for its first word: until then, what fails is an error with its status."""
+MOST_SCHEMA, QUICK_SCHEMA = 128 << 10, 4 << 10
+"""Characters of a schema that an answer is held to, as JSON: at most, and of one that is checked in no time."""
 KNOWN = (GatewayFailure, RoutingError, ProviderError, OrchestratorError)
 """Errors that a client is told in words."""
 
@@ -81,15 +85,12 @@ class Answerer(Protocol):
 
 
 class ModelAnswerer:
-    """Asks the provider manager. Raise `GatewayFailure` for a request whose schema is none."""
+    """Asks the provider manager. A schema of the request's was `made_ready` before."""
 
     def __init__(self, manager: ProviderManager, request: Request) -> None:
         self._manager, self.request = manager, request
         self.headers: Mapping[str, str] = {}
-        try:
-            self._shape = None if request.output_schema is None else shape_of(request.output_schema)
-        except ValueError as error:
-            raise invalid(str(error), "response_format") from None
+        self._shape = None if request.output_schema is None else shape_of(request.output_schema)
 
     @property
     def pool(self) -> tuple[str, ...]:
@@ -120,6 +121,23 @@ class ModelAnswerer:
         finally:
             if stream.response is not None:
                 grant.answered(stream.response)
+
+
+async def made_ready(schema: OutputSchema) -> None:
+    """Make a schema ready, so that `shape_of` knows it from then on. Raise `GatewayFailure` where it is none.
+
+    Other requests are answered meanwhile: a large one takes a while.
+    """
+    size = len(json.dumps(schema.schema))
+    if size > MOST_SCHEMA:
+        raise invalid(f"the schema of an answer has at most {MOST_SCHEMA:,} characters", "response_format")
+    try:
+        if size > QUICK_SCHEMA:
+            await anyio.to_thread.run_sync(shape_of, schema)
+        else:
+            shape_of(schema)
+    except ValueError as error:
+        raise invalid(str(error), "response_format") from None
 
 
 def _bare(answer: Response, shape: Shape) -> Response:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from orchestrator.server.gateway.asked import (
     EFFORTS,
+    MOST_ITEMS,
+    MOST_TOOLS,
     NO_PARAMETERS,
     CallsMade,
     CompletionAsked,
@@ -54,7 +56,7 @@ EFFORT_OF_BUDGET: Sequence[tuple[int, Literal["low", "medium", "high"]]] = ((4_0
 
 class _Said(Lenient):
     role: Literal["user", "assistant", "system"]
-    content: str | list[dict[str, Any]]
+    content: str | Annotated[list[dict[str, Any]], Field(max_length=MOST_ITEMS)]
 
 
 class _ToolOffered(Lenient):
@@ -68,11 +70,11 @@ class MessagesBody(Lenient):
     """The body of a request, as far as the gateway reads it. That of a count has no `max_tokens`."""
 
     model: str
-    messages: list[_Said] = Field(min_length=1)
+    messages: list[_Said] = Field(min_length=1, max_length=MOST_ITEMS)
     system: str | list[dict[str, Any]] | None = None
     max_tokens: int | None = Field(default=None, ge=1)
     stream: bool | None = None
-    tools: list[_ToolOffered] | None = None
+    tools: list[_ToolOffered] | None = Field(default=None, max_length=MOST_TOOLS)
     tool_choice: dict[str, Any] | None = None
     stop_sequences: list[str] | None = None
     temperature: float | None = Field(default=None, ge=0, le=1)

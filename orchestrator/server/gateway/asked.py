@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
@@ -24,6 +25,7 @@ from providers.messages import (
 )
 
 B = TypeVar("B", bound=BaseModel)
+_SUBJECT = re.compile(r"^(Input|List|Value) ")
 EFFORTS: Mapping[str, Literal["low", "medium", "high"]] = {
     "minimal": "low",
     "low": "low",
@@ -34,6 +36,9 @@ EFFORTS: Mapping[str, Literal["low", "medium", "high"]] = {
 }
 ANY_OBJECT = OutputSchema({"type": "object"}, "object")
 """What an answer that must be a JSON object of any shape is held to."""
+MOST_ITEMS = 10_000
+"""Messages of a request, and parts of all of them together. While a request is read, no other is answered."""
+MOST_TOOLS = 2_000
 NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
 DialectEvent = tuple[str | None, Any]
 """An event of a stream: its name, where the dialect gives it one, and what it says."""
@@ -98,7 +103,9 @@ def _mended(kind: type[B], body: bytes) -> B:
 
 
 def _unreadable(error: ValidationError) -> GatewayFailure:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    # Of what may be a text or a list, both are told: a list is not wrong for being no text.
+    first = next((one for one in found if one["type"] not in ("string_type", "list_type")), found[0])
     if first["type"] == "json_invalid":
         return invalid(f"the body is no JSON: {first['msg'].removeprefix('Invalid JSON: ')}")
     path = ""
@@ -109,7 +116,7 @@ def _unreadable(error: ValidationError) -> GatewayFailure:
             path += f".{part}" if path else part
     if first["type"] == "missing":
         return invalid(f"missing required parameter: '{path}'", path, "missing_required_parameter")
-    said = first["msg"].removeprefix("Input ")
+    said = _SUBJECT.sub("", first["msg"])
     return invalid(f"invalid value for '{path}': it {said[:1].lower()}{said[1:]}" if path else said, path or None)
 
 
@@ -156,6 +163,12 @@ def checked_choice(choice: str, tools: Sequence[ToolSpec]) -> str:
     if all(tool.name != choice for tool in tools):
         raise invalid(f"'tool_choice' names the tool '{choice[:80]}', which is not among the tools", "tool_choice")
     return choice
+
+
+def refuse_excess(request: Request) -> None:
+    """Raise `GatewayFailure` for a request that has more parts than it may."""
+    if sum(len(message.parts) for message in request.messages) > MOST_ITEMS:
+        raise invalid(f"a request holds at most {MOST_ITEMS:,} messages and parts of them", "messages")
 
 
 def needs_of(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Needs:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from orchestrator.server.gateway.asked import (
     ANY_OBJECT,
     EFFORTS,
+    MOST_ITEMS,
+    MOST_TOOLS,
     NO_PARAMETERS,
     CallsMade,
     CompletionAsked,
@@ -73,7 +75,7 @@ class _CallSaid(Lenient):
 
 class _Message(Lenient):
     role: str
-    content: str | list[dict[str, Any] | str] | None = None
+    content: str | Annotated[list[dict[str, Any] | str], Field(max_length=MOST_ITEMS)] | None = None
     name: str | None = None
     tool_calls: list[_CallSaid] | None = None
     tool_call_id: str | None = None
@@ -94,12 +96,12 @@ class ChatBody(Lenient):
     """The body of a request, as far as the gateway reads it."""
 
     model: str
-    messages: list[_Message] = Field(min_length=1)
+    messages: list[_Message] = Field(min_length=1, max_length=MOST_ITEMS)
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    tools: list[_Tool] | None = None
+    tools: list[_Tool] | None = Field(default=None, max_length=MOST_TOOLS)
     tool_choice: str | dict[str, Any] | None = None
-    functions: list[_Function] | None = None
+    functions: list[_Function] | None = Field(default=None, max_length=MOST_TOOLS)
     function_call: str | dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
     max_tokens: int | None = Field(default=None, ge=1)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from orchestrator.server.gateway.asked import (
     ANY_OBJECT,
     EFFORTS,
+    MOST_ITEMS,
+    MOST_TOOLS,
     NO_PARAMETERS,
     CallsMade,
     CompletionAsked,
@@ -70,10 +72,10 @@ class ResponsesBody(Lenient):
     """The body of a request, as far as the gateway reads it."""
 
     model: str
-    input: str | list[Item] = Field(min_length=1)
+    input: Annotated[str, Field(min_length=1)] | Annotated[list[Item], Field(min_length=1, max_length=MOST_ITEMS)]
     instructions: str | None = None
     stream: bool | None = None
-    tools: list[Item] | None = None
+    tools: list[Item] | None = Field(default=None, max_length=MOST_TOOLS)
     tool_choice: str | Item | None = None
     text: _TextWanted | None = None
     reasoning: _Reasons | None = None
@@ -166,7 +168,7 @@ def _parts(content: Any, at: str) -> Iterator[Part]:
 def _tools(offered: Sequence[Item]) -> Iterator[ToolSpec]:
     for number, one in enumerate(offered):
         match one:
-            case {"type": "function", "name": str(name)} if name:
+            case {"type": "function", "name": str(name)} if name and isinstance(one.get("parameters") or {}, dict):
                 yield ToolSpec(name, str(one.get("description") or ""), one.get("parameters") or NO_PARAMETERS)
             case _:
                 at = f"tools[{number}]"

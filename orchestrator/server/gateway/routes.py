@@ -15,9 +15,16 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from orchestrator.server.gateway.admission import Admission
-from orchestrator.server.gateway.answering import Answerer, ModelAnswerer, answered, unless_gone, who_answered
+from orchestrator.server.gateway.answering import (
+    Answerer,
+    ModelAnswerer,
+    answered,
+    made_ready,
+    unless_gone,
+    who_answered,
+)
 from orchestrator.server.gateway.anthropic_messages import MessagesReply, model_card, read_messages
-from orchestrator.server.gateway.asked import CompletionAsked, DialectReply
+from orchestrator.server.gateway.asked import CompletionAsked, DialectReply, refuse_excess
 from orchestrator.server.gateway.caching import HEADER as CACHE
 from orchestrator.server.gateway.caching import kept_for, with_cache
 from orchestrator.server.gateway.embedding import VectorsAnswerer
@@ -90,6 +97,9 @@ class Gateway:
         self, http: HttpRequest, key: Key | None, asked: CompletionAsked, reply: DialectReply
     ) -> Response:
         """Return the response to a request, whichever dialect it came in."""
+        refuse_excess(asked.request)
+        if asked.request.output_schema is not None:
+            await made_ready(asked.request.output_schema)
         by: Answerer = self.answerer(asked, key)
         kept_s = kept_for(key, http.headers.get(CACHE))
         if isinstance(by, ModelAnswerer):
@@ -194,6 +204,7 @@ def routes(gateway: Gateway) -> APIRouter:
     async def count_tokens(http: HttpRequest) -> Response:
         key = gateway.key_of(http)
         asked = read_messages(await body_of(http), is_count=True)
+        refuse_excess(asked.request)
         name = gateway.allowed(key, asked.model)
         request = asked.request if name.startswith(SQUAD) else gateway.published.asked(name, asked.request)
         return ToldJson({"input_tokens": request.input_tokens})

@@ -43,6 +43,14 @@ CASES: list[tuple[str, str, dict[str, str], bytes, int, str]] = [
     ("GET", "/v1/models/%F0%9F%91%8B", {}, b"", 404, "👋"),
     ("POST", "/v1/embeddings", JSON, b'{"model": "x", "input": []}', 400, "input"),
     ("POST", "/v1/responses", JSON, b'{"model": "tier/worker"}', 400, "input"),
+    (
+        "POST",
+        "/v1/responses",
+        JSON,
+        b'{"model": "m", "input": "x", "tools": [{"type": "function", "name": "f", "parameters": "x"}]}',
+        400,
+        "tools[0]",
+    ),
     ("POST", MESSAGES, JSON, b"{", 400, "no JSON"),
     (
         "POST",
@@ -90,6 +98,33 @@ async def test_errors_have_the_dialects_shape(tmp_path: Path) -> None:
             .headers["content-type"]
             .startswith("text/")
         )
+
+
+async def test_a_request_that_would_keep_the_server_from_others_is_refused(tmp_path: Path) -> None:
+    many = 10_001
+    said, block = {"role": "user", "content": "x"}, {"type": "text", "text": "x"}
+    tool = {"type": "function", "name": "f", "function": {"name": "f"}}
+    schema = {"properties": {f"p{n}": {} for n in range(12_000)}}
+    excess: list[tuple[str, dict[str, Any], str]] = [
+        (CHAT, {"messages": [said] * many}, "messages"),
+        (CHAT, {"messages": [{"role": "user", "content": [block] * many}]}, "messages"),
+        (CHAT, {"messages": [{"role": "user", "content": [block] * 300}] * 40}, "messages"),
+        (CHAT, {"tools": [tool] * 2001}, "tools"),
+        (CHAT, {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}, "schema"),
+        (MESSAGES, {"messages": [said] * many}, "messages"),
+        (MESSAGES, {"messages": [{"role": "user", "content": [block] * 300}] * 40}, "messages"),
+        (f"{MESSAGES}/count_tokens", {"messages": [{"role": "user", "content": [block] * 300}] * 40}, "messages"),
+        (MESSAGES, {"tools": [tool] * 2001}, "tools"),
+        ("/v1/responses", {"input": [said] * many}, "input"),
+        ("/v1/responses", {"input": "x", "tools": [tool] * 2001}, "tools"),
+    ]
+    answers = Answers()
+    async with served(priced(answers), tmp_path) as server:
+        for path, more, words in excess:
+            answer = await server.http.post(path, json={**ASK, **more})
+            assert (answer.status_code, words in answer.json()["error"]["message"]) == (400, True), answer.text[:300]
+            assert "at most" in answer.json()["error"]["message"]
+    assert answers.requests == []
 
 
 async def test_hard_requests_are_answered(tmp_path: Path) -> None:
