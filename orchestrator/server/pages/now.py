@@ -67,6 +67,7 @@ async def now_values(asked: PageRequest) -> dict[str, Any]:
     questions = await all_questions(state, MOST_OPEN)
     open_runs = await state.journal.runs(MOST_OPEN, statuses=UNDECIDED)
     live = [await _live(state, line.run) for line in open_runs if await state.journal.is_driven(line.run)]
+    state.manager.look()  # at what operators changed since the last turn
     now, fleet = state.manager.clock(), state.manager.fleet
     whys = {name: why_not(state.manager, one, now)[0] for name, one in fleet.states.items()}
     sick = [Sick(name, state.mask(why)) for name, why in whys.items() if why]

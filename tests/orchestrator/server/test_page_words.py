@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from orchestrator.server.pages.providers import providers_values
 from orchestrator.server.views.tasks import TaskView, as_it_stands
 from orchestrator.squad.load import Squad
 from orchestrator.testing import scripted
+from providers.client.control_log import ControlFollower, ControlLog
 from providers.errors import BadRequest
+from providers.routing.control import ControlChange
 from providers.routing.traffic import AttemptSeen
 from tests.orchestrator.server.served import asking_at, served
 from tests.orchestrator.server.test_api import until_state
@@ -102,8 +105,10 @@ async def test_of_many_models_that_cannot_be_asked_now_names_some_and_leads_to_a
         asking_at(*(["http://127.0.0.1:9/v1"] * 20)) as manager,
         served(manager, tmp_path) as server,
     ):
-        paused = {"expected_version": 0, "reason": "x", "pause": [f"p{n}" for n in range(20)], "force": True}
-        assert (await server.http.post("/api/providers/rebalance", json=paused)).status_code == 200
+        manager.follower = ControlFollower(ControlLog(tmp_path))
+        pause = ControlChange(pause=tuple(f"p{n}" for n in range(20)))  # as another process sets it
+        made = partial(pause.over, reason="x", by="ann", now=manager.clock())
+        ControlLog(tmp_path).change(0, made, by="ann", reason="x", now=manager.clock())
         shown = text_of((await server.http.get("/")).text)
         assert "20 models cannot be asked" in shown
         assert "And 8 more" in shown
