@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.journal.protocols import Journal
+from orchestrator.journal.protocols import Journal, JournalDamaged
 from orchestrator.options import RunOptions, SharedProviders
 from orchestrator.server.access import Access
 from orchestrator.server.app import application
@@ -30,6 +30,7 @@ from orchestrator.server.joined_writes import joining
 from orchestrator.server.observation import Observation, observation
 from orchestrator.server.pages.live import live_pages
 from orchestrator.server.pages.templating import compile_all
+from orchestrator.server.past_traffic import look_back
 from orchestrator.server.state import ServerState
 from orchestrator.server.stopping import ServerStop, SignalledServer
 from orchestrator.server.taking_up import resume
@@ -137,6 +138,10 @@ async def serve(settings: ServerSettings, ready: Callable[[str, Sequence[RunLeft
         app.is_full = lambda: len(server.server_state.connections) > limits.most
         left = [RunLeft(*one) for one in await cut_short(noted, settings.journal)]
         await settle_killed(state)
+        try:
+            await look_back(manager, settings.journal)
+        except JournalDamaged as error:  # only figures of the last hour hang on it
+            settings.tell(settings.mask(f"what was asked within the last hour is not told: {error}"))
         async with anyio.create_task_group() as tasks:
             stop = ServerStop(server, app.stop, host, settings.grace_s, tasks.cancel_scope, settings.tell)
             await tasks.start(stop.obey)

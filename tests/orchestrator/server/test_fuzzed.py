@@ -77,8 +77,8 @@ def fuzz(operation: Any, mode: Any, headers: dict[str, str]) -> None:
         if run is not None and "run" in (case.path_parameters or {}):
             case.path_parameters["run"] = run
         response = case.call(headers=headers, timeout=PATIENCE_S)
-        what = f"{case.as_curl_command()}: {response.status_code} {response.text[:500]}"
-        assert response.status_code < 500 or "HostStopping" in response.text, what
+        what = f"{case.as_curl_command()}: {response.status_code} {response.content[:500]!r}"
+        assert response.status_code < 500 or b"HostStopping" in response.content, what
         if run is None:
             case.validate_response(response, headers=headers, excluded_checks=LEFT_OUT)
         elif response.status_code >= 400:
