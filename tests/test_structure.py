@@ -23,7 +23,7 @@ LATE = {
     ("orchestrator/cli/app.py", "load_command"): "the registry of commands",
     ("orchestrator/cli/commands/ask.py", "_auto"): "the reader of squads",
     ("orchestrator/cli/commands/validate.py", "_checked"): "the readers of scenarios and of test files",
-    ("orchestrator/cli/desks.py", "open_desk"): "the client of a server, for --server",
+    ("orchestrator/cli/desks.py", "open_desk"): "all that runs are made of, or the client of a server",
     ("orchestrator/cli/entry.py", "dispatch"): "what only a failure needs",
     ("orchestrator/cli/commands/serve.py", "_serve"): "FastAPI and uvicorn, an extra",
     ("orchestrator/cli/file_kind.py", "_others"): "the fields of test files and the like: most files are squads",

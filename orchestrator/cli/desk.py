@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.ui.console import Console
-from orchestrator.cli.ui.next_step import Question
-from orchestrator.cli.ui.reasons import Document
-from orchestrator.events import GateOpened
-from orchestrator.journal.protocols import RunLine
-from orchestrator.run.deltas import RunDelta
-from orchestrator.run.recorded import RecordedRun
+
+if TYPE_CHECKING:  # a list of runs needs nothing of these
+    from orchestrator.cli.ui.next_step import Question
+    from orchestrator.cli.ui.reasons import Document
+    from orchestrator.events import GateOpened
+    from orchestrator.journal.protocols import RunLine
+    from orchestrator.run.deltas import RunDelta
+    from orchestrator.run.recorded import RecordedRun
 
 
 class GivenToQuestion(NamedTuple):
@@ -25,7 +27,14 @@ class GivenToQuestion(NamedTuple):
     for_run: bool = False
 
 
-class Desk(Protocol):
+class RunList(Protocol):
+    """What a list of runs is made of, wherever these are."""
+
+    async def latest(self, limit: int, states: Sequence[str], squad: str | None) -> Sequence[tuple[RunLine, str]]:
+        """Return the latest runs with their states, newest first."""
+
+
+class Desk(RunList, Protocol):
     """What commands ask about runs, wherever these are. An argument `run` is an id."""
 
     @property
@@ -44,9 +53,6 @@ class Desk(Protocol):
 
         Raise `NothingSelected` where no run or several may be meant.
         """
-
-    async def latest(self, limit: int, states: Sequence[str], squad: str | None) -> Sequence[tuple[RunLine, str]]:
-        """Return the latest runs with their states, newest first."""
 
     async def record(self, run: str) -> RecordedRun:
         """Return all that is recorded of a run."""

@@ -9,28 +9,26 @@ from dataclasses import dataclass
 from orchestrator.cli.app import Settings
 from orchestrator.cli.desk import GivenToQuestion
 from orchestrator.cli.exits import NothingSelected, Unusable
-from orchestrator.cli.journals import RecordedRuns, open_records, run_named
+from orchestrator.cli.journals import open_records, run_named
+from orchestrator.cli.local_list import LocalList
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.next_step import Question, answer_line
 from orchestrator.cli.ui.reasons import Document
 from orchestrator.events import GateOpened, to_json
-from orchestrator.journal.protocols import RunLine
 from orchestrator.run.approvals import answer_question, goes_on, questions_of
 from orchestrator.run.delta_stream import answers_after
 from orchestrator.run.deltas import RunDelta
 from orchestrator.run.history import history_of
 from orchestrator.run.recorded import RecordedRun, recorded_run
-from orchestrator.run.standing import OVER, RECORDED_AS, UNDECIDED, state_in
+from orchestrator.run.standing import UNDECIDED
 
 MOST_RUNS = 1000
 """Runs that are looked through for open questions, the latest first."""
 
 
 @dataclass(frozen=True, slots=True)
-class LocalDesk:
+class LocalDesk(LocalList):
     """A `Desk` over a journal."""
-
-    records: RecordedRuns
 
     @property
     def settings(self) -> Settings:
@@ -48,20 +46,6 @@ class LocalDesk:
 
     async def run_named(self, word: str) -> str:
         return await run_named(self.records.journal, word)
-
-    async def latest(self, limit: int, states: Sequence[str], squad: str | None) -> Sequence[tuple[RunLine, str]]:
-        recorded = {status for state in states for status in RECORDED_AS.get(state, (state,))}
-        # Only a lock tells a run at work from one that was killed: locks are asked of as few runs as possible.
-        is_exact = recorded <= {*OVER}
-        journal = self.records.journal
-        found: list[tuple[RunLine, str]] = []
-        for line in await journal.runs(limit if is_exact else None, statuses=recorded, squad=squad):
-            state = await state_in(journal, line.run, line.status)
-            if not states or state in states:
-                found.append((line, state))
-            if len(found) == limit:
-                break
-        return found
 
     async def record(self, run: str) -> RecordedRun:
         return await recorded_run(self.records.journal, run)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli.app import Command
-from orchestrator.cli.desk import Desk
-from orchestrator.cli.desks import at_desk
+from orchestrator.cli.desk import RunList
+from orchestrator.cli.desks import at_list
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.run_list import cost_of, states_option, table_of
 from orchestrator.run.standing import STATES
@@ -17,10 +17,10 @@ from orchestrator.run.standing import STATES
 @states_option(f"Only runs in one of these states: {', '.join(STATES)}.")
 @click.option("--squad", metavar="NAME", help="Only runs of this squad.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@at_desk
-async def ls_command(desk: Desk, limit: int, states: tuple[str, ...], squad: str | None, as_json: bool) -> None:
+@at_list
+async def ls_command(runs: RunList, limit: int, states: tuple[str, ...], squad: str | None, as_json: bool) -> None:
     """List the latest runs: id, squad, state, cost, when it began."""
-    found = await desk.latest(limit, states, squad)
+    found = await runs.latest(limit, states, squad)
     if as_json:
         print_json([{**line._asdict(), "status": state, "cost": cost_of(line)} for line, state in found])
     else:
