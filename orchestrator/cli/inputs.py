@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cli.ui.arguments import json_object, split_inputs
-from orchestrator.squad.given import InputType, RawInput, UnreadInput
+from orchestrator.squad.given import InputType
 from orchestrator.squad.given_files import cap_of, read_given, read_named, too_large
+from orchestrator.squad.given_values import RawInput, UnreadInput
 from orchestrator.squad.inputs import coerce_inputs
 from orchestrator.squad.load import Squad
 from orchestrator.squad.spec import InputSpec

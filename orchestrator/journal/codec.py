@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from agents import events as agent_events
 from orchestrator import events as run_events
 from orchestrator.journal import protocols as journal
-from orchestrator.squad import given
+from orchestrator.squad import given_values
 from providers import events as provider_events
 from providers import messages
 
@@ -75,7 +75,7 @@ class _Shape:
 @lru_cache(maxsize=1)
 def _shapes() -> Mapping[type, _Shape]:
     """Return how each class that may be recorded is written."""
-    modules = (messages, provider_events, agent_events, run_events, journal, given)
+    modules = (messages, provider_events, agent_events, run_events, journal, given_values)
     held = ((module.__name__, cls) for module in modules for cls in vars(module).values() if isclass(cls))
     found = [cls for name, cls in held if f"{cls.__module__}.".startswith(f"{name}.")]
     return {cls: _shape(cls) for cls in found if hasattr(cls, "__dataclass_fields__") or issubclass(cls, Enum)}

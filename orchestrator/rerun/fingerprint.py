@@ -17,7 +17,7 @@ from typing import Any
 
 from agents.tools import Tool
 from orchestrator.squad.elements import squad_of, whole
-from orchestrator.squad.given import InputFile, InputImage
+from orchestrator.squad.given_values import InputFile, InputImage
 from orchestrator.squad.helpers import asked_in, helpers_of
 from orchestrator.squad.parts import (
     everyone,

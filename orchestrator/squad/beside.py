@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from agents.tools import Tool
-from orchestrator.squad.given import InputType, RawInput, UnreadInput
+from orchestrator.squad.given import InputType
 from orchestrator.squad.given_files import read_default, unfit_below
+from orchestrator.squad.given_values import RawInput, UnreadInput
 from orchestrator.squad.include_files import IncludedFiles
 from orchestrator.squad.sources import SQUAD, files_gone, persona_in, prompt_in, routing_in, sources_of, squad_in
 from providers.catalog.file import load_catalog

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from orchestrator.squad.conditions import holds, said_in
-from orchestrator.squad.given import InputFile, InputImage
+from orchestrator.squad.given_values import InputFile, InputImage
 from orchestrator.squad.graph import Ancestry
 from orchestrator.squad.plan import EDITION
 from orchestrator.squad.rendering import as_template, is_own_template

@@ -1,7 +1,7 @@
 """What a run is given that is more than a word: the text of a file, an image, what stands in JSON or YAML. Pure.
 
-Who reads the files is `given_files.py`. What cannot be what its input is declared as becomes an `UnreadInput`, which
-`inputs.py` reports, so that all mistakes are told at once.
+The values are in `given_values.py`, who reads the files is `given_files.py`. What cannot be what its input is declared
+as becomes an `UnreadInput`, which `inputs.py` reports, so that all mistakes are told at once.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import binascii
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal
 
+from orchestrator.squad.given_values import InputFile, InputImage, RawInput, UnreadInput
 from providers.documents.problems import SpecError
 from providers.documents.unicode import clean
 from providers.documents.yaml import read_tree
@@ -25,58 +25,6 @@ FILE_BYTES = 16_000_000
 """Of a text: as many as `limits.max_chars` may allow a rendered one."""
 IMAGE_BYTES = 20_000_000
 """No provider takes a larger one in a request; most take less."""
-
-
-@dataclass(frozen=True, eq=False, repr=False, slots=True)
-class InputFile(str):  # noqa: SLOT000  # the dataclass defines them
-    """The text of a file, which expressions read as that text; `inputs.x.name` is the file's name."""
-
-    name: str
-    text: str
-    template_fields: ClassVar[tuple[str, ...]] = ("name", "text")
-
-    def __new__(cls, name: str, text: str) -> Self:  # noqa: ARG004  # the dataclass keeps it
-        return str.__new__(cls, text)
-
-    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # `__new__` takes them
-        return self.name, self.text
-
-
-@dataclass(frozen=True, eq=False, repr=False, slots=True)
-class InputImage(str):  # noqa: SLOT000  # the dataclass defines them
-    """An image. As a text it is a mark with its name; a task whose words hold the mark is handed the image itself."""
-
-    name: str
-    media_type: str
-    data: bytes = field(repr=False)
-    template_fields: ClassVar[tuple[str, ...]] = ("name", "media_type")
-
-    def __new__(cls, name: str, media_type: str, data: bytes) -> Self:  # noqa: ARG004  # the dataclass keeps them
-        return str.__new__(cls, f"[image: {name}]")
-
-    def __getnewargs__(self) -> tuple[str, str, bytes]:  # type: ignore[override]  # as above
-        return self.name, self.media_type, self.data
-
-    @property
-    def part(self) -> Image:
-        """The image as a model is sent it."""
-        return Image(self.media_type, self.data)
-
-
-@dataclass(frozen=True, slots=True)
-class RawInput:
-    """Bytes that were read, and the name of where."""
-
-    name: str
-    data: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadInput:
-    """Why an input could not be read, and what to do about it."""
-
-    why: str
-    hint: str = ""
 
 
 def image_type(data: bytes) -> str | None:

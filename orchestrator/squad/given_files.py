@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.paths import holds_keys
-from orchestrator.squad.given import FILE_BYTES, IMAGE_BYTES, InputType, RawInput, UnreadInput, secret
+from orchestrator.squad.given import FILE_BYTES, IMAGE_BYTES, InputType, secret
+from orchestrator.squad.given_values import RawInput, UnreadInput
 from orchestrator.squad.spec import InputSpec
 from providers.documents.problems import nearest
 from providers.documents.unicode import printable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from orchestrator.squad.given import InputImage
+from orchestrator.squad.given_values import InputImage
 from orchestrator.squad.parts import everyone, works_of
 from orchestrator.squad.plan import (
     AgentWork,

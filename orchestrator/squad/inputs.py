@@ -7,15 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from orchestrator.errors import PlanError
-from orchestrator.squad.given import (
-    InputFile,
-    InputImage,
-    InputType,
-    RawInput,
-    UnreadInput,
-    input_value,
-    structured,
-)
+from orchestrator.squad.given import InputType, input_value, structured
+from orchestrator.squad.given_values import InputFile, InputImage, RawInput, UnreadInput
 from orchestrator.squad.schemas import Schemas
 from orchestrator.squad.spec import InputSpec, SquadSpec
 from providers.documents.findings import Findings

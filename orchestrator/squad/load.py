@@ -18,8 +18,9 @@ from agents.tools import Tool, as_tools
 from orchestrator.squad.answerable import not_sent, pinned_by, prover
 from orchestrator.squad.beside import Beside, recorded_routing
 from orchestrator.squad.declared_tools import uses_of_code
-from orchestrator.squad.given import InputType, RawInput, UnreadInput
+from orchestrator.squad.given import InputType
 from orchestrator.squad.given_files import read_paths
+from orchestrator.squad.given_values import RawInput, UnreadInput
 from orchestrator.squad.inputs import check_defaults, coerce_inputs
 from orchestrator.squad.mcp_servers import McpEntry, server_use
 from orchestrator.squad.memory_checks import check_memory, without_key

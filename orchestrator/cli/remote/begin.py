@@ -20,7 +20,7 @@ from orchestrator.cli.ui.caps import Caps
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.gates import ApproveChoice
-from orchestrator.squad.given import InputImage, UnreadInput
+from orchestrator.squad.given_values import InputImage, UnreadInput
 from orchestrator.squad.spec import InputSpec
 from providers.documents.problems import nearest
 from providers.documents.unicode import printable

@@ -11,7 +11,7 @@ from agents.memory.tools import tools_of
 from agents.toolbox import builtin
 from agents.tools import Tool
 from orchestrator.cli.ui.masking import masked
-from orchestrator.squad.given import InputFile, InputImage
+from orchestrator.squad.given_values import InputFile, InputImage
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentPlan, AgentWork, Approval, Steps, Switch, TaskPlan
 from orchestrator.squad.spec import AgentSpec, SquadSpec, TaskSpec

@@ -14,7 +14,8 @@ from orchestrator.journal.protocols import RunBusy, RunExists
 from orchestrator.run_opening import new_run_id
 from orchestrator.server.pages.forms import SentFile
 from orchestrator.server.pages.page import PageMissing, PageRequest
-from orchestrator.squad.given import RawInput, text_of
+from orchestrator.squad.given import text_of
+from orchestrator.squad.given_values import RawInput
 from orchestrator.squad.inputs import coerce_inputs
 from orchestrator.squad.load import Squad
 from orchestrator.squad.spec import InputSpec

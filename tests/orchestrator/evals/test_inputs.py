@@ -9,7 +9,7 @@ import pytest
 from orchestrator.evals.runner import CaseRunner
 from orchestrator.evals.suite import Suite, load_suite
 from orchestrator.options import RunOptions
-from orchestrator.squad.given import RawInput
+from orchestrator.squad.given_values import RawInput
 from orchestrator.squad.load import Squad
 from providers.documents.problems import SpecError
 from providers.documents.yaml import parse_file

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.server.pages.forms import SentFile, sent_form
 from orchestrator.server.pages.new_run import given_inputs
-from orchestrator.squad.given import InputFile, InputImage
+from orchestrator.squad.given_values import InputFile, InputImage
 from orchestrator.squad.load import Squad
 from orchestrator.testing import scripted
 from tests.orchestrator.server.served import Served, served

@@ -13,8 +13,9 @@ import pytest
 
 from orchestrator import PlanError, Squad
 from orchestrator.journal.codec import pack, unpack
-from orchestrator.squad.given import InputFile, InputImage, RawInput, UnreadInput, input_value, structured
+from orchestrator.squad.given import input_value, structured
 from orchestrator.squad.given_files import FILE_BYTES, read_given
+from orchestrator.squad.given_values import InputFile, InputImage, RawInput, UnreadInput
 from providers.messages import Image
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(300)
