@@ -34,9 +34,13 @@ SHORTEST_WORDS = 8
 """Of a refusal, without its wildcards: fewer characters would be found in messages about something else."""
 
 
-@lru_cache(maxsize=1)
 def load_catalog() -> Catalog:
     """Return the packaged catalog, read once in a process. Raise `CatalogError` where the file cannot be one."""
+    return _read_once()
+
+
+@lru_cache(maxsize=1)
+def _read_once() -> Catalog:
     rows = read_packaged(resources.files("providers") / "catalog" / "catalog.yaml")["providers"]
     packaged = overlay(Catalog({}), rows).providers
     return Catalog({name: _packaged(row) for name, row in packaged.items()})
