@@ -7,8 +7,7 @@ which each task inherits. Nothing decides by it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
@@ -73,11 +72,19 @@ def call_scope() -> CallScope:
     return _SCOPE.get()
 
 
-@contextmanager
-def calls_of(scope: CallScope) -> Iterator[None]:
+def calls_of(scope: CallScope) -> AbstractContextManager[None]:
     """Let the calls that are made in the block, and in tasks that begin there, belong to `scope`."""
-    token = _SCOPE.set(scope)
-    try:
-        yield
-    finally:
-        _SCOPE.reset(token)
+    return _InScope(scope)
+
+
+class _InScope(AbstractContextManager[None]):
+    __slots__ = ("_scope", "_token")
+
+    def __init__(self, scope: CallScope) -> None:
+        self._scope = scope
+
+    def __enter__(self) -> None:
+        self._token = _SCOPE.set(self._scope)
+
+    def __exit__(self, *_: object) -> None:
+        _SCOPE.reset(self._token)

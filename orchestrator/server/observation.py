@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.observe.calls import ObservedRequests
@@ -55,7 +54,7 @@ class RequestScope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        parent, state = headers.get("traceparent", ""), headers.get("tracestate", "")
+        headers = dict(reversed(scope["headers"]))  # of several of one name the first counts
+        parent, state = (headers.get(name, b"").decode("latin-1") for name in (b"traceparent", b"tracestate"))
         with calls_of(self._requests.scope_of(scope["state"]["request_id"], parent, state)):
             await self._app(scope, receive, send)

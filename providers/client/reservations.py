@@ -162,7 +162,7 @@ class Reservation:
         self.lease = uuid4().hex if plan is not None else ""
         self.headers: Mapping[str, str] = {}
         """The reply's, once there is one."""
-        self._ended: tuple[ProviderError | None, Response | None, int] = (Unreachable("nothing was sent"), None, 0)
+        self._ended: tuple[ProviderError | None, Response | None, int] | None = None
         self._open = True
 
     def note(self, error: ProviderError | None, response: Response | None, heard: int) -> None:
@@ -174,7 +174,8 @@ class Reservation:
         if not self._open:
             return
         self._open = False  # first: a second close during the awaits below must do nothing
-        now, (error, response, heard) = self._reservations.wall(), self._ended
+        now = self._reservations.wall()
+        error, response, heard = self._ended or (Unreachable("nothing was sent"), None, 0)
         said = seen(self.headers, now, self.candidate.provider.quirks.request_window) if self.headers else []
         if self.plan is None or not self.plan.bound.limits:
             self._hint(error, said, now)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from providers.transport import no_address, no_set_up
 from providers.transport.proxies import PORTS, Proxy, basic_auth, proxy_for
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(NamedTuple):
     """Where a connection leads. The connections of one destination serve each other's requests."""
 
     host: str
