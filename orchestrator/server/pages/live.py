@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
@@ -102,6 +102,15 @@ class LivePages:
 def _told(parts: Mapping[str, str]) -> bytes:
     """Return the events that tell of these parts: each piece costs a write for each who looks."""
     return b"".join(event({"id": ident, "html": html}, "part") for ident, html in parts.items())
+
+
+async def while_allowed(changes: AsyncGenerator[bytes], is_allowed: Callable[[], bool]) -> AsyncGenerator[bytes]:
+    """Yield what changes until who asked for it may see it no more: whose session ended, for one."""
+    async with aclosing(changes):
+        async for piece in changes:
+            if not is_allowed():
+                return
+            yield piece
 
 
 @asynccontextmanager

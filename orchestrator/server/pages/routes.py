@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -20,7 +19,7 @@ from orchestrator.server.access import Access, AccessRole
 from orchestrator.server.api.errors import RequestRefused
 from orchestrator.server.event_stream import EventStream
 from orchestrator.server.pages.forms import SentForm, sent_form
-from orchestrator.server.pages.live import LivePages
+from orchestrator.server.pages.live import LivePages, while_allowed
 from orchestrator.server.pages.login import LOST, Login
 from orchestrator.server.pages.page import Page, PageMissing, PageRequest
 from orchestrator.server.pages.registry import PAGES
@@ -111,16 +110,8 @@ class Dashboard:
                 asked = self._asked(found.groupdict(), QueryParams(address.query), role)
                 name = f"{role} {address.path}?{address.query}"
                 changes = self._live.changes(name, partial(self._parts, one, asked))
-                return EventStream(self._while_logged_in(http, changes))
+                return EventStream(while_allowed(changes, lambda: self._access.role_of(http) is not None))
         return Response(status_code=404)
-
-    async def _while_logged_in(self, http: HttpRequest, changes: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-        """Yield what changes until the session of who asked for it is over."""
-        async with aclosing(changes):
-            async for piece in changes:
-                if self._access.role_of(http) is None:
-                    return
-                yield piece
 
     async def _parts(self, page: Page, asked: PageRequest) -> Mapping[str, str]:
         return self._pages.parts(page.name, {**await page.values(asked), "may_change": asked.may_change})

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import anyio
 import httpx2
 import pytest
+from starlette.requests import Request as HttpRequest
 
+from orchestrator.server.gateway.keys import ClientKeys
+from orchestrator.server.pages.live import while_allowed
 from orchestrator.server.pages.login import LOST
 from orchestrator.testing import scripted
 from tests.orchestrator.server.served import Served, served
-from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 PAGE = {"accept": "text/html,*/*"}
@@ -49,20 +51,22 @@ async def test_a_login_leads_to_pages_of_ours_alone(then: str, tmp_path: Path) -
 
 
 async def test_a_page_that_is_open_hears_nothing_more_once_its_session_is_over(tmp_path: Path) -> None:
+    ended = anyio.Event()
     async with scripted() as manager, served(manager, tmp_path) as server:
-        cookie, heard = server.access.session("operator"), bytearray()
-        given = {"host": "test", "cookie": f"{server.access.cookie_name}={cookie}"}
-        headers = [(name.encode(), value.encode()) for name, value in given.items()]
-        scope = {"type": "http", "method": "GET", "path": "/live", "query_string": b"page=/", "headers": headers}
+        cookie = server.access.session("viewer")
+        scope = {"type": "http", "headers": [(b"cookie", f"{server.access.cookie_name}={cookie}".encode())]}
 
-        async def send(message: Any) -> None:
-            heard.extend(message.get("body", b""))
-            if heard:  # logged out in another tab, after the first part
-                server.access.end(cookie)
+        async def changes() -> AsyncGenerator[bytes]:
+            try:
+                yield b"first"
+                server.access.end(cookie)  # logged out in another tab
+                yield b"second"
+            finally:
+                ended.set()
 
-        with anyio.fail_after(PATIENCE_S):
-            await server.app(scope, anyio.sleep_forever, send)
-        assert heard.count(b"event: part") == 1
+        asked = HttpRequest(scope)
+        heard = [one async for one in while_allowed(changes(), lambda: server.access.role_of(asked) is not None)]
+    assert (heard, ended.is_set()) == ([b"first"], True)
 
 
 async def test_an_address_without_a_page_is_told_as_one_to_browsers_and_in_words_to_programs(tmp_path: Path) -> None:
@@ -73,3 +77,12 @@ async def test_an_address_without_a_page_is_told_as_one_to_browsers_and_in_words
         assert 'href="/runs"' in page.text
         assert (await server.http.get("/nowhere")).text.startswith("there is no GET /nowhere")
         assert "Log out" in (await server.http.get("/runs/none", headers=PAGE)).text
+
+
+async def test_a_page_that_cannot_be_made_is_told_as_a_page_with_the_way_to_others(tmp_path: Path) -> None:
+    (tmp_path / "gateway-keys.json").write_text("{damaged", "utf-8")
+    async with scripted() as manager, served(manager, tmp_path, ClientKeys(tmp_path)) as server:
+        broken = await server.http.get("/settings", headers=PAGE)
+        assert (broken.status_code, "could not be made" in broken.text) == (500, True)
+        assert 'href="/runs"' in broken.text
+        assert (await server.http.get("/runs", headers=PAGE)).status_code == 200
