@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, RunOver
 from orchestrator.execution import Run
 from orchestrator.fork import fork_with
 from orchestrator.journal.protocols import Journal, RunBusy
@@ -21,6 +21,7 @@ from orchestrator.run_opening import new_run_id, open_with, resume_with
 from orchestrator.server.chats import ChatHost
 from orchestrator.server.driven_runs import DrivenRuns
 from orchestrator.squad.load import Squad
+from providers.documents.problems import ProblemsFound
 from providers.trace_context import call_scope
 
 MOST_AT_ONCE = 16
@@ -102,6 +103,19 @@ class RunHost:
             how = {"stream": run in self._listened, **more}
             options = replace(self._options, journal=self._journal, **how)
             await self._tasks.start(self._drive, run, driving, resume_with(squad, run, self._journal, options))
+
+    def later(self, run: str, resume: Callable[[], Awaitable[None]]) -> None:
+        """Go on with a run by `resume` once there is room, for nobody who waits: `failed` tells why it does not."""
+
+        async def go_on() -> None:
+            try:
+                await resume()
+            except (RunBusy, RunOver):
+                pass  # it goes on, or did
+            except (OrchestratorError, ProblemsFound) as error:
+                self.failed[run] = str(error)
+
+        self._tasks.start_soon(go_on)
 
     def stop(self) -> None:
         """Begin no run any more; let the calls in flight of each end, and be recorded: each can be resumed."""

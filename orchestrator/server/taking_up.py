@@ -71,6 +71,9 @@ async def taken_up(state: ServerState, run: str, gate: GateOpened) -> str:
     for _ in range(MOST_LOOKS):
         if await goes_on(state.journal, run):
             return ""
+        if state.host.is_full:  # who answers does not wait for runs of others to end
+            state.host.later(run, partial(resume, state, run))
+            return ""
         try:
             await resume(state, run)
         except RunBusy:  # it is about to go on, or to let go of the run: which of both is seen soon

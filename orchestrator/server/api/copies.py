@@ -16,7 +16,7 @@ from orchestrator.rerun.edit import Edit
 from orchestrator.rerun.export import export_run
 from orchestrator.server.api.artifacts import FILE, attached
 from orchestrator.server.api.errors import RequestRefused
-from orchestrator.server.api.runs import RUN_ID
+from orchestrator.server.api.runs import RUN_ID, refuse_where_full
 from orchestrator.server.state import ServerState
 from orchestrator.server.taking_up import recorded_squad
 
@@ -67,6 +67,7 @@ def copy_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:  #
             raise RequestRefused(422, f"nothing of {run} would run again", "name a task: `start`")
         begun: str | None = None
         if not asked.preview:
+            refuse_where_full(state)
             caps = {"max_cost_usd": asked.max_cost_usd, "timeout_s": asked.timeout_s}
             begun = await state.host.fork(
                 squad, run, asked.inputs, asked.start, run_id=asked.run_id, stream=asked.stream, **caps

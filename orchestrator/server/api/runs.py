@@ -131,7 +131,8 @@ def run_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:
 
     @router.post("", status_code=201, dependencies=[Depends(operator)])
     async def begin_run(asked: RunAsked) -> RunBegun:
-        """Begin a run of a squad that this server offers."""
+        """Begin a run of a squad that this server offers; 503 where as many are at work as may be at once."""
+        refuse_where_full(state)
         if (squad := state.squads.get(asked.squad)) is None:
             hint = nearest(asked.squad, state.squads) or "give their files to `orchestrator serve`"
             raise RequestRefused(404, f"this server offers no squad '{asked.squad[:80]}'", hint, "no_squad")
@@ -178,11 +179,19 @@ def run_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:
 
     @router.post("/{run}/resume", status_code=202, dependencies=[Depends(operator)])
     async def resume_run(run: str, asked: ResumeAsked | None = None) -> RunBegun:
-        """Go on with a run that was killed, interrupted or paused, in this process."""
+        """Go on with a run that was killed, interrupted or paused, in this process; 503 as where one begins."""
+        refuse_where_full(state)
         await resume(state, run, **({} if asked is None else asked.model_dump(exclude_unset=True)))
         return RunBegun(run_id=run)
 
     return router
+
+
+def refuse_where_full(state: ServerState) -> None:
+    """Raise `RequestRefused` where a run would wait until others have ended, however long that takes."""
+    if state.host.is_full:
+        why = "as many runs are at work here as may be at once"
+        raise RequestRefused(503, why, "ask again once one has ended", "busy")
 
 
 def _task(task: TaskView, view: RunView, state: ServerState) -> TaskShown:

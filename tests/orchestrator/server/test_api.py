@@ -146,3 +146,20 @@ async def test_half_of_a_character_is_told_and_breaks_nothing(tmp_path: Path) ->
             answer = await server.http.post(path.replace("\ud83d", "x"), content=json.dumps(body), headers=headers)
             assert 400 <= answer.status_code < 500, answer.text
             assert answer.json()["error"]["message"]
+
+
+async def test_nobody_waits_for_others_runs_to_end(tmp_path: Path) -> None:
+    async with (
+        scripted("A draft.", "Told.") as manager,
+        served(manager, tmp_path, None, [squad()]) as server,
+    ):
+        run = (await server.http.post("/api/runs", json={"squad": "notes"})).json()["run_id"]
+        await until_state(server, run, "waiting")
+        server.state.host._room.total_tokens = 1
+        async with server.state.host._room:
+            for path, body in (("/api/runs", {"squad": "notes"}), (f"/api/runs/{run}/resume", None)):
+                full = await server.http.post(path, json=body)
+                assert (full.status_code, full.json()["error"]["code"]) == (503, "busy"), full.text
+            answered = await server.http.post(f"/api/approvals/{run}", json={"choice": "approve"})
+            assert (answered.status_code, answered.json()["goes_on"]) == (200, True)
+        assert (await until_state(server, run, "done"))["tasks"][-1]["status"] == "ok"
