@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 
-from orchestrator.forecast.traffic import MOST_TURNS, RecordedTraffic, turns_in
+from orchestrator.forecast.traffic import MOST_TURNS, RecordedTraffic, RecordedTurn, turns_in
 from orchestrator.journal.protocols import Journal
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentPlan
@@ -17,13 +18,20 @@ MOST_SQUADS = 100
 
 
 async def recorded_traffic(
-    journal: Journal, since: float = 0.0, until: float = inf, most: int = MOST_TURNS
+    journal: Journal,
+    since: float = 0.0,
+    until: float = inf,
+    most: int = MOST_TURNS,
+    clients: Sequence[RecordedTurn] = (),
 ) -> RecordedTraffic:
-    """Return the latest `most` turns that runs of the journal made in a time (epoch seconds UTC).
+    """Return the latest `most` turns that runs of the journal made in a time (epoch seconds UTC), and `clients` of the
+    gateway.
 
     What their agents ask for is taken from the latest run of each squad. Code that a squad names does not run.
     """
     turns, left_out = turns_in(await journal.turns(since, until, most))
+    if clients:
+        turns = sorted([*turns, *clients], key=lambda turn: turn.at)[-most:]
     runs = {turn.run for turn in turns}
     lines = [line for line in await journal.runs(None) if line.run in runs]
     latest: dict[str, str] = {}

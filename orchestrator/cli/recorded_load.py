@@ -13,8 +13,9 @@ from orchestrator.cli.journals import RecordedRuns, open_records
 from orchestrator.cli.ui.arguments import Since
 from orchestrator.cli.ui.console import count
 from orchestrator.forecast.preview import PolicyTrial, RoutingInForce
-from orchestrator.forecast.traffic import OFFLINE, RecordedTraffic
+from orchestrator.forecast.traffic import MOST_TURNS, OFFLINE, RecordedTraffic
 from orchestrator.recorded_traffic import recorded_traffic
+from orchestrator.server.gateway.store import turns_in_folder
 from orchestrator.squad.routing import load_routing
 from providers.documents.secrets import recordable
 from providers.documents.yaml import read_text
@@ -41,9 +42,13 @@ class RecordedLoad(NamedTuple):
     def title(self) -> str:
         """What it is of, in a line."""
         turns = self.traffic.turns
-        runs = len({turn.run for turn in turns})
+        of = []
+        if runs := len({turn.run for turn in turns if turn.run}):
+            of.append(count(runs, "run"))
+        if clients := sum(not turn.run for turn in turns):
+            of.append(count(clients, "request") + " to the gateway")
         first, last = (f"{datetime.fromtimestamp(at, self.zone):%F %H:%M}" for at in (turns[0].at, turns[-1].at))
-        return f"{count(len(turns), 'turn')} of {count(runs, 'run')}, from {first} to {last} ({self.zone})"
+        return f"{count(len(turns), 'turn')} of {' and '.join(of)}, from {first} to {last} ({self.zone})"
 
 
 async def recorded_load(
@@ -52,7 +57,8 @@ async def recorded_load(
     """Return the recorded load. Raise `NothingSelected` where nothing was recorded that tells of providers."""
     began = since.instant(now, zone)
     async with open_records(settings, db) as records:
-        traffic = await recorded_traffic(records.journal, began, now)
+        clients = turns_in_folder(settings.state_folder, began, now, MOST_TURNS) if db is None else []
+        traffic = await recorded_traffic(records.journal, began, now, clients=clients)
         if not traffic.turns:
             raise await _nothing(records, traffic, since)
     policy, catalog, environ = configured(settings)

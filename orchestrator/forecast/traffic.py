@@ -56,6 +56,8 @@ class RecordedTurn:
     cost: int | None = None
     lost: int = 0
     waited: float = 0.0
+    needs: Needs | None = None
+    """What it asks for, where no squad says it: of a client of the gateway, whose `run` is empty."""
 
     @property
     def answered_by(self) -> RecordedCall | None:
@@ -77,6 +79,8 @@ class RecordedTraffic:
 
     def needs_of(self, turn: RecordedTurn) -> Needs:
         """Return what a turn asks for."""
+        if turn.needs is not None:
+            return turn.needs
         squad = self.squads.get(turn.run, "")
         return self.needs.get((squad, turn.agent)) or Needs(agent=turn.agent or None)
 

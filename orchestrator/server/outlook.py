@@ -10,8 +10,10 @@ from pydantic import BaseModel
 
 from orchestrator.forecast.figures import Figures
 from orchestrator.forecast.preview import Preview, RoutingInForce, preview
+from orchestrator.forecast.traffic import RecordedTraffic
 from orchestrator.journal.protocols import Journal
 from orchestrator.recorded_traffic import recorded_traffic
+from orchestrator.server.gateway.store import GatewayStore
 from providers.catalog.model import Catalog
 from providers.client.manager import ProviderManager
 from providers.routing.control import RoutingControl
@@ -75,9 +77,16 @@ class Outlooks:
         self._kept: dict[object, OutlookShown] = {}
 
     async def outlook(
-        self, journal: Journal, manager: ProviderManager, after: RoutingControl, now: float, hours: float = HOURS
+        self,
+        journal: Journal,
+        store: GatewayStore,
+        manager: ProviderManager,
+        after: RoutingControl,
+        now: float,
+        hours: float = HOURS,
     ) -> OutlookShown | None:
-        """Return what the recorded turns of the last `hours` would have come to; None: there are none."""
+        """Return what the turns of the last `hours`, of runs and of the gateway's clients, would have come to; None:
+        there are none."""
         if hours <= 0:
             return None
         before = manager.fleet.control
@@ -85,7 +94,10 @@ class Outlooks:
         async with self._room:
             if (known := self._kept.get(key)) is not None:
                 return known
-            made = await _outlook(journal, manager, before, after, now, hours)
+            began = now - hours * 3600
+            clients = await store.turns(began, now, MOST_TURNS)
+            traffic = await recorded_traffic(journal, began, most=MOST_TURNS, clients=clients)
+            made = await _outlook(traffic, manager, before, after, hours)
             if made is not None:
                 while len(self._kept) >= MOST_KEPT:
                     del self._kept[next(iter(self._kept))]
@@ -100,9 +112,8 @@ def _told(control: RoutingControl) -> object:
 
 
 async def _outlook(
-    journal: Journal, manager: ProviderManager, before: RoutingControl, after: RoutingControl, now: float, hours: float
+    traffic: RecordedTraffic, manager: ProviderManager, before: RoutingControl, after: RoutingControl, hours: float
 ) -> OutlookShown | None:
-    traffic = await recorded_traffic(journal, now - hours * 3600, most=MOST_TURNS)
     if not traffic.turns:
         return None
     written = manager.fleet.written

@@ -1,5 +1,4 @@
-"""What recorded runs asked of providers before this process began: what the pages tell of the last hour outlives a
-restart."""
+"""What was asked of providers before this process began: what the pages tell of the last hour outlives a restart."""
 
 from __future__ import annotations
 
@@ -8,6 +7,7 @@ from collections.abc import Iterator
 from orchestrator.forecast.traffic import RecordedTraffic, RecordedTurn
 from orchestrator.journal.protocols import Journal
 from orchestrator.recorded_traffic import recorded_traffic
+from orchestrator.server.gateway.store import GatewayStore
 from providers import errors
 from providers.client.manager import ProviderManager
 from providers.errors import ProviderError
@@ -17,10 +17,14 @@ from providers.routing.traffic import KEPT_S, AttemptSeen
 MOST_TURNS = 5000
 
 
-async def look_back(manager: ProviderManager, journal: Journal) -> None:
-    """Count what runs asked within the last hour, as if it had been asked here."""
+async def look_back(manager: ProviderManager, journal: Journal, store: GatewayStore) -> None:
+    """Count what runs and the gateway's clients asked within the last hour, as if it had been asked here.
+
+    Raise `JournalDamaged` and `MemoryUnusable`.
+    """
     now = manager.clock()
-    traffic = await recorded_traffic(journal, now - KEPT_S, now, MOST_TURNS)
+    clients = await store.turns(now - KEPT_S, now, MOST_TURNS)
+    traffic = await recorded_traffic(journal, now - KEPT_S, now, MOST_TURNS, clients)
     if not traffic.turns:
         return
     for attempt in sorted(attempts_in(traffic, manager.fleet), key=lambda attempt: attempt.at):
@@ -41,7 +45,7 @@ def attempts_in(traffic: RecordedTraffic, fleet: Fleet) -> Iterator[AttemptSeen]
                 outcome="ok" if call.error is None else "failed",
                 seconds=call.seconds,
                 tier=tier,
-                agent=turn.agent,
+                agent=needs.agent or needs.persona or "",
                 error=call.error,
                 fault=_fault(call.error),
                 after=after,

@@ -125,7 +125,9 @@ async def rebalance(state: ServerState, asked: RebalanceAsked, *, channel: str) 
         raise RequestRefused(500, str(error), "move that file away to begin anew", "control_damaged") from error
     outlook = None
     if asked.preview and differences(before, after, {}):
-        outlook = await state.outlooks.outlook(state.journal, state.manager, after, state.clock(), asked.traffic_hours)
+        outlook = await state.outlooks.outlook(
+            state.journal, state.store, state.manager, after, state.clock(), asked.traffic_hours
+        )
     return RebalanceShown(
         applied=not asked.preview,
         version=before.version if asked.preview else after.version,

@@ -15,6 +15,7 @@ import anyio.to_thread
 import uvicorn
 from starlette.types import ASGIApp
 
+from agents.memory.database import MemoryUnusable
 from orchestrator.errors import OrchestratorError
 from orchestrator.journal.protocols import Journal, JournalDamaged
 from orchestrator.options import RunOptions, SharedProviders
@@ -139,8 +140,8 @@ async def serve(settings: ServerSettings, ready: Callable[[str, Sequence[RunLeft
         left = [RunLeft(*one) for one in await cut_short(noted, settings.journal)]
         await settle_killed(state)
         try:
-            await look_back(manager, settings.journal)
-        except JournalDamaged as error:  # only figures of the last hour hang on it
+            await look_back(manager, settings.journal, store)
+        except (JournalDamaged, MemoryUnusable) as error:  # only figures of the last hour hang on it
             settings.tell(settings.mask(f"what was asked within the last hour is not told: {error}"))
         async with anyio.create_task_group() as tasks:
             stop = ServerStop(server, app.stop, host, settings.grace_s, tasks.cancel_scope, settings.tell)

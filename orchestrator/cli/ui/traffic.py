@@ -93,7 +93,8 @@ def traffic_document(load: RecordedLoad, found: PolicyFigures) -> Mapping[str, A
         "traffic": {
             "since": load.since,
             "until": load.until,
-            "runs": len({turn.run for turn in load.traffic.turns}),
+            "runs": len({turn.run for turn in load.traffic.turns if turn.run}),
+            "gateway_requests": sum(not turn.run for turn in load.traffic.turns),
             "turns": len(load.traffic.turns),
             "left_out": dict(load.traffic.left_out),
         },

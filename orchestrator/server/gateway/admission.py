@@ -32,6 +32,7 @@ from orchestrator.server.gateway.allowance import (
     too_many_at_once,
 )
 from orchestrator.server.gateway.failures import OUT_OF_QUOTA, GatewayFailure
+from orchestrator.server.gateway.kept_turns import TurnSeen
 from orchestrator.server.gateway.keys import Key
 from orchestrator.server.gateway.spent import KeySpending, KeySpent, quarter_of, spending_of
 from orchestrator.server.gateway.store import GatewayStore
@@ -45,7 +46,7 @@ from providers.emit import Emit, ignore
 from providers.errors import BudgetSpent
 from providers.events import AttemptEnded
 from providers.limits.reserve import Amounts
-from providers.messages import Response
+from providers.messages import Needs, Response, Usage
 from providers.transport.closing import undisturbed
 
 HELD_S = 10.0
@@ -72,6 +73,8 @@ class Grant:
         self.tell: Emit = ignore
         """Takes what happens in its turns, and its answer, for those who are told of requests."""
         self._account = Account(BudgetRef("key", key.name), Budget(), self._wall())
+        self._turn: TurnSeen | None = None
+        self._bill: tuple[Usage, int | None] | None = None
 
     @property
     def budgets(self) -> AccountScope | None:
@@ -85,15 +88,30 @@ class Grant:
         """The tokens and the micro-USD that it came to."""
         return self._account.tokens, self._account.cost
 
+    def begin(self, needs: Needs) -> None:
+        """Take note that a model is asked now, and for what."""
+        self._turn = TurnSeen(needs, self._wall())
+
+    def end(self) -> None:
+        """Keep what came of the turn for who tries another policy on it."""
+        if self._turn is not None:
+            usage, cost = self._bill or (None, None)
+            turn = self._turn.ended(usage, cost, self._wall())
+            if turn is not None:
+                self._store.keep_turn(turn)
+
     def hear(self, event: Any) -> None:
         """Take an event of a turn: attempts that gave no answer may be billed as well."""
         self.tell(event)
+        if self._turn is not None:
+            self._turn.hear(event, self._wall())
         if isinstance(event, AttemptEnded) and event.usage is not None:
             self._record(event.provider, event.model, spending_of(Bill(event.usage, event.cost), "lost"))
 
     def answered(self, answer: Response) -> None:
         """Take the answer that a model gave."""
         self.tell(answer)
+        self._bill = (answer.counted, answer.cost)
         self.billed(answer.provider, answer.model, Bill(answer.counted, answer.cost))
 
     def billed(self, provider: str, model: str, bill: Bill) -> None:
@@ -154,6 +172,7 @@ class Admission:
                 else:
                     yield grant
         finally:
+            grant.end()
             self._at_work[key.digest] -= 1
             if not self._at_work[key.digest]:
                 self._at_work.pop(key.digest)

@@ -103,6 +103,7 @@ class ModelAnswerer:
     async def whole(self, grant: Grant) -> Response:
         """Return the answer. One that must have a shape has it, and holds nothing beside, or another model is asked."""
         shape = self._shape
+        grant.begin(self.request.needs)
         ask = partial(self._manager.complete, self.request, emit=grant.hear, budgets=grant.budgets)
         answer = await (ask() if shape is None else ask(accept=shape.accept))
         grant.answered(answer)
@@ -114,6 +115,7 @@ class ModelAnswerer:
         if self._shape is not None:
             yield AtOnce(partial(self.whole, grant))
             return
+        grant.begin(self.request.needs)
         stream = self._manager.stream(self.request, emit=grant.hear, budgets=grant.budgets)
         try:
             async with stream as pieces:

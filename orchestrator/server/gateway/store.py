@@ -16,18 +16,22 @@ import anyio
 import anyio.to_thread
 
 from agents.memory.database import Layout, MemoryUnusable, connect, told, transaction
+from orchestrator.forecast.traffic import RecordedTurn
 from orchestrator.server.gateway.kept_answers import TABLE as ANSWERS
 from orchestrator.server.gateway.kept_answers import read_answer, write_answers
+from orchestrator.server.gateway.kept_turns import LOOKS_EVERY, make_table, read_turns, write_turns
 from orchestrator.server.gateway.spent import TABLE as SPENT
 from orchestrator.server.gateway.spent import KeySpending, KeySpent, KeySpentRows, added, read_spent, write_spent
 
 T = TypeVar("T")
 FILE = "gateway.sqlite3"
-LAYOUT = Layout(0x6F726777, 1, SPENT + ANSWERS, 1, lambda db: None)  # noqa: ARG005  # nothing follows from its tables
+LAYOUT = Layout(0x6F726777, 1, SPENT + ANSWERS, 2, make_table)
 GATHER_S = 0.25
 """How long what comes is gathered before it is written: a write for each answer would cost as much as the answer."""
 PAUSE_S = 0.2
 """Between two writes: what a killed process has spent since the last one is in no record, though budgets count it."""
+MOST_UNWRITTEN = 5000
+"""Turns that wait to be written where the disk takes none."""
 AGAIN_S = 1.0
 """How long after a write that failed the next one is tried."""
 
@@ -37,9 +41,10 @@ class _Unwritten:
     spent: KeySpentRows = field(default_factory=dict)
     answers: dict[bytes, tuple[float, bytes]] = field(default_factory=dict)
     used: dict[bytes, float] = field(default_factory=dict)
+    turns: list[RecordedTurn] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.spent or self.answers or self.used)
+        return bool(self.spent or self.answers or self.used or self.turns)
 
 
 class GatewayStore:
@@ -54,11 +59,23 @@ class GatewayStore:
         self._db = connect(self.path, LAYOUT) if self._is_there else None
         self._one_at_a_time = anyio.CapacityLimiter(1)
         self._unwritten, self._due = _Unwritten(), anyio.Event()
+        self._turns = LOOKS_EVERY
+        """Turns that were written since those that are too many were forgotten."""
 
     def spend(self, whose: KeySpent, spending: KeySpending) -> None:
         """Count what a key spent."""
         added(self._unwritten.spent, whose, spending)
         self._due.set()
+
+    def keep_turn(self, turn: RecordedTurn) -> None:
+        """Keep what came of a turn."""
+        self._unwritten.turns.append(turn)
+        self._due.set()
+
+    async def turns(self, since: float, until: float, most: int) -> list[RecordedTurn]:
+        """Return the latest turns of a time (epoch seconds), oldest first. Raise `MemoryUnusable`."""
+        await self.write_out()
+        return await self._do(lambda db: read_turns(db, since, until, most)) if self._is_there else []
 
     def keep(self, digest: bytes, until: float, answer: bytes) -> None:
         """Keep an answer until an instant, in epoch seconds."""
@@ -85,10 +102,13 @@ class GatewayStore:
             return
         self._unwritten, self._is_there = _Unwritten(), True
         try:
-            await self._do(lambda db: _write(db, mine, self._clock()))
+            self._turns += len(mine.turns)
+            tidy, self._turns = self._turns >= LOOKS_EVERY, self._turns % LOOKS_EVERY
+            await self._do(lambda db: _write(db, mine, self._clock(), tidy=tidy))
         except BaseException:
             for whose, spending in mine.spent.items():
                 added(self._unwritten.spent, whose, spending)
+            self._unwritten.turns[:0] = mine.turns[-MOST_UNWRITTEN:]
             raise
 
     async def run(self) -> None:
@@ -125,8 +145,9 @@ class GatewayStore:
             return work(self._db)
 
 
-def _write(db: sqlite3.Connection, what: _Unwritten, now: float) -> None:
+def _write(db: sqlite3.Connection, what: _Unwritten, now: float, *, tidy: bool) -> None:
     with transaction(db):
+        write_turns(db, what.turns, now, tidy=tidy)
         write_spent(db, what.spent)
         write_answers(db, what.answers, what.used, now)
 
@@ -148,6 +169,15 @@ async def gateway_store(folder: Path, clock: Callable[[], float]) -> AsyncIterat
         if len(group.exceptions) > 1:
             raise
         raise group.exceptions[0] from None
+
+
+def turns_in_folder(folder: Path, since: float, until: float, most: int) -> list[RecordedTurn]:
+    """Return the latest turns of a server's clients in a time, oldest first; none where there is no file. Raise
+    `MemoryUnusable`."""
+    if not (folder / FILE).exists():
+        return []
+    with closing(connect(folder / FILE, LAYOUT)) as db, told(str(folder / FILE)):
+        return read_turns(db, since, until, most)
 
 
 def spent_in(folder: Path, since: float = 0.0) -> KeySpentRows:

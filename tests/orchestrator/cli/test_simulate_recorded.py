@@ -130,6 +130,7 @@ def test_runs_that_were_really_made_are_simulated_as_they_went(call, folder, loo
         "since": 0,
         "until": 0,
         "runs": 6,
+        "gateway_requests": 0,
         "turns": 12,
         "left_out": {},
     }
