@@ -120,7 +120,7 @@ class LogScreen(AppendingScreen):
         for line in lines:
             self.say(line)
 
-    def _tell(self, write: Callable[..., None], text: str, **fields: Any) -> None:
+    def _tell(self, write: Callable[..., None], text: str, /, **fields: Any) -> None:
         """Write a line. Where stderr cannot be written the run goes on unwatched, and its exit code says so."""
         try:
             write(text, **fields)

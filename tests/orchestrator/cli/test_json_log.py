@@ -12,6 +12,12 @@ UNUSED = (
     "tasks: {t: {agent: a, description: Hi.}}\n"
 )
 
+TALK = (
+    "name: talk\noffline: auto\nagents: {a: {persona: analyst}, b: {persona: dev}}\n"
+    "conversations: {c: {pattern: round_robin, participants: [a, b], terminate: {max_turns: 2}}}\n"
+    "tasks: {t: {conversation: c, description: Hi.}}\n"
+)
+
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
@@ -19,6 +25,7 @@ UNUSED = (
         (("run", "squad.yaml"), 0),
         (("run", "gated.yaml", "--json"), 7),
         (("run", "unused.yaml"), 0),
+        (("run", "talk.yaml"), 0),
         (("run", "broken.yaml"), 1),
         (("run", "none.yaml"), 2),
         (("run", "squad.yaml", "--nothing"), 2),
@@ -36,6 +43,7 @@ UNUSED = (
 def test_each_line_is_a_document(call, folder, arguments, code, before):
     (folder / "broken.yaml").write_text(BROKEN)
     (folder / "unused.yaml").write_text(UNUSED)
+    (folder / "talk.yaml").write_text(TALK)
     if arguments[0] == "runs":
         call("run", "gated.yaml", "--run-id", "r-0")
     options = ("--log-format", "json") if before else ("--log-format=json",)
