@@ -29,6 +29,7 @@ from orchestrator.server.gateway.store import gateway_store
 from orchestrator.server.hosting import hosting
 from orchestrator.server.joined_writes import joining
 from orchestrator.server.observation import Observation, observation
+from orchestrator.server.open_files import within_open_files
 from orchestrator.server.pages.live import live_pages
 from orchestrator.server.pages.templating import compile_all
 from orchestrator.server.past_traffic import look_back
@@ -134,7 +135,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str, Sequence[RunLeft
             watch=watch,
         )
         access = Access(options.state, options.clock, settings.token)
-        app, limits = application(state, access, live, settings.hosts), CONNECTIONS
+        app, limits = application(state, access, live, settings.hosts), within_open_files(CONNECTIONS)
         server = SignalledServer(configured(app, settings.grace_s, limits, proxies=settings.proxies))
         app.is_full = lambda: len(server.server_state.connections) > limits.most
         left = [RunLeft(*one) for one in await cut_short(noted, settings.journal)]
