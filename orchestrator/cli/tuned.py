@@ -15,6 +15,7 @@ from orchestrator.cli.app import Settings
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.files import ROUTING_FILE, environment, routing_file
 from orchestrator.cli.recorded_load import RecordedLoad
+from orchestrator.cli.ui.console import count
 from orchestrator.cli.ui.traffic import compared
 from orchestrator.forecast.figures import averaged
 from orchestrator.forecast.moves import Knob, NothingToTune
@@ -32,8 +33,8 @@ from providers.simulation.scenario_file import parse_scenario
 
 SIMULATED_TURNS = 600_000
 """That the simulations of a search come to together, where nothing is said: a minute or two."""
-FEWEST, MOST = 24, 300
-"""Simulations of a search."""
+FEWEST, MOST = 8, 300
+"""Simulations of a search: of a million turns each takes half a minute and more."""
 FEW_SEEDS = 20_000
 """Turns from which on each policy is tried on one seed, and compared on one."""
 
@@ -160,7 +161,7 @@ def diff_of(file: TunedFile, text: str) -> str:
 def render_tuned(file: TunedFile, knob: Knob, found: Tuned, before: Sequence[Claim], after: Sequence[Claim]) -> str:
     """Return what was found, and the better file as a diff at the end."""
     seeds = len(found.before)
-    tried = f"{found.tried} files tried in {found.runs} simulations"
+    tried = f"{count(found.tried, 'file')} tried in {count(found.runs, 'simulation')}"
     tried += " (the budget is used up: --budget-runs and --budget-seconds allow more)" * found.stopped
     if found.text is None:
         why = "; the best of them was no better on other seeds" if found.overfit else ""

@@ -140,8 +140,9 @@ def _times(took: Durations) -> dict[str, float]:
 class ModelError:
     """How far a simulation under the same policy is from what really happened: how honest the model is.
 
-    Shares of the real figure (0.03: 3 % more), None where that is 0 and the simulated one is not; `failed` and `moved`
-    are shares of all turns: how many more fail, and how many are answered by another provider.
+    Shares of the real figure (0.03: 3 % more), None where nothing is known to compare: no price, no answer, or a real
+    figure of 0 and a simulated one that is not. `failed` and `moved` are shares of all turns: how many more fail, and
+    how many are answered by another provider.
     """
 
     cost: float | None
@@ -157,10 +158,11 @@ class ModelError:
 def model_error(real: Figures, same: Figures) -> ModelError:
     """Return how far `same`, simulated under the same policy, is from what was `real`."""
     names = {*real.providers, *same.providers}
+    is_priced, is_answered = bool(real.cost or not real.unpriced), bool(real.answered and same.answered)
     return ModelError(
-        _off(real.cost, same.cost),
-        _off(real.p50, same.p50),
-        _off(real.p95, same.p95),
+        _off(real.cost, same.cost) if is_priced else None,
+        _off(real.p50, same.p50) if is_answered else None,
+        _off(real.p95, same.p95) if is_answered else None,
         same.failed_share - real.failed_share,
         sum(abs(real.share(name) - same.share(name)) for name in names) / 2,
     )

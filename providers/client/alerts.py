@@ -127,10 +127,13 @@ def signing_key(budget: DailyBudget, environ: Mapping[str, str]) -> bytes | None
     if not secret.startswith(ENCODED):
         return secret.encode("utf-8", "surrogateescape")
     try:
-        return base64.b64decode(secret.removeprefix(ENCODED), validate=True)
+        key = base64.b64decode(secret.removeprefix(ENCODED), validate=True)
     except binascii.Error:
         message = f"what follows {ENCODED} is no base64"
         raise CatalogError([variable_problem(budget.webhook_secret_env, message)]) from None
+    if not key:  # everybody could sign by it
+        raise CatalogError([variable_problem(budget.webhook_secret_env, f"nothing follows {ENCODED}")])
+    return key
 
 
 def request_of(url: str, alert: BudgetAlert, at: float, key: bytes | None) -> HttpRequest:

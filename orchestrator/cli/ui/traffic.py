@@ -24,11 +24,18 @@ def render_traffic(load: RecordedLoad, found: PolicyFigures) -> str:
         f"recorded traffic: {load.title}",
         f"model error, same policy: {told_error(model_error(real, same))}",
     ]
-    lines += [part for note in load.notes for part in textwrap.wrap(note, WIDTH)]
+    lines += [part for note in [*load.notes, *_asks_nobody(found)] for part in textwrap.wrap(note, WIDTH)]
     assumed = ["Assumed:"]
     for text in load.trial.observed.assumptions:
         assumed += textwrap.wrap(text, WIDTH, initial_indent="  - ", subsequent_indent="    ")
     return printable("\n\n".join(["\n".join(lines), compared([("recorded", real), *found]), "\n".join(assumed)]))
+
+
+def _asks_nobody(found: PolicyFigures) -> Iterator[str]:
+    for name, figures in found:
+        if figures.turns and not figures.calls:
+            why = "no provider that it names has a key here; --all-providers takes each as if it had"
+            yield f"{name} asks nobody: {why}"
 
 
 def compared(figures: PolicyFigures, *, moved: bool | None = None) -> str:
@@ -68,8 +75,8 @@ def _measures(figures: Figures) -> Iterator[tuple[str, Measure]]:
     yield "cost", Measure(figures.cost, as_money)
     if figures.unpriced:
         yield "answers of unknown price", Measure(figures.unpriced, as_whole)
-    yield "half answered within", Measure(figures.p50, duration)
-    yield "95% within", Measure(figures.p95, duration)
+    yield "half answered within", Measure(figures.p50, _took, duration)
+    yield "95% within", Measure(figures.p95, _took, duration)
     yield "waited for room", Measure(figures.waited, as_whole)
     yield "calls", Measure(figures.calls, as_whole)
     for name, answers in figures.providers.items():
@@ -78,6 +85,11 @@ def _measures(figures: Figures) -> Iterator[tuple[str, Measure]]:
         total = sum(providers.values())
         for name, answers in providers.items():
             yield f"tier {tier}: {name}", _share_of(answers, total)
+
+
+def _took(seconds: float) -> str:
+    """Return how long answers took; a dash where there is none."""
+    return duration(seconds) if seconds else "-"
 
 
 def _share_of(part: int, total: int) -> Measure:
@@ -101,6 +113,6 @@ def traffic_document(load: RecordedLoad, found: PolicyFigures) -> Mapping[str, A
         "model_error": model_error(real, found[0][1]).to_json(),
         "recorded": real.to_json(),
         "policies": [{"policy": name, **figures.to_json()} for name, figures in found],
-        "notes": list(load.notes),
+        "notes": [*load.notes, *_asks_nobody(found)],
         "assumptions": list(load.trial.observed.assumptions),
     }

@@ -197,7 +197,7 @@ def test_an_alert_is_signed_as_standard_webhooks_are(secret: str) -> None:
     }
 
 
-@pytest.mark.parametrize("given", [{}, {"SECRET": " "}, {"SECRET": "whsec_s3cret!"}])
+@pytest.mark.parametrize("given", [{}, {"SECRET": " "}, {"SECRET": "whsec_s3cret!"}, {"SECRET": "whsec_"}])
 def test_a_secret_that_cannot_sign_is_found_before_anything_is_spent(given: dict[str, str]) -> None:
     with pytest.raises(CatalogError, match="SECRET") as caught:
         signing_key(DailyBudget(1, webhook_secret_env="SECRET"), given)
