@@ -178,8 +178,12 @@ class _Bounded:
         if self.transport.is_closing():
             return
         if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.abort()  # an answer is under way on this connection
-            return
+            if self.cycle.response_started or getattr(self, "pipeline", ()):
+                self.transport.abort()  # an answer is under way on this connection
+                return
+            self.cycle.disconnected = True  # its body is no HTTP: nothing more is said to it but this
+            self.cycle.message_event.set()
+            self._departure.take_place()
         words = {"type": "invalid_request_error", "code": CODES[status], "message": text}
         body = json.dumps({"type": "error", "error": words}).encode()
         head = (
