@@ -110,7 +110,7 @@ class LogScreen(AppendingScreen):
     def saw(self, event: Document, change: ProgressLine | None) -> None:
         shown = mask_document(event, self._environ)
         fields = bound_fields(shown) | {name: value for name, value in shown.items() if name not in ("type", "id")}
-        write = getattr(self._log, change.level if change is not None else "debug")
+        write = getattr(self._log, change.level if change is not None else _level_of_run(event))
         self._tell(write, event["type"], **{name: _logged(value) for name, value in fields.items()})
 
     def say(self, text: str) -> None:
@@ -126,6 +126,16 @@ class LogScreen(AppendingScreen):
             write(text, **fields)
         except OSError:
             give_up_on(sys.stderr)
+
+
+def _level_of_run(event: Document) -> LogLevel:
+    """Return how much what is of no task should be heeded: a run's begin and its end, as a server logs them."""
+    match event:
+        case {"type": "run.finished", "status": "failed" | "stopped" | "rejected"}:
+            return "warning"
+        case {"type": "run.started" | "run.resumed" | "run.finished"}:
+            return "info"
+    return "debug"
 
 
 def wants_log(settings: Settings) -> bool:

@@ -19,6 +19,14 @@ TALK = (
 )
 
 
+def test_a_run_begins_and_ends_at_the_level_at_which_a_server_logs_it(call):
+    done = call("run", "squad.yaml", "--log-format", "json", "--log-level", "info")
+    told = [(document["event"], document["level"]) for document in map(json.loads, done.err.splitlines())]
+    assert ("run.started", "info") in told
+    assert ("run.finished", "info") in told
+    assert "route.chosen" not in dict(told)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
