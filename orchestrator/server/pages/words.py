@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 STATES = {
     "waiting": ("◦", "waiting"),
     "asking": ("?", "awaiting a person"),
+    "chat": ("◦", "open chat"),
     "running": ("▶", "running"),
     "gate": ("?", "awaiting approval"),
     "ok": ("✓", "done"),

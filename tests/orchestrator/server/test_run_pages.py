@@ -184,6 +184,9 @@ async def test_a_chat_is_begun_gone_on_with_and_survives_a_failed_answer(tmp_pat
             while (await post(server, path, do="say", text="Once more")).status_code != 303:  # noqa: ASYNC110
                 await anyio.sleep(0.02)
         await until("Again.")
+        with anyio.fail_after(PATIENCE_S):
+            while "open chat" not in (await server.http.get("/runs")).text:  # noqa: ASYNC110
+                await anyio.sleep(0.02)
         assert (await server.http.get("/chat")).text.count(path) == 1
         run = path.removeprefix("/chat/")
         assert "Go on with this chat" in (await server.http.get(f"/runs/{run}")).text

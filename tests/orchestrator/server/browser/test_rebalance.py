@@ -42,6 +42,6 @@ def test_a_provider_is_paused_after_a_preview_with_a_reason_and_that_is_undone(
             page.get_by_role("button", name="Undo it").press("Enter")
             page.get_by_text("Version 2 is set").wait_for()
             keep(page, "load-undone")
-            looking.get_by_text("1 model can be asked now").wait_for()
+            looking.get_by_text("The one model that is set up can be asked now").wait_for()
             assert log.present().holds == {}
             assert (watched.faults, other.faults) == ([], [])
