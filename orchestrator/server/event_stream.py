@@ -38,8 +38,9 @@ class EventStream(Response):
 
     A client that leaves, or reads nothing for `SEND_S`, ends it: the work behind `body` is cancelled, and its sockets
     are closed. Headers wait for the first piece up to `headers_s`. An error before they went is raised, so it has its
-    status; one after them is what `broken` makes of it, in the stream. `late` are headers that may be known by then.
-    One whose task is cancelled, as the server stops, ends with what `cut` gives.
+    status; one after them is what `broken` makes of it, in the stream, and is raised as well where it is none of those.
+    `late` are headers that may be known by then. One whose task is cancelled, as the server stops, ends with what `cut`
+    gives.
     """
 
     media_type = "text/event-stream"
@@ -96,6 +97,10 @@ class EventStream(Response):
                 if not line.is_open:
                     raise
                 await line.say(told(error))
+            except Exception as error:
+                if known and line.is_open:  # a fault of ours: its client is told of it, its log what it is
+                    await line.say(told(error))
+                raise
         await line.say(b"", more=False)
 
     async def _keep(self, line: ClientLine, end: Callable[[], object]) -> None:

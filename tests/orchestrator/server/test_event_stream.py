@@ -60,6 +60,17 @@ async def test_what_breaks_after_a_piece_ends_the_stream_with_an_error() -> None
     )
 
 
+async def test_a_fault_of_the_servers_own_is_told_in_the_stream_and_raised() -> None:
+    async def faulty() -> AsyncIterator[bytes]:
+        yield b"a"
+        raise RuntimeError("it is no good")
+
+    client = Client()
+    with pytest.raises(RuntimeError):
+        await client.ask(EventStream(faulty(), headers_s=10, broken=BROKEN))
+    assert b"".join(one.get("body", b"") for one in client.told) == b'adata: {"error":"it is no good"}\n\n'
+
+
 async def test_a_client_that_does_not_read_holds_nothing() -> None:
     closed: list[str] = []
     client = Client(reads=False)
