@@ -8,5 +8,17 @@ from typing import Any
 Emit = Callable[[Any], None]
 
 
+class EndsOnly:
+    """An emitter for a listener to whom it matters how attempts end: no events are made of how they begin."""
+
+    __slots__ = ("_tell",)
+
+    def __init__(self, tell: Emit) -> None:
+        self._tell = tell
+
+    def __call__(self, event: Any) -> None:
+        self._tell(event)
+
+
 def ignore(_: Any) -> None:
     """Take an event and do nothing: the emitter where there is no listener."""

@@ -38,6 +38,11 @@ class ObservedRequests:
         self._counting = [feed for feed in feeds if not feed.traces]
         self.in_flight = 0
 
+    @property
+    def traced(self) -> bool:
+        """Whether somebody makes spans of requests, and so hears all of them."""
+        return bool(self._tracing)
+
     def scope_of(self, ident: str, traceparent: str, tracestate: str) -> CallScope:
         """Return what the calls belong to that a request leads to; the texts are its headers."""
         asked_by = read_trace_context(traceparent, tracestate) if traceparent else None

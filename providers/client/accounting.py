@@ -13,7 +13,7 @@ from providers.catalog.model import Candidate, numbered
 from providers.catalog.prices import cost_of
 from providers.client.reservations import Reservation
 from providers.client.turn import LiveTurn
-from providers.emit import ignore
+from providers.emit import EndsOnly, ignore
 from providers.errors import ProviderError
 from providers.events import AttemptEnded, AttemptStarted, RouteChosen
 from providers.limits.rules import ending
@@ -47,7 +47,8 @@ class AttemptAccount:
         self.is_whole = False
         """Whether its answer comes whole: until then nothing is heard of it, whatever it has come to."""
         candidate, route = effect.candidate, effect.route
-        if effect.number == 1 and turn.emit is not ignore:
+        is_told = turn.emit is not ignore and not isinstance(turn.emit, EndsOnly)
+        if effect.number == 1 and is_told:
             contest = None if route.ordering is None else route.ordering._asdict()
             refused = {name: str(reason) for name, reason in route.refused.items()}
             turn.emit(RouteChosen(route.names, refused, contest))
@@ -55,7 +56,7 @@ class AttemptAccount:
         self._began = turn.clock()
         trace = call_scope().trace
         self._trace: TraceContext | None = None if trace is None else trace.at(secrets.token_hex(8))
-        if turn.emit is not ignore:  # an event without a listener would cost a microsecond
+        if is_told:  # an event without a listener would cost a microsecond
             whose = (effect.number, candidate.provider.name, candidate.model.name, candidate.account)
             span = "" if self._trace is None else self._trace.span_id
             turn.emit(AttemptStarted(*whose, *self._reserved(), span))

@@ -180,11 +180,11 @@ class _Several:
 class _Flight:
     """One attempt in flight: counted in its candidate's state until it leaves."""
 
-    __slots__ = ("_began", "_fleet", "_further", "_probe", "_state", "_tokens", "name")
+    __slots__ = ("_began", "_fleet", "_further", "_probe", "_request", "_state", "name")
 
     def __init__(self, fleet: Fleet, request: Request, effect: Try, now: float) -> None:
         self.name, self._fleet, self._began = effect.route.names[0], fleet, now
-        self._tokens, self._further = fleet.demands(request)[0], effect.number > 1
+        self._request, self._further = request, effect.number > 1
         self._probe, self._state = fleet.started(self.name, now, further=self._further), fleet.states[self.name]
         self._state.waiting[self] = now
 
@@ -201,7 +201,8 @@ class _Flight:
                     self._state.track.was_in_time()
             case Failed():
                 error = None if outcome.sound else outcome.error
-                self._fleet.ended(self.name, error, now, now - began, tokens=self._tokens)
+                tokens, _ = self._fleet.demands(self._request)
+                self._fleet.ended(self.name, error, now, now - began, tokens=tokens)
             case Refused():
                 pass  # it says nothing about the candidate's health
             case _:

@@ -42,7 +42,7 @@ from providers.budgets import BudgetRef
 from providers.client.manager import ProviderManager
 from providers.client.reservations import BOOK_S
 from providers.embeddings import Embeddings
-from providers.emit import Emit, ignore
+from providers.emit import Emit, EndsOnly, ignore
 from providers.errors import BudgetSpent
 from providers.events import AttemptEnded
 from providers.limits.reserve import Amounts
@@ -64,7 +64,9 @@ class Grant:
     none.
     """
 
-    def __init__(self, key: Key, meters: KeyMeters, manager: ProviderManager, store: GatewayStore) -> None:
+    def __init__(
+        self, key: Key, meters: KeyMeters, manager: ProviderManager, store: GatewayStore, *, traced: bool = False
+    ) -> None:
         self.key, self.meters = key, meters
         self.lease = uuid4().hex if meters.rates or meters.budgets else ""
         self.headers: dict[str, str] = {}
@@ -72,6 +74,7 @@ class Grant:
         self._wall, self._store = manager.reservations.wall, store
         self.tell: Emit = ignore
         """Takes what happens in its turns, and its answer, for those who are told of requests."""
+        self.emit: Emit = self.hear if traced else EndsOnly(self.hear)
         self._account = Account(BudgetRef("key", key.name), Budget(), self._wall())
         self._turn: TurnSeen | None = None
         self._bill: tuple[Usage, int | None] | None = None
@@ -160,7 +163,7 @@ class Admission:
         """
         key = key or NO_KEY
         meters = meters_of(key, self._manager.policy.budget.timezone)
-        grant = Grant(key, meters, self._manager, self._store)
+        grant = Grant(key, meters, self._manager, self._store, traced=self._requests.traced)
         if key.at_once is not None and self._at_work[key.digest] >= key.at_once:
             raise too_many_at_once(key.at_once)
         self._at_work[key.digest] += 1

@@ -104,7 +104,7 @@ class ModelAnswerer:
         """Return the answer. One that must have a shape has it, and holds nothing beside, or another model is asked."""
         shape = self._shape
         grant.begin(self.request.needs)
-        ask = partial(self._manager.complete, self.request, emit=grant.hear, budgets=grant.budgets)
+        ask = partial(self._manager.complete, self.request, emit=grant.emit, budgets=grant.budgets)
         answer = await (ask() if shape is None else ask(accept=shape.accept))
         grant.answered(answer)
         return answer if shape is None or answer.tool_calls else _bare(answer, shape)
@@ -116,7 +116,7 @@ class ModelAnswerer:
             yield AtOnce(partial(self.whole, grant))
             return
         grant.begin(self.request.needs)
-        stream = self._manager.stream(self.request, emit=grant.hear, budgets=grant.budgets)
+        stream = self._manager.stream(self.request, emit=grant.emit, budgets=grant.budgets)
         try:
             async with stream as pieces:
                 yield pieces

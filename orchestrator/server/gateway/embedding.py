@@ -44,7 +44,7 @@ class VectorsAnswerer:
         asked = self._asked
         try:
             made = await self._manager.embed(
-                asked.texts, model=self._models, dimensions=asked.dimensions, emit=grant.hear, budgets=grant.budgets
+                asked.texts, model=self._models, dimensions=asked.dimensions, emit=grant.emit, budgets=grant.budgets
             )
         except NoRoute as error:
             if {reason.code for reason in error.reasons.values()} <= ABSENT:

@@ -17,6 +17,7 @@ from providers.adapters import HttpReply, HttpRequest
 from providers.budgets import BudgetRef, CallSize, CallSizes
 from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.client.manager import ProviderManager
+from providers.emit import EndsOnly
 from providers.errors import (
     AllAttemptsFailed,
     AuthFailed,
@@ -299,6 +300,11 @@ class TestComplete:
         assert seen[0].candidates == ("a/m", "b/m")
         assert budgets.closed_once()
         assert "sk-secret" not in repr((response, seen))
+
+    async def test_who_asks_for_ends_only_is_told_no_more(self):
+        net, seen = Net({"a": [refused(500)], "b": [ok()]}), []
+        await manager_of(net).complete(ASK, emit=EndsOnly(seen.append))
+        assert [(type(each), each.outcome) for each in seen] == [(AttemptEnded, "failed"), (AttemptEnded, "ok")]
 
     async def test_a_rate_limited_candidate_is_left_alone_until_it_said(self):
         net = Net({"a": [refused(429, retry_after="30"), ok()], "b": [ok()]})
