@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import mean
+from types import MappingProxyType
 from typing import Any
 
-from orchestrator.forecast.traffic import RecordedTraffic, RecordedTurn
+from orchestrator.forecast.observed import LIMITED
+from orchestrator.forecast.traffic import RecordedCall, RecordedTraffic, RecordedTurn
 from providers.simulation import Durations, Report
 from providers.simulation.records import step_of
+from providers.simulation.report import ProviderUse
 from providers.simulation.summary import durations_of
+
+NOTHING_LOST: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +56,21 @@ class Figures:
         return plain
 
 
-def simulated(report: Report) -> Figures:
-    """Return the figures of a simulation."""
+def lost_in(calls: Iterable[RecordedCall]) -> dict[str, float]:
+    """Return what a failed call of each provider was billed on average, micro-USD; refusals are never billed."""
+    failed = [call for call in calls if call.error not in (None, LIMITED)]
+    names = dict.fromkeys(call.provider for call in failed)
+    return {name: mean(call.lost for call in failed if call.provider == name) for name in names}
+
+
+def simulated(report: Report, lost: Mapping[str, float] = NOTHING_LOST) -> Figures:
+    """Return the figures of a simulation, in which a failed call of a provider is billed as much as `lost` says."""
     return Figures(
         turns=report.turns,
         answered=report.answered,
         failed=report.failed,
         calls=report.calls,
-        cost=report.cost,
+        cost=report.cost + round(sum(_failed(use) * lost.get(name, 0.0) for name, use in report.providers.items())),
         unpriced=report.unpriced,
         **_times(report.durations),
         waited=report.waits.turns,
@@ -67,6 +79,10 @@ def simulated(report: Report) -> Figures:
         tiers={name: group.providers for name, group in report.tiers.items()},
         agents={name: group.providers for name, group in report.agents.items()},
     )
+
+
+def _failed(use: ProviderUse) -> int:
+    return sum(count for error, count in use.errors.items() if error != LIMITED)
 
 
 def averaged(reports: Sequence[Report]) -> Figures:

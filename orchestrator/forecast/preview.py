@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from orchestrator.forecast.figures import Figures, ModelError, as_recorded, model_error, simulated
+from orchestrator.forecast.figures import Figures, ModelError, as_recorded, lost_in, model_error, simulated
 from orchestrator.forecast.recorded import observed_in, scenario_of
 from orchestrator.forecast.traffic import RecordedTraffic
 from providers.catalog.model import Catalog
@@ -69,7 +69,7 @@ def preview(
     others wait.
     """
     trial = PolicyTrial(traffic, before, providers)
-    same, changed = simulated(trial.under(before, seed)), simulated(trial.under(after, seed))
+    same, changed = trial.figures(trial.under(before, seed)), trial.figures(trial.under(after, seed))
     return Preview(trial.recorded, same, changed, model_error(trial.recorded, same), trial.observed.assumptions)
 
 
@@ -78,6 +78,7 @@ class PolicyTrial:
 
     def __init__(self, traffic: RecordedTraffic, own: RoutingInForce, providers: Collection[str]) -> None:
         self.traffic = traffic
+        self._lost = lost_in(call for turn in traffic.turns for call in turn.calls)
         self._names = sorted({call.name for turn in traffic.turns for call in turn.calls})
         catalog = self._catalog(own)
         self.observed = observed_in(traffic, catalog, providers)
@@ -92,6 +93,10 @@ class PolicyTrial:
     def under(self, routing: RoutingInForce, seed: int = 1) -> Report:
         """Return what the traffic comes to under a policy."""
         return simulate(self.scenario(routing, seed))
+
+    def figures(self, report: Report) -> Figures:
+        """Return the figures of a simulation of the traffic. Failed calls are billed as the recorded ones were."""
+        return simulated(report, self._lost)
 
     def _catalog(self, routing: RoutingInForce) -> Catalog:
         """Return the catalog with the models that were asked of servers that serve whatever is loaded."""

@@ -24,8 +24,8 @@ MOST_TURNS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class RecordedCall:
-    """One attempt. `began` is epoch seconds UTC, `error` the class of what it failed with; None: it was answered, with
-    so many tokens of `output`."""
+    """One attempt. `began` is epoch seconds UTC, `error` the class of what it failed with, and was billed all the same
+    for `lost` micro-USD; None: it was answered, with so many tokens of `output`."""
 
     began: float
     seconds: float
@@ -33,6 +33,7 @@ class RecordedCall:
     model: str
     error: str | None = None
     output: int = 0
+    lost: int = 0
 
     @property
     def name(self) -> str:
@@ -134,8 +135,10 @@ def _told(events: Iterable[Event], left_out: Counter[str]) -> Iterator[RecordedT
         elif isinstance(data, AttemptEnded):
             took = max(data.ms, 0.0) / 1000
             error = None if data.outcome == "ok" else data.error or data.outcome
-            turn.calls.append((RecordedCall(at - took, took, data.provider, data.model, error), data.outcome))
-            turn.lost += data.cost or 0
+            lost = data.cost or 0
+            call = RecordedCall(at - took, took, data.provider, data.model, error, lost=lost)
+            turn.calls.append((call, data.outcome))
+            turn.lost += lost
         elif isinstance(data, WaitingForProvider):
             turn.waited += max(0.0, data.until - at)
         elif isinstance(data, TurnEnded):

@@ -34,7 +34,6 @@ from orchestrator.cli.ui.simulation import Case, render, render_compared
 from orchestrator.cli.ui.traffic import render_traffic, traffic_document
 from orchestrator.errors import CannotWrite
 from orchestrator.forecast.assumptions import Assumptions
-from orchestrator.forecast.figures import simulated
 from orchestrator.forecast.moves import Knob
 from orchestrator.forecast.scenario import forecast
 from providers.documents.problems import nearest
@@ -231,7 +230,7 @@ def _recorded(
     reports = [_simulate(case, seed, log if case is cases[-1] else None, console) for case in cases]
     if chart is not None:
         _draw(chart, cases, reports)
-    found = [(case.policy, simulated(report)) for case, report in zip(cases, reports, strict=True)]
+    found = [(case.policy, load.trial.figures(report)) for case, report in zip(cases, reports, strict=True)]
     if as_json:
         print_json(traffic_document(load, found))
     else:

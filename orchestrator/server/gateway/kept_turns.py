@@ -40,8 +40,9 @@ class TurnSeen:
             case AttemptEnded():
                 took = max(event.ms, 0.0) / 1000
                 error = None if event.outcome == "ok" else event.error or event.outcome
-                self.calls.append(RecordedCall(now - took, took, event.provider, event.model, error))
-                self.lost += event.cost or 0
+                lost = event.cost or 0
+                self.calls.append(RecordedCall(now - took, took, event.provider, event.model, error, lost=lost))
+                self.lost += lost
             case WaitingForProvider(until=until):
                 self.waited += max(0.0, until - now)
 
@@ -99,7 +100,9 @@ def read_turns(db: sqlite3.Connection, since: float, until: float, most: int) ->
 def _written(turn: RecordedTurn) -> str:
     needs, usage = turn.needs or Needs(), turn.usage
     asked = [needs.agent, needs.persona, needs.tier, needs.model, needs.chain, [*needs.capabilities]]
-    calls = [[call.began, call.seconds, call.provider, call.model, call.error, call.output] for call in turn.calls]
+    calls = [
+        [call.began, call.seconds, call.provider, call.model, call.error, call.output, call.lost] for call in turn.calls
+    ]
     spent = None if usage is None else [usage.input, usage.output, usage.cache_read, usage.cache_write, usage.reasoning]
     return json.dumps([turn.at, turn.seconds, asked, calls, spent, turn.cost, turn.lost, turn.waited])
 

@@ -34,10 +34,10 @@ class Record:
         self.turn += 1
         self.say(at, TurnStarted(self.agent, self.turn))
 
-    def call(self, began: float, took: float, name: str, error: str | None = None) -> None:
+    def call(self, began: float, took: float, name: str, error: str | None = None, lost: int | None = None) -> None:
         provider, _, model = name.partition("/")
         how = "ok" if error is None else "failed"
-        self.say(began + took, AttemptEnded(1, provider, model, how, error, None, took * 1000, "ab"))
+        self.say(began + took, AttemptEnded(1, provider, model, how, error, None, took * 1000, "ab", cost=lost))
 
     def end(self, at: float, name: str, usage: Usage) -> None:
         provider, _, model = name.partition("/")

@@ -61,6 +61,23 @@ def test_another_policy_costs_what_its_models_cost():
     assert gone.after.providers == {"cerebras": 60}
 
 
+def test_a_failed_call_is_billed_as_much_as_the_recorded_ones():
+    record = Record()
+    for number in range(400):
+        at = number * 60.0
+        if number % 4:
+            record.answered(at, 1.0)
+            continue
+        record.begin(at)
+        record.call(at, 2.0, GROQ, "BadReply", lost=5000)
+        record.call(at + 2.0, 1.0, CEREBRAS)
+        record.end(at + 3.0, CEREBRAS, Usage(900, output=300))
+    found = preview(traffic(record), routing(), routing(tiers={"worker": [CEREBRAS, GROQ]}), [])
+    assert found.recorded.cost > 500_000
+    assert abs(found.error.cost or 1.0) < 0.2
+    assert found.after.cost < 500_000, "who asks the other provider loses nothing at this one"
+
+
 def test_refusals_that_a_limit_explains_come_with_the_load():
     record, answered = Record(), list[float]()
     for number in range(300):
