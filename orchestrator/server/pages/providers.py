@@ -53,7 +53,7 @@ async def providers_values(asked: PageRequest) -> Mapping[str, Any]:
 
 def _apart(cards: list[ProviderCard]) -> tuple[list[ProviderCard], list[ProviderCard]]:
     """Return the cards to look at, what is wrong first, and of many those that tell nothing."""
-    shown = sorted(cards, key=lambda card: not card.shown.why_not)
+    shown = sorted(cards, key=lambda card: card.badge[0] == "ok")
     idle = [card for card in shown if not (card.shown.why_not or card.shown.hour.calls or card.shown.in_flight)]
     if len(cards) <= MOST_CARDS or len(idle) == len(cards):
         return shown, []
@@ -74,7 +74,16 @@ def badge_of(one: ProviderShown | EndpointShown) -> tuple[str, str]:
     """Return the state of a provider or a model: a class of the style sheet, and words."""
     if one.hold is not None and one.why_not:
         return ("paused" if one.hold.kind == "paused" else "stopped"), one.hold.kind
-    return ("failed", "not used now") if one.why_not else ("ok", "in use")
+    if one.why_not:
+        return "failed", "not used now"
+    return ("waiting", "at its limit") if is_spent(one) else ("ok", "in use")
+
+
+def is_spent(one: ProviderShown | EndpointShown) -> bool:
+    """Return whether a limit that is counted here leaves no room now: a turn goes elsewhere, or waits."""
+    if isinstance(one, ProviderShown):
+        return all(is_spent(endpoint) for endpoint in one.endpoints)
+    return any(quota.left <= 0 for quota in one.quotas)
 
 
 def _breakers(one: ProviderShown) -> str:
@@ -92,13 +101,13 @@ def sentence(status: ProvidersStatus) -> str:
     if not status.providers:
         return "No provider is set up."
     endpoints = [endpoint for one in status.providers for endpoint in one.endpoints]
-    usable = sum(not endpoint.why_not for endpoint in endpoints)
+    usable = sum(not endpoint.why_not and not is_spent(endpoint) for endpoint in endpoints)
     if len(endpoints) == 1:
         said = f"The one model that is set up {'can' if usable else 'cannot'} be asked now"
     else:
         every = "All" if usable == len(endpoints) else f"{usable} of"
         said = f"{every} {len(endpoints)} models can be asked now"
-    out = [f"{one.name} is {badge_of(one)[1]}" for one in status.providers if one.why_not]
+    out = [f"{one.name} is {badge_of(one)[1]}" for one in status.providers if one.why_not or is_spent(one)]
     if len(out) > MOST_NAMED:
         out[MOST_NAMED:] = [f"and {len(out) - MOST_NAMED} more"]
     return f"{said}{': ' if out else ''}{', '.join(out)}."

@@ -11,7 +11,8 @@ import pytest
 from orchestrator.server.pages import words
 from orchestrator.server.pages.graph_svg import TITLE_W, fitted
 from orchestrator.server.pages.page import PageRequest
-from orchestrator.server.pages.providers import providers_values
+from orchestrator.server.pages.providers import badge_of, providers_values, sentence
+from orchestrator.server.provider_view import QuotaShown, providers_status
 from orchestrator.server.views.tasks import TaskView, as_it_stands
 from orchestrator.squad.load import Squad
 from orchestrator.testing import scripted
@@ -98,6 +99,19 @@ async def test_of_many_providers_those_that_tell_nothing_are_folded_away(tmp_pat
         values = await providers_values(PageRequest(state=server.state, role="viewer"))
         assert sorted(card.shown.name for card in values["cards"]) == ["p3", "p7"]
         assert "18 more can be asked" in (await server.http.get("/providers")).text
+
+
+async def test_a_provider_whose_limit_leaves_no_room_is_not_told_as_in_use(tmp_path: Path) -> None:
+    async with (
+        asking_at("http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1") as manager,
+        served(manager, tmp_path) as server,
+    ):
+        status = await providers_status(server.state)
+        assert sentence(status) == "All 2 models can be asked now."
+        spent = QuotaShown(label="30 requests in 1 min", amount=30, used=30, left=0, resets_at=None)
+        status.providers[0].endpoints[0].quotas = [spent]
+        assert [badge_of(one) for one in status.providers] == [("waiting", "at its limit"), ("ok", "in use")]
+        assert sentence(status) == "1 of 2 models can be asked now: p0 is at its limit."
 
 
 async def test_of_many_models_that_cannot_be_asked_now_names_some_and_leads_to_all(tmp_path: Path) -> None:
