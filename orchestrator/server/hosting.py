@@ -12,10 +12,10 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from orchestrator.errors import OrchestratorError, RunOver
+from orchestrator.errors import OrchestratorError, RunNotFound, RunOver
 from orchestrator.execution import Run
 from orchestrator.fork import fork_with
-from orchestrator.journal.protocols import Journal, RunBusy
+from orchestrator.journal.protocols import Journal, RunBusy, RunExists
 from orchestrator.options import RunOptions
 from orchestrator.run_opening import new_run_id, open_with, resume_with
 from orchestrator.server.chats import ChatHost
@@ -76,6 +76,7 @@ class RunHost:
         assert clock is not None, "a host has a clock"
         run = str(more.pop("run_id", None) or new_run_id(squad.name, clock()))
         with self._taken(run) as driving:
+            await self._refuse_known(run)
             opening = open_with(squad, replace(self._new(inputs, run), **more))
             await self._tasks.start(self._drive, run, driving, opening)
         return run
@@ -87,10 +88,17 @@ class RunHost:
         assert clock is not None, "a host has a clock"
         run = str(more.pop("run_id", None) or new_run_id(squad.name, clock()))
         with self._taken(run) as driving:
+            await self._refuse_known(run)
             options = replace(self._new(inputs, run), **more)
             opening = fork_with(squad, source, self._journal, options, start=start)
             await self._tasks.start(self._drive, run, driving, opening)
         return run
+
+    async def _refuse_known(self, run: str) -> None:
+        """Raise `RunExists` for a run that is recorded, before its files are found to be in the way of a new one's."""
+        with suppress(RunNotFound):
+            await self._journal.manifest(run)
+            raise RunExists(f"there is a run {run} already")
 
     async def resume(self, squad: Squad, run: str, **more: Any) -> None:
         """Go on with a recorded run, once one that ends here is closed. Raise what `resume_run` raises: `RunBusy`

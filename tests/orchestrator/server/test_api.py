@@ -163,3 +163,20 @@ async def test_nobody_waits_for_others_runs_to_end(tmp_path: Path) -> None:
             answered = await server.http.post(f"/api/approvals/{run}", json={"choice": "approve"})
             assert (answered.status_code, answered.json()["goes_on"]) == (200, True)
         assert (await until_state(server, run, "done"))["tasks"][-1]["status"] == "ok"
+
+
+async def test_a_run_that_is_begun_twice_is_told_so_also_where_its_files_lie(tmp_path: Path) -> None:
+    task = "{agent: ann, description: x, output_file: a.md}"
+    given = Squad.from_text(
+        f"name: notes\nagents: {{ann: {{persona: analyst}}}}\ntasks: {{draft: {task}}}", "notes.yaml"
+    )
+    async with scripted("A draft.") as manager, served(manager, tmp_path, None, [given]) as server:
+        server.state.host._out = tmp_path / "out"
+        asked = {"squad": "notes", "run_id": "mine"}
+        assert (await server.http.post("/api/runs", json=asked)).status_code == 201
+        await until_state(server, "mine", "done")
+        assert (tmp_path / "out" / "mine" / "a.md").read_text("utf-8") == "A draft."
+        again = await server.http.post("/api/runs", json=asked)
+        copied = await server.http.post("/api/runs/mine/fork", json={"start": "draft", "run_id": "mine"})
+    for refused in (again, copied):
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "RunExists"), refused.text
