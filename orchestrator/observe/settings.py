@@ -55,7 +55,8 @@ def _wanted(environ: Mapping[str, str], signal: str) -> bool:
 
 
 def _unusable(environ: Mapping[str, str]) -> str:
-    for name in ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"):
+    for signal in ("", "TRACES_", "METRICS_"):
+        name = f"OTEL_EXPORTER_OTLP_{signal}PROTOCOL"
         if (protocol := environ.get(name, "").strip()) not in ("", "http/protobuf"):
             return f"{name} is {protocol[:40]}; only http/protobuf is spoken here"
     if not all(map(is_installed, NEEDED)):

@@ -137,9 +137,9 @@ class SpanTree:
         yield from self._spans.end(key, at, error="cancelled")
         parent = self._root() if unit.key is None else self._task_of(Unit(unit.task, None, unit.attempt), at)
         about: dict[str, Value] = {"orchestrator.task": unit.task, "orchestrator.task.attempt": unit.attempt}
-        about |= {} if unit.key is None else {"orchestrator.task.element": unit.key}
+        about |= {} if unit.key is None else {"orchestrator.task.element": self._mask(unit.key)}
         about |= {"orchestrator.task.who": who} if who else {}
-        self._begin(key, f"task {unit.path}", parent, at, about)
+        self._begin(key, self._mask(f"task {unit.path}"), parent, at, about)  # inputs make the keys of elements
 
     def _ended(self, event: Event) -> Iterator[SpanRecord]:
         match event.data:
@@ -180,7 +180,7 @@ class SpanTree:
             called = None if outer is None else self._spans.get(_tool(unit, outer.step, outer.turn, outer.call))
             parent = self._task_of(unit, event.at) if called is None else called.id
             about: dict[str, Value] = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": agent}
-            about |= {"orchestrator.place": event.path} if event.path else {}
+            about |= {"orchestrator.place": self._mask(event.path)} if event.path else {}
             span = self._begin(key, f"invoke_agent {agent}", parent, event.at, about)
         return span.id
 

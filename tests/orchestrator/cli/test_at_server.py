@@ -218,7 +218,7 @@ tasks:
 def test_what_agents_say_is_heard_from_a_server_and_what_they_made_is_fetched(
     call: Callable[..., Any], folder: Path
 ) -> None:
-    with at_work(folder, "A draft.", "Told.", "Another.", "Told anew.", text=FILED) as address:
+    with at_work(folder, "A draft.", "Told.", "Another.", "Told anew.", "First.", "Last.", text=FILED) as address:
         at = ("--server", address)
         done = call("run", "filed", "--run-id", "one", "--approve", "auto", "--stream", "--out", "made", *at)
         assert done.code == 0, done.err
@@ -252,6 +252,13 @@ def test_what_agents_say_is_heard_from_a_server_and_what_they_made_is_fetched(
         assert (exported.code, exported.out) == (0, "x.db\n"), exported.err
         assert call("runs", "export", "two", "x.db", *at).code == 2
         assert call("runs", "show", "two", "--db", "sqlite:///x.db").out.startswith("two: done")
+        assert call("run", "filed", "--run-id", "four", *at).code == 7
+        resumed = call(
+            "runs", "resume", "four", "--max-cost", "2", "--timeout", "1h", "--approve", "auto", "--stream", *at
+        )
+        assert (resumed.code, "[ann] Last." in resumed.err, "[ann] First." in resumed.err) == (0, True, False), (
+            resumed.err
+        )
         timed = call("run", "filed", "--timeout", "0.001s", "--run-id", "three", *at)
         assert (timed.code, "max_time" in timed.err) == (6, True), timed.err
 

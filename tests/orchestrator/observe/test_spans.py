@@ -127,6 +127,15 @@ async def test_content_is_told_where_it_is_asked_for_and_without_secrets() -> No
 
 
 @pytest.mark.anyio
+async def test_a_secret_that_names_an_element_is_masked_as_all_texts_are() -> None:
+    spans = Spans()
+    task = {"for_each": "${{ ['sekret'] }}", "key": "${{ item }}", "agent": "bob", "description": "Look."}
+    await run(squad({"each": task}), Answers(looking), subscribers=[spans])
+    assert spans.named("task each[***]")
+    assert not [span for span in spans.spans if "sekret" in f"{span.name} {span.attributes}"]
+
+
+@pytest.mark.anyio
 async def test_what_fails_says_so_up_to_the_run() -> None:
     def answer(agent: str, _: Request) -> str:
         raise Unreachable("nobody is at sekret")
@@ -221,4 +230,5 @@ def test_nothing_is_sent_that_no_variable_asks_for(environ: dict[str, str], want
 
 
 def test_another_protocol_is_refused_in_words() -> None:
-    assert "grpc" in OtelSettings.of(COLLECTOR | {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}).unusable
+    for name in ("PROTOCOL", "TRACES_PROTOCOL", "METRICS_PROTOCOL"):
+        assert "grpc" in OtelSettings.of(COLLECTOR | {f"OTEL_EXPORTER_OTLP_{name}": "grpc"}).unusable
