@@ -9,7 +9,7 @@ import pytest
 
 from tests.local_servers import Asked, LocalServer, Said
 from tests.loopback import USAGE
-from tests.orchestrator.server.browser.dashboard import logged_in, serving, session_of
+from tests.orchestrator.server.browser.dashboard import logged_in, overflow_of, serving, session_of, violations
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -91,3 +91,29 @@ def test_a_run_is_approved_in_place_and_what_is_hostile_is_text(
                     page = watched.go(path)
                     assert page.locator(FOREIGN).count() == 0, path
                 assert watched.faults == []
+
+
+LONG = """
+name: long
+inputs: {items: {type: list}}
+agents: {ann: {persona: analyst}}
+tasks:
+  a_task_with_a_name_that_is_much_longer_than_any_box_of_a_graph: {agent: ann, description: Write.}
+  each: {for_each: "${{ inputs.items }}", key: "${{ item }}", agent: ann, description: "Tell of ${{ item }}."}
+"""
+
+
+@pytest.mark.parametrize("width", [1280, 320])
+def test_long_names_are_readable_and_take_no_room_of_others(browser: Browser, tmp_path: Path, width: int) -> None:
+    squad = tmp_path / "long.yaml"
+    squad.write_text(LONG, "utf-8")
+    items = ["w" * 200, "l" * 200, "\u05e9\u05dc\u05d5\u05dd " * 20, "\U0001f6b2" * 30]
+    with serving(tmp_path / "state", squad) as server:
+        run = server.api("/api/runs", {"squad": "long", "inputs": {"items": items}})["run_id"]
+        size = {"width": width, "height": 900}
+        with logged_in(browser, server, session_of(browser, server), viewport=size) as watched:
+            page = watched.go(f"/runs/{run}?task=each")
+            page.locator("#summary").get_by_text("done").wait_for()
+            assert (overflow_of(page), violations(page), watched.faults) == (0, [], [])
+            wider = "[...document.querySelectorAll('.graph a')].filter(one => one.getBBox().width > 230).length"
+            assert page.evaluate(wider) == 0, "no name stands out of its box"
