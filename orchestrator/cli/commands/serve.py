@@ -117,12 +117,12 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], asked: _ServeA
         keys_allowed = consent(settings, catalog, environ, console)
     library, keys = Personas(packaged()), ClientKeys(settings.state_folder)
     try:
-        is_first = not keys.all()
-    except ValueError as error:
-        raise Unusable(str(error)) from None
-    if is_first:
+        first = "" if keys.all() else keys.make("first", time.time())
+    except (ValueError, OSError) as error:
+        raise Unusable(str(error), "name another --state" if isinstance(error, OSError) else "") from None
+    if first:
         console.say("a key for clients, which is shown this once:")
-        click.echo(keys.make("first", time.time()))  # past the console, which masks what looks like a key
+        click.echo(first)  # past the console, which masks what looks like a key
     observing = server_observed(settings, console, environ)
     async with record_for_run(settings, asked.db, console.warn) as journal, observing as subscribers:
         if journal is None:

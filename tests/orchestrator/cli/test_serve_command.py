@@ -25,6 +25,17 @@ def test_a_port_that_is_taken_is_told_before_anything_is_opened(call, tmp_path, 
     assert not (tmp_path / ".orchestrator" / "gateway-keys.json").exists()
 
 
+def test_a_state_folder_that_cannot_be_written_is_told_and_no_key_is_announced(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    done = call("--state", str(tmp_path / "file" / "state"), "serve", "--offline", "--port", "0")
+    assert (done.code, done.out) == (2, "")
+    assert "file" in done.err
+    assert "--state" in done.err
+    assert "shown this once" not in done.err
+    assert "internal error" not in done.err
+
+
 def bound(host: str = "127.0.0.1", token: str | None = None, file: str | None = None, **more: Any) -> Binding:
     environ = {} if token is None else {TOKEN_VARIABLE: token}
     return binding_of(host, 8700, file, more.get("allowed", ()), more.get("proxies", ()), environ)
