@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncGenerator, Collection, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from orchestrator.journal.protocols import (
     StepRecord,
 )
 from orchestrator.journal.spent import SpentBy, SpentRow
-from orchestrator.journal.sqlite.bills import begins, spent
+from orchestrator.journal.sqlite.asking import AskingRuns
+from orchestrator.journal.sqlite.bills import spent
 from orchestrator.journal.sqlite.file import JournalFile
 from orchestrator.journal.sqlite.home import home_of
 from orchestrator.journal.sqlite.lock import is_locked
@@ -31,7 +33,6 @@ from orchestrator.units import key_of, place_of, unit_of
 POLL_S, SELDOM_S = 0.2, 15.0
 """How often a watcher looks for what another process recorded: an answer that has been awaited for long may wait."""
 LONGEST_ID = 200
-ASKING = f"EXISTS (SELECT 1 FROM events e WHERE e.run = runs.id AND {begins('GateOpened')})"  # noqa: S608  # made of constants
 LAST_OF_RUN = """
     SELECT coalesce(max(seq), 0) FROM places p JOIN events e INDEXED BY event_ids ON e.place = p.id
     WHERE p.run = (SELECT id FROM runs WHERE run = ?)
@@ -46,6 +47,7 @@ class SqliteReader:
         self.path = file.path
         self._file = file
         self._grown = anyio.Event()
+        self._asking = AskingRuns()
 
     # -- runs
 
@@ -77,10 +79,17 @@ class SqliteReader:
         asking: bool = False,
         skip: int = 0,
     ) -> Sequence[RunLine]:
-        where, given = _wanted(statuses, squad, asking=asking)
-        query = f"SELECT run, squad, created_at, status, cost FROM runs {where} ORDER BY id DESC LIMIT ? OFFSET ?"  # noqa: S608  # marks
-        part = (-1 if limit is None else limit, skip)
-        return await self._file.read(lambda db: [_line_of(*row) for row in db.execute(query, (*given, *part))])
+        where, given = _wanted(statuses, squad)
+        query = f"SELECT id, run, squad, created_at, status, cost FROM runs {where} ORDER BY id DESC LIMIT ? OFFSET ?"  # noqa: S608  # marks
+        most = -1 if limit is None else limit
+
+        def work(db: sqlite3.Connection) -> list[RunLine]:
+            if not asking:
+                return [_line_of(*row) for _, *row in db.execute(query, (*given, most, skip))]
+            rows = self._asking.among(db, db.execute(query, (*given, -1, 0)).fetchall())
+            return [_line_of(*row) for row in islice(rows, skip, None if limit is None else skip + limit)]
+
+        return await self._file.read(work)
 
     async def run_count(self, *, statuses: Collection[str] = (), squad: str | None = None) -> int:
         where, given = _wanted(statuses, squad)
@@ -236,10 +245,10 @@ def refuse_bad_id(run: str) -> None:
         raise JournalUnusable(f"{run[:60]!r} is no run's id: up to {LONGEST_ID} letters, digits, '.', '_' and '-'")
 
 
-def _wanted(statuses: Collection[str], squad: str | None, *, asking: bool = False) -> tuple[str, tuple[str, ...]]:
+def _wanted(statuses: Collection[str], squad: str | None) -> tuple[str, tuple[str, ...]]:
     """Return the condition for such runs, and what stands for its marks."""
     marks = ", ".join("?" * len(statuses))
-    tests = [f"status IN ({marks})"] * bool(statuses) + ["squad = ?"] * (squad is not None) + [ASKING] * asking
+    tests = [f"status IN ({marks})"] * bool(statuses) + ["squad = ?"] * (squad is not None)
     return f"WHERE {' AND '.join(tests)}" if tests else "", (*statuses, *([] if squad is None else [squad]))
 
 

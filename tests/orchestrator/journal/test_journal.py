@@ -199,8 +199,16 @@ async def test_runs_are_listed_newest_first_with_how_they_ended(journal: Journal
         await journal.run_count(squad="-"),
     ]
     assert counts == [3, len(await journal.runs(statuses=["running"])), 0]
-    await journal.append("two", [Event("two", A, (), 0, 1, 0.0, GateOpened("a", "?", ("approve",), {}, 1))])
-    assert [line.run for line in await journal.runs(statuses=["running"], asking=True)] == ["two"]
+    assert await journal.runs(asking=True) == []
+    asks = Event("two", A, (), 0, 1, 0.0, GateOpened("a", "?", ("approve",), {}, 1))
+    await journal.append("two", [asks])
+    await journal.append("three", [asks._replace(run_id="three")])
+    for _ in range(2):
+        assert [line.run for line in await journal.runs(statuses=["running"], asking=True)] == ["three", "two"]
+    assert [line.run for line in await journal.runs(1, asking=True, skip=1)] == ["two"]
+    await journal.remove("three")
+    await journal.create("three", RunManifest("three"))
+    assert [line.run for line in await journal.runs(asking=True)] == ["two"]
 
 
 async def test_one_driver_a_run(journal: Journal) -> None:
