@@ -83,14 +83,14 @@ def routing_of_file(file: str, settings: Settings) -> RoutingInForce:
 async def _nothing(records: RecordedRuns, traffic: RecordedTraffic, since: Since) -> NothingSelected:
     offline = traffic.left_out.get(OFFLINE, 0)
     if offline:
-        told = f"no provider was asked since {since.text}: {count(offline, 'turn')} came from the offline stub"
+        told = f"no provider was asked since {since.told}: {count(offline, 'turn')} came from the offline stub"
         return NothingSelected(told, "it tells nothing of providers: run a squad without --offline, with a key")
     latest = await records.journal.runs(1)
     if not latest:
         return NothingSelected("no run is recorded here", "`orchestrator run squad.yaml` records one")
     day = datetime.fromtimestamp(latest[0].created_at, tz=None).astimezone().date()
     return NothingSelected(
-        f"no turn that asked a provider is recorded since {since.text}",
+        f"no turn that asked a provider is recorded since {since.told}",
         f"the latest run began on {day}: `--since {day}` looks back as far",
     )
 

@@ -55,7 +55,7 @@ async def spending_command(records: RecordedRuns, by: Any, since: Since | None, 
         print_json({"schema_version": 1, "by": by, "rows": lines, "total": document(total)}, indent=2)
         return
     if not rows:
-        records.console.say("nothing was spent" if since is None else f"nothing was spent since {since.text}")
+        records.console.say("nothing was spent" if since is None else f"nothing was spent since {since.told}")
         return
     table = [(by.upper(), *TITLES), *((printable(name), *_cells(each)) for name, each in rows.items())]
     click.echo(columns([*table, ("total", *_cells(total))] if len(rows) > 1 else table))

@@ -72,6 +72,11 @@ class Since(NamedTuple):
     seconds: float | None = None
     at: datetime | None = None
 
+    @property
+    def told(self) -> str:
+        """What follows `since` in a sentence."""
+        return self.text if self.seconds is None else f"{self.text} ago"
+
     def instant(self, now: float, zone: tzinfo) -> float:
         """Return it as epoch seconds UTC. An instant without an offset is one of `zone`."""
         if self.seconds is not None:

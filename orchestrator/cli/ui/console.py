@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from logging import getLevelNamesMapping
 from typing import Any, TextIO
 
 import click
@@ -28,6 +29,7 @@ class Console:
     def __init__(self, settings: Settings) -> None:
         self.quiet = settings.quiet
         self.as_json = settings.log_format == "json"
+        self._least = getLevelNamesMapping()[(settings.log_level or "debug").upper()]
         self.color = wants_color(settings, os.environ, terminal=sys.stderr.isatty())
 
     def say(self, text: str = "") -> None:
@@ -62,6 +64,8 @@ class Console:
             self._log("info", text.strip("\n"))
 
     def _log(self, level: str, event: str, **more: str) -> None:
+        if getLevelNamesMapping()[level.upper()] < self._least:
+            return
         at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         self._put(json.dumps({"event": event, **more, "level": level, "timestamp": at}))
 

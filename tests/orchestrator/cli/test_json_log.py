@@ -25,6 +25,8 @@ def test_a_run_begins_and_ends_at_the_level_at_which_a_server_logs_it(call):
     assert ("run.started", "info") in told
     assert ("run.finished", "info") in told
     assert "route.chosen" not in dict(told)
+    quiet = call("run", "squad.yaml", "--log-format", "json", "--log-level", "warning")
+    assert (quiet.code, quiet.err) == (0, ""), "what it came to is said at `info`, too"
 
 
 @pytest.mark.parametrize(
