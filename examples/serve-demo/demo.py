@@ -146,7 +146,10 @@ def main() -> int:
                         threading.Thread(target=keep_busy, args=(found[1], token, chosen.runs), daemon=True).start()
             except KeyboardInterrupt:
                 pass  # the server has it too, and ends what it has to
-            return server.wait()
+            code = server.wait()
+            if not chosen.state:
+                print("the record of these runs was the demo's, and is gone: --state FOLDER keeps one", flush=True)
+            return code
 
 
 if __name__ == "__main__":
