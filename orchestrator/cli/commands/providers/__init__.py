@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.app import Group
-from orchestrator.cli.commands.providers.limits import limits_command
-from orchestrator.cli.commands.providers.ls import ls_command
-from orchestrator.cli.commands.providers.rebalance import rebalance_command
-from orchestrator.cli.commands.providers.reset import reset_command
-from orchestrator.cli.commands.providers.status import status_command
-from orchestrator.cli.commands.providers.test import test_command
+from orchestrator.cli.app import LazyGroup
+
+PROVIDERS = {
+    "ls": ("providers.ls", "List models and prices, and which providers have a key."),
+    "status": ("providers.status", "Show who may be asked at a running server, and why not."),
+    "rebalance": ("providers.rebalance", "Set weights and the strategy; drain, pause, resume."),
+    "test": ("providers.test", "Ask each configured provider for one word; costs a little."),
+    "limits": ("providers.limits", "Show how much of each limit and budget is used."),
+    "reset": ("providers.reset", "Set the counts of limits and budgets to zero."),
+}
 
 
-@click.group("providers", cls=Group)
+@click.command("providers", cls=LazyGroup, parts=PROVIDERS)
 def providers_command() -> None:
     """List the providers and their models; test them; show their limits."""
-
-
-for command in (ls_command, status_command, rebalance_command, test_command, limits_command, reset_command):
-    providers_command.add_command(command)
