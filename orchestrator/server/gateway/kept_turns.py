@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.forecast.traffic import STUB, RecordedCall, RecordedTurn
+from orchestrator.server.json_text import as_json
 from providers.events import AttemptEnded, WaitingForProvider
 from providers.messages import Capability, Needs, Usage
 
@@ -57,21 +58,7 @@ class TurnSeen:
             output = usage.output + usage.reasoning
             calls[-1] = RecordedCall(last.began, last.seconds, last.provider, last.model, None, output)
         took = max(0.0, now - self.began)
-        return RecordedTurn(
-            self.began, took, "", "", tuple(calls), usage, cost, self.lost, self.waited, _plain(self.needs)
-        )
-
-
-def _plain(needs: Needs) -> Needs:
-    """Return what a turn asked for, without whose it was."""
-    return Needs(
-        needs.agent,
-        needs.persona,
-        needs.tier,
-        needs.model,
-        capabilities=needs.capabilities,
-        chain=needs.chain,
-    )
+        return RecordedTurn(self.began, took, "", "", tuple(calls), usage, cost, self.lost, self.waited, self.needs)
 
 
 def make_table(db: sqlite3.Connection) -> None:
@@ -98,13 +85,14 @@ def read_turns(db: sqlite3.Connection, since: float, until: float, most: int) ->
 
 
 def _written(turn: RecordedTurn) -> str:
+    """Return a turn as text: what it asked for, and not whose it was."""
     needs, usage = turn.needs or Needs(), turn.usage
     asked = [needs.agent, needs.persona, needs.tier, needs.model, needs.chain, [*needs.capabilities]]
     calls = [
         [call.began, call.seconds, call.provider, call.model, call.error, call.output, call.lost] for call in turn.calls
     ]
     spent = None if usage is None else [usage.input, usage.output, usage.cache_read, usage.cache_write, usage.reasoning]
-    return json.dumps([turn.at, turn.seconds, asked, calls, spent, turn.cost, turn.lost, turn.waited])
+    return as_json([turn.at, turn.seconds, asked, calls, spent, turn.cost, turn.lost, turn.waited]).decode()
 
 
 def _read(text: str) -> RecordedTurn:
