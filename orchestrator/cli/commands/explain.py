@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -14,7 +17,7 @@ from orchestrator.cli.desk import Desk
 from orchestrator.cli.desks import at_desk
 from orchestrator.cli.exits import NothingSelected
 from orchestrator.cli.files import environment
-from orchestrator.cli.journals import LATEST, RecordedRuns
+from orchestrator.cli.journals import LATEST
 from orchestrator.cli.local_desk import LocalDesk
 from orchestrator.cli.remote.desk import RemoteDesk
 from orchestrator.cli.ui.columns import columns
@@ -24,6 +27,8 @@ from orchestrator.cli.ui.figures import duration, usd
 from orchestrator.cli.ui.heard import heard_lines
 from orchestrator.cli.ui.masking import mask_document, mask_secrets
 from orchestrator.cli.ui.progress import candidate_of
+from orchestrator.journal.opening import open_journal
+from orchestrator.journal.protocols import Journal
 from orchestrator.rerun.record import StepAt
 from orchestrator.rerun.replay import read_record
 from orchestrator.rerun.requests import Sent, attempts_of, body_of
@@ -80,14 +85,13 @@ async def explain_command(
     """
     if len(words) > 2:
         raise click.UsageError("explain takes a task, and a run before it")
-    if as_sent and isinstance(desk, RemoteDesk):
-        raise click.UsageError("--request: not with --server; `runs export` fetches the run with its requests")
     record, task = await _meant(desk, words)
     run, events = record.run, record.events
     if not any(lies_in(event["place"], task) for event in events):
         task, turn = _turn_in(task, turn)
-    if as_sent and isinstance(desk, LocalDesk):
-        body = await _sent(desk.records, run, task, turn, attempt)
+    if as_sent:
+        async with _journal_of(desk, run) as journal:
+            body = await _sent(journal, run, task, turn, attempt)
         if pretty:
             click.echo(printable(json.dumps(json.loads(body), indent=2, ensure_ascii=False)))
         else:
@@ -147,9 +151,22 @@ def _nothing(run: str, task: str, tasks: list[str]) -> NothingSelected:
     return NothingSelected(f"there is no task {task!r} in run {run}", f"its tasks: {known}")
 
 
-async def _sent(records: RecordedRuns, run: str, task: str, turn: int | None, attempt: int | None) -> bytes:
+@asynccontextmanager
+async def _journal_of(desk: LocalDesk | RemoteDesk, run: str) -> AsyncIterator[Journal]:
+    """Yield the journal that holds a run: of one at a server, a copy of it."""
+    if isinstance(desk, LocalDesk):
+        yield desk.records.journal
+        return
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "run.db"
+        await desk.export(run, copy, overwrite=True)
+        async with open_journal(copy) as journal:
+            yield journal
+
+
+async def _sent(journal: Journal, run: str, task: str, turn: int | None, attempt: int | None) -> bytes:
     """Return the bytes of the one attempt that is meant."""
-    record = await read_record(records.journal, run)
+    record = await read_record(journal, run)
     return await body_of(record, the_one(list(attempts_of(record)), task, turn, attempt, record.answers.steps))
 
 

@@ -246,12 +246,14 @@ def test_what_agents_say_is_heard_from_a_server_and_what_they_made_is_fetched(
 
         explained = call("explain", "two", "draft", *at)
         assert (explained.code, "answered by" in explained.out) == (0, True), explained.err
-        assert call("explain", "two", "draft", "--request", *at).code == 2
+        sent = call("explain", "two", "draft", "--request", *at)
         assert call("explain", "tell", "--json", *at).code == 0
         exported = call("runs", "export", "two", "x.db", *at)
         assert (exported.code, exported.out) == (0, "x.db\n"), exported.err
         assert call("runs", "export", "two", "x.db", *at).code == 2
-        assert call("runs", "show", "two", "--db", "sqlite:///x.db").out.startswith("two: done")
+        here = ("--db", "sqlite:///x.db")
+        assert call("runs", "show", "two", *here).out.startswith("two: done")
+        assert sent == call("explain", "two", "draft", "--request", *here), "as of a copy of the run here"
         assert call("run", "filed", "--run-id", "four", *at).code == 7
         resumed = call(
             "runs", "resume", "four", "--max-cost", "2", "--timeout", "1h", "--approve", "auto", "--stream", *at
