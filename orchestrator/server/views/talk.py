@@ -91,7 +91,8 @@ class TalksView(PartOfRun):
         number = event.data.task.removeprefix("say-")
         if event.data.task.startswith("say-") and number.isdigit() and (exchange := self.chat.get(int(number))):
             ended: TaskEnded = event.data
-            why = "" if ended.status == "ok" else ended.error or str(ended.status)
+            stopped = "the answer was stopped" if ended.status == "cancelled" else str(ended.status)
+            why = "" if ended.status == "ok" else ended.error or stopped
             exchange[1:] = [SaidView(event.at, exchange[0].to, str(ended.output or ""), error=why)]
 
     def _undo(self, event: Event) -> None:

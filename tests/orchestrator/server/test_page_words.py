@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.events import Event, TaskEnded, UserSaid
 from orchestrator.server.pages import words
 from orchestrator.server.pages.graph_svg import TITLE_W, fitted
 from orchestrator.server.pages.page import PageRequest
 from orchestrator.server.pages.providers import badge_of, providers_values, sentence
 from orchestrator.server.provider_view import QuotaShown, providers_status
+from orchestrator.server.views.talk import TalksView
 from orchestrator.server.views.tasks import TaskView, as_it_stands
 from orchestrator.squad.load import Squad
 from orchestrator.testing import scripted
@@ -65,6 +67,14 @@ async def test_a_run_that_awaits_a_persons_words_says_so_of_the_run_and_its_task
         assert [task["status"] for task in waiting["tasks"]] == ["gate"]
         assert "awaiting a person" in text_of((await server.http.get("/")).text)
         assert "awaiting a person" in text_of((await server.http.get("/runs")).text)
+
+
+def test_an_answer_that_was_stopped_says_so() -> None:
+    talks = TalksView()
+    said = (UserSaid(1, "ann", "Hi"), TaskEnded("say-1", "cancelled"))
+    for number, data in enumerate(said, 1):
+        getattr(talks, talks.TAKES[type(data)])(Event("r", None, (), 0, number, float(number), data))
+    assert [one.error for one in talks.chat[1]] == ["", "the answer was stopped"]
 
 
 def test_what_was_to_come_in_a_run_that_is_cancelled_for_good_is_cancelled() -> None:
