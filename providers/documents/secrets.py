@@ -14,9 +14,11 @@ from urllib.parse import quote, quote_plus
 
 MASK = "***"
 
+# `first_token` and `per_token` are times, in files of ours: a run that is replayed reads them.
 _NAME = (
-    r"(?:[\w-]*(?:api[-_ ]?keys?|access[-_ ]?keys?|private[-_ ]?keys?|secret[-_ ]?keys?|secrets?|token"
-    r"|passw(?:or)?ds?|passphrase|credentials?|authori[sz]ation|cookies?)|x-[\w-]*(?:key|auth)|auth|bearer|apikeys?)"
+    r"(?:[\w-]*(?:api[-_ ]?keys?|access[-_ ]?keys?|private[-_ ]?keys?|secret[-_ ]?keys?|secrets?"
+    r"|(?<!first_)(?<!per_)token|passw(?:or)?ds?|passphrase|credentials?|authori[sz]ation|cookies?)"
+    r"|x-[\w-]*(?:key|auth)|auth|bearer|apikeys?)"
 )
 # Texts, not compiled patterns: `re` compiles each when it is first used, and most programs that start use none of them.
 _NAMED = rf"(?i)(?<![\w-]){_NAME}[\"']?\s*[:=]"

@@ -102,6 +102,13 @@ def test_a_record_keeps_a_file_without_its_secrets(text, kept):
     assert recordable(text) == kept
 
 
+def test_a_time_to_the_first_token_is_no_token() -> None:
+    text = "timeouts: {connect: 2s, first_token: 10s}\nlatency: {per_token: 2ms}\n"
+    assert recordable(text) == text
+    assert not may_hold_a_secret("first_token: 10s")
+    assert "hunter12" not in recordable("my_token: hunter12\nfirsttoken: hunter12\n")
+
+
 @pytest.mark.parametrize(
     "path",
     [
