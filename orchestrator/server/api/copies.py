@@ -25,7 +25,7 @@ class ForkAsked(BaseModel):
     """A run to begin that takes over what another did. `start`: this task runs again, and all that needs it; `inputs`
     replace those of the other run. With `preview` nothing begins."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     start: str | None = None
     inputs: dict[str, Any] = Field(default_factory=dict)
     run_id: str | None = Field(default=None, pattern=RUN_ID)

@@ -51,7 +51,7 @@ class RunAsked(BaseModel):
     `stream`: models are asked for streams, and `/answers` tells what they say as they say it.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     squad: str
     inputs: dict[str, Any] = Field(default_factory=dict)
     run_id: str | None = Field(default=None, pattern=RUN_ID)
@@ -63,7 +63,7 @@ class RunAsked(BaseModel):
 class ResumeAsked(BaseModel):
     """How a run goes on: with caps in place of those that it began with, and as a stream, as when it is begun."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     max_cost_usd: float | None = Field(default=None, gt=0)
     timeout_s: float | None = Field(default=None, gt=0)
     stream: bool = False

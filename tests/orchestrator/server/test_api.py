@@ -111,6 +111,17 @@ async def test_what_cannot_be_is_told(method: str, path: str, body: Any, status:
     assert set(answer.json()["error"]) >= {"code", "message"}
 
 
+@pytest.mark.parametrize("path", ["/api/runs", "/api/runs/r/resume", "/api/runs/r/fork"])
+@pytest.mark.parametrize("cap", ["max_cost_usd", "timeout_s"])
+async def test_no_number_is_a_cap_without_an_end(path: str, cap: str, tmp_path: Path) -> None:
+    """JSON's 1e400 is read as infinity."""
+    squad_of = '"squad": "notes", ' if path == "/api/runs" else ""
+    async with scripted() as manager, served(manager, tmp_path, None, [squad()]) as server:
+        headers = {"content-type": "application/json"}
+        answer = await server.http.post(path, headers=headers, content=f'{{{squad_of}"{cap}": 1e400}}')
+    assert (answer.status_code, cap in answer.json()["error"]["message"]) == (422, True), answer.text
+
+
 async def test_who_has_no_access_gets_nothing_and_a_viewer_changes_nothing(tmp_path: Path) -> None:
     async with scripted() as manager, served(manager, tmp_path, None, [squad()]) as server:
         forged = {"authorization": "", "cookie": f"{server.access.cookie_name}=operator.9999999999.x.y"}
