@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import importlib
+import pkgutil
 
+import pytest
+from pydantic import BaseModel
+
+import providers.catalog
+import providers.policy
+import providers.simulation
 from providers.documents.problems import Problem, to_text, without_secrets
 from providers.documents.secrets import hidden, may_hold_a_secret, recordable
 
@@ -100,6 +107,16 @@ def test_what_is_no_secret_is_shown(text):
 )
 def test_a_record_keeps_a_file_without_its_secrets(text, kept):
     assert recordable(text) == kept
+
+
+@pytest.mark.parametrize("package", [providers.catalog, providers.policy, providers.simulation])
+def test_no_field_of_our_own_files_is_taken_for_a_secret(package) -> None:
+    names = [one.name for one in pkgutil.iter_modules(package.__path__)]
+    modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+    shapes = [each for module in modules for each in vars(module).values() if isinstance(each, type(BaseModel))]
+    lines = [f"{field.alias or name}: 10s" for shape in shapes for name, field in shape.model_fields.items()]
+    assert len(lines) > 10
+    assert [line for line in lines if recordable(line) != line] == []
 
 
 def test_a_time_to_the_first_token_is_no_token() -> None:
