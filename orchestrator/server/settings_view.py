@@ -74,7 +74,10 @@ class ClientKeyShown(BaseModel):
 
 
 class SettingsShown(BaseModel):
-    """What the server goes by. `policy` is the routing file with every default filled in, as fields have it."""
+    """What the server goes by. `policy` is the routing file with every default filled in, as fields have it.
+
+    `keys` null: clients need none. `keys_problem`: why the file of keys cannot be read; no key opens anything then.
+    """
 
     version: str
     versions: dict[str, str]
@@ -85,6 +88,7 @@ class SettingsShown(BaseModel):
     squads: list[OfferedSquad]
     personas: list[str]
     keys: list[ClientKeyShown] | None
+    keys_problem: str = ""
 
 
 def settings_shown(state: ServerState) -> SettingsShown:
@@ -92,6 +96,7 @@ def settings_shown(state: ServerState) -> SettingsShown:
     masked = _masking(state.mask)
     policy = plain(state.manager.policy, masked)
     assert isinstance(policy, dict), "a policy has fields"
+    keys, keys_problem = _keys(state, masked)
     return SettingsShown(
         version=__version__,
         versions=_versions(),
@@ -109,8 +114,19 @@ def settings_shown(state: ServerState) -> SettingsShown:
             for squad in state.squads.values()
         ],
         personas=sorted(state.personas),
-        keys=None if state.keys is None else [_key(one) for one in state.keys.all()],
+        keys=keys,
+        keys_problem=keys_problem,
     )
+
+
+def _keys(state: ServerState, masked: Callable[[str], str]) -> tuple[list[ClientKeyShown] | None, str]:
+    """Return the keys of clients, None where they need none, and why they cannot be read."""
+    if state.keys is None:
+        return None, ""
+    try:
+        return [_key(one) for one in state.keys.all()], ""
+    except ValueError as error:
+        return [], masked(str(error))
 
 
 def _masking(mask: Callable[[str], str]) -> Callable[[str], str]:

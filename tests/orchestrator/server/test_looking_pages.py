@@ -218,6 +218,15 @@ async def test_nothing_there_is_said_in_words(tmp_path: Path) -> None:
         assert (await server.http.get("/api/memory")).json()["error"]["code"] == "memory_unusable"
 
 
+async def test_a_file_of_keys_that_cannot_be_read_is_told_among_the_settings(tmp_path: Path) -> None:
+    keys = ClientKeys(tmp_path)
+    keys.path.write_text("{")
+    async with served(manager_of(), tmp_path, keys) as server:
+        assert "gateway-keys.json holds no keys" in await look(server, "/settings")
+        shown = (await server.http.get("/api/settings")).json()
+        assert (shown["keys"], "remove it to begin anew" in shown["keys_problem"]) == ([], True)
+
+
 async def test_a_secret_of_the_environment_is_masked_wherever_settings_hold_it(tmp_path: Path) -> None:
     async with served(manager_of(), tmp_path) as server:
         state = replace(server.state, mask=lambda text: text.replace("lab", "***"))
