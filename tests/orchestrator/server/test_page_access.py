@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from starlette.requests import Request as HttpRequest
 
-from orchestrator.server.gateway.keys import ClientKeys
+from orchestrator.server.gateway.keys import ClientKeys, Key
 from orchestrator.server.pages.live import while_allowed
 from orchestrator.server.pages.login import LOST
 from orchestrator.testing import scripted
@@ -79,9 +79,15 @@ async def test_an_address_without_a_page_is_told_as_one_to_browsers_and_in_words
         assert "Log out" in (await server.http.get("/runs/none", headers=PAGE)).text
 
 
+class DefectiveKeys(ClientKeys):
+    """Fail as no code foresees it."""
+
+    def all(self) -> tuple[Key, ...]:
+        raise RuntimeError("a defect")
+
+
 async def test_a_page_that_cannot_be_made_is_told_as_a_page_with_the_way_to_others(tmp_path: Path) -> None:
-    (tmp_path / "gateway-keys.json").write_text("{damaged", "utf-8")
-    async with scripted() as manager, served(manager, tmp_path, ClientKeys(tmp_path)) as server:
+    async with scripted() as manager, served(manager, tmp_path, DefectiveKeys(tmp_path)) as server:
         broken = await server.http.get("/settings", headers=PAGE)
         assert (broken.status_code, "could not be made" in broken.text) == (500, True)
         assert 'href="/runs"' in broken.text
