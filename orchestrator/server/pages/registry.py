@@ -37,9 +37,9 @@ PAGES = (
         under="/load",
         is_live=False,
     ),
-    Page(name="costs", path="/costs", values=costs_values, label="Costs", is_live=False),
-    Page(name="decision_runs", path="/decisions", values=decision_runs_values, label="Decisions", is_live=False),
-    Page(name="decisions", path="/decisions/{run}", values=decisions_values, under="/decisions", is_live=False),
+    Page(name="costs", path="/costs", values=costs_values, label="Costs"),
+    Page(name="decision_runs", path="/decisions", values=decision_runs_values, label="Decisions"),
+    Page(name="decisions", path="/decisions/{run}", values=decisions_values, under="/decisions"),
     Page(name="memory", path="/memory", values=memory_values, label="Memory", is_live=False),
     Page(name="settings", path="/settings", values=settings_values, label="Settings", is_live=False),
 )

@@ -58,3 +58,22 @@ def test_a_page_is_live_goes_stale_with_the_server_and_catches_up(browser: Brows
             page.locator("#latest").get_by_text("done").wait_for()
             page.locator("#stale").wait_for(state="hidden")
             page.locator("#approvals").get_by_text("Nothing awaits approval").wait_for()
+
+
+def test_costs_and_decisions_follow_a_run(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "notes.yaml"
+    file.write_text(SQUAD, "utf-8")
+    with serving(tmp_path / "state", file) as server:
+        cookies = session_of(browser, server)
+        with logged_in(browser, server, cookies) as costs, logged_in(browser, server, cookies) as decisions:
+            spent = costs.go("/costs?by=agent").locator("#where")
+            assert "Nothing was spent" in spent.inner_text()
+            run = server.api("/api/runs", {"squad": "notes"})["run_id"]
+            spent.get_by_role("row", name="ann").wait_for()
+            turns = decisions.go(f"/decisions/{run}").locator("#decisions article")
+            turns.first.wait_for()
+            assert turns.count() == 1
+            server.api(f"/api/approvals/{run}", {"choice": "approve"})
+            turns.nth(1).wait_for()
+            assert "2 turns" in decisions.page.locator("#count").inner_text()
+            assert (costs.faults, decisions.faults) == ([], [])
