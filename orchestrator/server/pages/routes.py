@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +22,7 @@ from orchestrator.server.pages.live import LivePages, while_allowed
 from orchestrator.server.pages.login import LOST, Login
 from orchestrator.server.pages.page import Page, PageMissing, PageRequest
 from orchestrator.server.pages.registry import PAGES
+from orchestrator.server.pages.static_files import KEPT, static_file
 from orchestrator.server.pages.templating import Pages
 from orchestrator.server.state import ServerState
 
@@ -31,8 +31,6 @@ POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 NO_FORM = SentForm()
-CSS = "text/css; charset=utf-8"
-STATIC = {"page.css": CSS, "runs.css": CSS, "live.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
 
 
 class Dashboard:
@@ -148,8 +146,9 @@ async def _to_providers(_: HttpRequest) -> Response:
 
 
 async def _static(http: HttpRequest) -> Response:
-    name = http.path_params["name"]
-    if name not in STATIC:
+    try:
+        file = static_file(http.path_params["name"])
+    except KeyError:
         return Response(status_code=404)
-    body = files("orchestrator.server.pages").joinpath("static", name).read_bytes()
-    return Response(body, media_type=STATIC[name])
+    kept = {"cache-control": KEPT} if http.query_params.get("v") == file.edition else {}
+    return Response(file.body, headers=kept, media_type=file.kind)

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.runtime import Macro
 
 from orchestrator.server.pages import words
+from orchestrator.server.pages.static_files import address_of
 
 PART = "part_"
 """How the blocks of a template are called that are kept up to date; what follows is the id of the block's element."""
@@ -27,7 +28,7 @@ def templates() -> Environment:
         trim_blocks=True,
     )
     told = {"states": words.STATES, "usd": words.usd, "cost": words.cost, "seconds": words.seconds}
-    made.globals.update(told, moment=words.moment, moment_near=words.moment_near, iso=words.iso)
+    made.globals.update(told, moment=words.moment, moment_near=words.moment_near, iso=words.iso, static=address_of)
     made.filters["spoken"] = words.spoken
     for macros in MACROS:
         there = vars(made.get_template(macros).module)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,15 @@ async def test_what_is_read_out_when_it_changes_stands_around_what_is_replaced(t
         assert '<div role="status">\n<p id="sentence"' in page
         parts = [json.loads(one["data"])["html"] for one in await streamed(server, "/live?page=/", 4)]
         assert not any('role="status"' in one or "aria-live" in one for one in parts), "a new element is not read out"
+
+
+async def test_a_browser_keeps_what_comes_with_the_pages_until_it_is_another(tmp_path: Path) -> None:
+    async with scripted() as manager, served(manager, tmp_path) as server:
+        addresses = re.findall(r'"(/static/[^"]+)"', (await server.http.get("/")).text)
+        assert len(addresses) == 4
+        for address in addresses:
+            kept = await server.http.get(address)
+            assert (kept.status_code, "immutable" in kept.headers["cache-control"]) == (200, True), address
+            path = address.partition("?")[0]
+            for other in (path, f"{path}?v=0123456789ab"):
+                assert (await server.http.get(other)).headers["cache-control"] == "no-store", other
