@@ -21,8 +21,8 @@ MOST_HEAD = 64 << 10
 HAS_COME = "has_come"
 """Under this stands in the state of a request's scope whether its body came with its head, so that no time is needed to
 wait for it."""
-DEPARTURE = "departure"
-"""Under this stands there the `Departure` of its client."""
+DISCONNECT = "disconnect"
+"""Under this stands there the `ClientDisconnect` of its connection."""
 PHRASES = {
     400: "Bad Request",
     408: "Request Timeout",
@@ -51,28 +51,28 @@ class ConnectionLimits:
 CONNECTIONS = ConnectionLimits()
 
 
-class Departure:
-    """Whether the client of a connection has left, and what ends as soon as it has."""
+class ClientDisconnect:
+    """Whether the client of a connection has disconnected, and what is cancelled as soon as it has."""
 
-    __slots__ = ("_ends", "_has_left")
+    __slots__ = ("_cancels", "_is_gone")
 
     def __init__(self) -> None:
-        self._has_left, self._ends = False, set[anyio.CancelScope]()
+        self._is_gone, self._cancels = False, set[anyio.CancelScope]()
 
-    def ends(self, work: anyio.CancelScope) -> None:
-        """Cancel what is done for the client alone, as soon as it leaves."""
-        self._ends.add(work)
-        if self._has_left:
+    def cancels(self, work: anyio.CancelScope) -> None:
+        """Cancel what is done for the client alone, as soon as it disconnects."""
+        self._cancels.add(work)
+        if self._is_gone:
             work.cancel()
 
-    def spares(self, work: anyio.CancelScope) -> None:
+    def forget(self, work: anyio.CancelScope) -> None:
         """Cancel it no more: it is done."""
-        self._ends.discard(work)
+        self._cancels.discard(work)
 
-    def take_place(self) -> None:
-        """The client has left."""
-        self._has_left = True
-        for work in self._ends:
+    def happened(self) -> None:
+        """Take note that the client has disconnected."""
+        self._is_gone = True
+        for work in self._cancels:
             work.cancel()
 
 
@@ -112,8 +112,8 @@ class _Bounded:
         """Take a connection, or refuse it."""
         super().connection_made(transport)  # type: ignore[misc]  # uvicorn's
         self._head, self._is_begun = 0, False
-        self._departure = Departure()
-        self.app_state = {**self.app_state, DEPARTURE: self._departure}
+        self._disconnect = ClientDisconnect()
+        self.app_state = {**self.app_state, DISCONNECT: self._disconnect}
         self._stuck: TimerHandle | None = None
         self._late: TimerHandle | None = self.loop.call_later(self._limits.head_s, self._too_slow)
         if len(self.connections) > self._limits.most + self._limits.spare:
@@ -141,7 +141,7 @@ class _Bounded:
         """Let go of it."""
         self._wait_no_more()
         self.resume_writing()
-        self._departure.take_place()
+        self._disconnect.happened()
         super().connection_lost(exc)  # type: ignore[misc]  # uvicorn's
 
     def pause_writing(self) -> None:
@@ -183,7 +183,7 @@ class _Bounded:
                 return
             self.cycle.disconnected = True  # its body is no HTTP: nothing more is said to it but this
             self.cycle.message_event.set()
-            self._departure.take_place()
+            self._disconnect.happened()
         words = {"type": "invalid_request_error", "code": CODES[status], "message": text}
         body = json.dumps({"type": "error", "error": words}).encode()
         head = (

@@ -17,7 +17,7 @@ from starlette.responses import Response as HttpResponse
 from agents.errors import SchemaUnusable
 from agents.output import Invalid, Shape, shape_of
 from orchestrator.errors import OrchestratorError
-from orchestrator.server.connections import DEPARTURE, Departure
+from orchestrator.server.connections import DISCONNECT, ClientDisconnect
 from orchestrator.server.event_stream import EventStream, event
 from orchestrator.server.gateway.admission import Grant
 from orchestrator.server.gateway.allowance import RequestSize
@@ -270,15 +270,15 @@ def _who(provider: str, model: str, attempts: int) -> dict[str, str]:
 
 async def unless_gone(http: HttpRequest, work: Callable[[], Awaitable[T]]) -> T:
     """Return what the work returns; cancel it, and raise `GatewayFailure`, where the client leaves before it ends."""
-    departure: Departure | None = http.scope["state"].get(DEPARTURE)
-    if departure is None:  # a client in this process: where it leaves, it cancels all that it waits for
+    disconnect: ClientDisconnect | None = http.scope["state"].get(DISCONNECT)
+    if disconnect is None:  # a client in this process: where it leaves, it cancels all that it waits for
         return await work()
     with anyio.CancelScope() as scope:
-        departure.ends(scope)
+        disconnect.cancels(scope)
         try:
             return await work()
         finally:
-            departure.spares(scope)
+            disconnect.forget(scope)
     raise client_left()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from orchestrator.server.connections import DEPARTURE, Departure
+from orchestrator.server.connections import DISCONNECT, ClientDisconnect
 from tests.orchestrator.server.served import listening
 from tests.patience import PATIENCE_S
 
@@ -15,12 +15,17 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_client_that_leaves_ends_what_is_done_for_it_and_what_would_begin() -> None:
-    departure, before, spared, after = Departure(), anyio.CancelScope(), anyio.CancelScope(), anyio.CancelScope()
-    departure.ends(before)
-    departure.ends(spared)
-    departure.spares(spared)
-    departure.take_place()
-    departure.ends(after)
+    disconnect, before, spared, after = (
+        ClientDisconnect(),
+        anyio.CancelScope(),
+        anyio.CancelScope(),
+        anyio.CancelScope(),
+    )
+    disconnect.cancels(before)
+    disconnect.cancels(spared)
+    disconnect.forget(spared)
+    disconnect.happened()
+    disconnect.cancels(after)
     assert (before.cancel_called, spared.cancel_called, after.cancel_called) == (True, False, True)
 
 
@@ -32,7 +37,7 @@ async def test_a_request_hears_that_its_client_has_left(parser: str) -> None:
 
     async def app(scope: Any, _: Any, __: Any) -> None:
         with anyio.CancelScope() as work:
-            scope["state"][DEPARTURE].ends(work)
+            scope["state"][DISCONNECT].cancels(work)
             begun.set()
             await anyio.sleep_forever()
         ended.set()
