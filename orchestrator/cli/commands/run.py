@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
 import click
@@ -19,7 +18,7 @@ from orchestrator.cli.files import environment
 from orchestrator.cli.inputs import given_inputs
 from orchestrator.cli.journals import db_option, journal_url, record_for_run
 from orchestrator.cli.local import local_environment
-from orchestrator.cli.remote.begin import only_here, run_there
+from orchestrator.cli.remote.begin import FollowOptions, only_here, run_there
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.arguments import (
@@ -86,9 +85,9 @@ def run_command(
     if server is not None:
         only_here(offline=offline, dry_run=dry_run, db=db)
         given = given_inputs(pairs, inputs_file)
-        how: dict[str, Any] = {"run_id": run_id, "max_cost": max_cost, "timeout_s": timeout, "approve": approve}
-        how |= {"out": out, "overwrite": overwrite, "stream": stream, "as_json": as_json}
-        return anyio.run(partial(run_there, settings, server, file, given, **how))
+        how = FollowOptions(approve=approve, stream=stream, as_json=as_json, out=out, overwrite=overwrite)
+        work = partial(run_there, settings, server, file, given, run_id=run_id, max_cost=max_cost, timeout_s=timeout)
+        return anyio.run(partial(work, how=how))
     journal_url(settings, db)  # a --db that cannot be used is a mistake of its own, before any in the squad
     squad, console = load_squad(file, settings), Console(settings)
     environ = environment(settings)

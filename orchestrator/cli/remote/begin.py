@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,23 @@ from orchestrator.cli.session import RunSession
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.caps import Caps
 from orchestrator.cli.ui.columns import columns
-from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.gates import ApproveChoice
+from orchestrator.cli.ui.reasons import Document
 from orchestrator.squad.given_values import InputImage, UnreadInput
 from orchestrator.squad.spec import InputSpec
 from providers.documents.problems import nearest
 from providers.documents.unicode import printable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowOptions:
+    """How a run at a server is followed here. Files that it made are written below `out`, where that is given."""
+
+    approve: ApproveChoice
+    stream: bool
+    as_json: bool
+    out: str | None
+    overwrite: bool
 
 
 async def run_there(
@@ -35,24 +47,19 @@ async def run_there(
     run_id: str | None,
     max_cost: float | None,
     timeout_s: float | None,
-    out: str | None,
-    overwrite: bool,
-    approve: ApproveChoice,
-    stream: bool,
-    as_json: bool,
+    how: FollowOptions,
 ) -> Exit:
-    """Have a server begin a run of a squad that it offers, and show it to its end; its files are written below `out`.
+    """Have a server begin a run of a squad that it offers, and show it to its end.
 
     `named` is the squad's name, or a file that holds it: the server runs the squad that it was given.
     """
     async with remote_desk(settings, server) as desk:
         squad = _offered(desk, _name_of(named, settings))
         inputs = _as_json(given.typed(_declared(squad)))
-        how = given_only(run_id=run_id, max_cost_usd=max_cost, timeout_s=timeout_s, stream=stream)
-        run = await desk.begin(squad["name"], inputs, **how)
+        asked = given_only(run_id=run_id, max_cost_usd=max_cost, timeout_s=timeout_s, stream=how.stream)
+        run = await desk.begin(squad["name"], inputs, **asked)
         desk.console.say(printable(f"{run} runs at {desk.api.url}"))
-        session = RunSession(named, NO_CAPS, approve, as_json, settings, Console(settings), None, stream)
-        return await follow_there(desk, session, run, [], out=_folder(out), overwrite=overwrite)
+        return await _followed(desk, named, run, [], how)
 
 
 async def resume_there(
@@ -61,17 +68,12 @@ async def resume_there(
     *,
     max_cost: float | None,
     timeout_s: float | None,
-    out: str | None,
-    overwrite: bool,
-    approve: ApproveChoice,
-    stream: bool,
-    as_json: bool,
+    how: FollowOptions,
 ) -> Exit:
     """Have a server go on with a run, and show the rest of it."""
     past = list((await desk.record(run)).events)
-    await desk.resume(run, **given_only(max_cost_usd=max_cost, timeout_s=timeout_s, stream=stream))
-    session = RunSession(run, NO_CAPS, approve, as_json, desk.settings, desk.console, None, stream)
-    return await follow_there(desk, session, run, past, out=_folder(out), overwrite=overwrite)
+    await desk.resume(run, **given_only(max_cost_usd=max_cost, timeout_s=timeout_s, stream=how.stream))
+    return await _followed(desk, run, run, past, how)
 
 
 async def fork_there(
@@ -83,20 +85,16 @@ async def fork_there(
     run_id: str | None,
     max_cost: float | None,
     timeout_s: float | None,
-    out: str | None,
-    overwrite: bool,
-    approve: ApproveChoice,
     dry_run: bool,
-    stream: bool,
-    as_json: bool,
+    how: FollowOptions,
 ) -> Exit:
     """Have a server fork a run, and show the new one to its end. With `dry_run` only what would become of it."""
     inputs: dict[str, Any] = {}
     if given:
         squad = _offered(desk, (await desk.record(run)).squad)
         inputs = _as_json(given.typed(_declared(squad)))
-    how = given_only(start=start, run_id=run_id, max_cost_usd=max_cost, timeout_s=timeout_s, stream=stream)
-    shown = await desk.fork(run, inputs=inputs, preview=dry_run, **how)
+    asked = given_only(start=start, run_id=run_id, max_cost_usd=max_cost, timeout_s=timeout_s, stream=how.stream)
+    shown = await desk.fork(run, inputs=inputs, preview=dry_run, **asked)
     rows = [(one["task"], one["before"], one["now"], one["why"]) for one in shown["tasks"]]
     table = printable(columns([("TASK", "BEFORE", "NOW", "WHY"), *rows]))
     if dry_run:
@@ -104,20 +102,22 @@ async def fork_there(
         return Exit.DONE
     new = str(shown["run_id"])
     desk.console.say(f"{table}\n\n{printable(f'{new} runs at {desk.api.url}')}")
-    session = RunSession(new, NO_CAPS, approve, as_json, desk.settings, desk.console, None, stream)
     # What it took over is no news: it is shown from where it goes on by itself.
     events = list((await desk.record(new)).events)
     taken = next((at for at, one in enumerate(events, 1) if one["type"] == "run.forked"), 0)
-    return await follow_there(desk, session, new, events[:taken], out=_folder(out), overwrite=overwrite)
+    return await _followed(desk, new, new, events[:taken], how)
+
+
+async def _followed(desk: RemoteDesk, named: str, run: str, past: Sequence[Document], how: FollowOptions) -> Exit:
+    """Show a run from after its `past` events on."""
+    session = RunSession(named, NO_CAPS, how.approve, how.as_json, desk.settings, desk.console, None, how.stream)
+    out = None if how.out is None else Path(how.out)
+    return await follow_there(desk, session, run, list(past), out=out, overwrite=how.overwrite)
 
 
 def given_only(**how: Any) -> dict[str, Any]:
     """Return the options that were given, as fields of a request."""
     return {name: value for name, value in how.items() if value not in (None, False)}
-
-
-def _folder(out: str | None) -> Path | None:
-    return None if out is None else Path(out)
 
 
 def _declared(squad: Mapping[str, Any]) -> dict[str, InputSpec]:

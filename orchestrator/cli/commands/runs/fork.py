@@ -16,7 +16,7 @@ from orchestrator.cli.files import environment
 from orchestrator.cli.inputs import given_inputs
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.local_desk import LocalDesk
-from orchestrator.cli.remote.begin import fork_there, only_here
+from orchestrator.cli.remote.begin import FollowOptions, fork_there, only_here
 from orchestrator.cli.remote.desk import RemoteDesk
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.squad_files import recorded_squad
@@ -79,12 +79,8 @@ async def fork_command(
             run_id=run_id,
             max_cost=max_cost,
             timeout_s=timeout_s,
-            out=out,
-            overwrite=overwrite,
-            approve=approve,
             dry_run=dry_run,
-            stream=stream,
-            as_json=as_json,
+            how=FollowOptions(approve=approve, stream=stream, as_json=as_json, out=out, overwrite=overwrite),
         )
     records = desk.records
     journal, settings, console = records.journal, records.settings, records.console

@@ -14,7 +14,7 @@ from orchestrator.cli.files import environment
 from orchestrator.cli.journals import RecordedRuns
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.local_desk import LocalDesk
-from orchestrator.cli.remote.begin import only_here, resume_there
+from orchestrator.cli.remote.begin import FollowOptions, only_here, resume_there
 from orchestrator.cli.remote.desk import RemoteDesk
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.squad_files import recorded_squad
@@ -68,17 +68,8 @@ async def resume_command(
         raise click.UsageError("--dry-run shows what an edit would run again: give it with --edited")
     if isinstance(desk, RemoteDesk):
         only_here(squad=file, edited=edited)
-        return await resume_there(
-            desk,
-            run,
-            max_cost=max_cost,
-            timeout_s=timeout_s,
-            out=out,
-            overwrite=overwrite,
-            approve=approve,
-            stream=stream,
-            as_json=as_json,
-        )
+        how = FollowOptions(approve=approve, stream=stream, as_json=as_json, out=out, overwrite=overwrite)
+        return await resume_there(desk, run, max_cost=max_cost, timeout_s=timeout_s, how=how)
     records = desk.records
     journal, settings = records.journal, records.settings
     manifest = await journal.manifest(run)
