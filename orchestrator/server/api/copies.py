@@ -52,12 +52,15 @@ class ForkShown(BaseModel):
     tasks: list[ForkedTask]
 
 
+PREVIEW: dict[int | str, dict[str, Any]] = {200: {"model": ForkShown, "description": "A preview: nothing began."}}
+
+
 def copy_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:  # noqa: ARG001  # as all parts are made
     """Return the routes; `operator` lets a request through, or refuses it."""
     router = APIRouter(prefix="/api/runs", tags=["runs"])
 
-    @router.post("/{run}/fork", status_code=201, dependencies=[Depends(operator)])
-    async def fork_run(run: str, asked: ForkAsked) -> ForkShown:
+    @router.post("/{run}/fork", status_code=201, dependencies=[Depends(operator)], responses=PREVIEW)
+    async def fork_run(run: str, asked: ForkAsked, answer: Response) -> ForkShown:
         """Begin a new run that takes over the results of this one, but for a task, what was edited or given anew, and
         all that needs these."""
         manifest = await state.journal.manifest(run)
@@ -66,7 +69,9 @@ def copy_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:  #
         if not edit.is_more:
             raise RequestRefused(422, f"nothing of {run} would run again", "name a task: `start`")
         begun: str | None = None
-        if not asked.preview:
+        if asked.preview:
+            answer.status_code = 200
+        else:
             refuse_where_full(state)
             caps = {"max_cost_usd": asked.max_cost_usd, "timeout_s": asked.timeout_s}
             begun = await state.host.fork(
