@@ -9,7 +9,7 @@ Emit = Callable[[Any], None]
 
 
 class EndsOnly:
-    """An emitter for a listener to whom it matters how attempts end: no events are made of how they begin."""
+    """An emitter for a listener that only needs how attempts end: no events are made of how they begin."""
 
     __slots__ = ("_tell",)
 

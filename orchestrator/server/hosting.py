@@ -113,7 +113,7 @@ class RunHost:
             await self._tasks.start(self._drive, run, driving, resume_with(squad, run, self._journal, options))
 
     def later(self, run: str, resume: Callable[[], Awaitable[None]]) -> None:
-        """Go on with a run by `resume` once there is room, for nobody who waits: `failed` tells why it does not."""
+        """Resume a run in the background once there is room; `failed` tells why it was not."""
 
         async def go_on() -> None:
             try:

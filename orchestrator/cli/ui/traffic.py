@@ -24,18 +24,18 @@ def render_traffic(load: RecordedLoad, found: PolicyFigures) -> str:
         f"recorded traffic: {load.title}",
         f"model error, same policy: {told_error(model_error(real, same))}",
     ]
-    lines += [part for note in [*load.notes, *_asks_nobody(found)] for part in textwrap.wrap(note, WIDTH)]
+    lines += [part for note in [*load.notes, *_without_calls(found)] for part in textwrap.wrap(note, WIDTH)]
     assumed = ["Assumed:"]
     for text in load.trial.observed.assumptions:
         assumed += textwrap.wrap(text, WIDTH, initial_indent="  - ", subsequent_indent="    ")
     return printable("\n\n".join(["\n".join(lines), compared([("recorded", real), *found]), "\n".join(assumed)]))
 
 
-def _asks_nobody(found: PolicyFigures) -> Iterator[str]:
+def _without_calls(found: PolicyFigures) -> Iterator[str]:
     for name, figures in found:
         if figures.turns and not figures.calls:
-            why = "no provider that it names has a key here; --all-providers takes each as if it had"
-            yield f"{name} asks nobody: {why}"
+            why = "none that it names has a key here; --all-providers takes each as if it had"
+            yield f"{name} calls no provider: {why}"
 
 
 def compared(figures: PolicyFigures, *, moved: bool | None = None) -> str:
@@ -113,6 +113,6 @@ def traffic_document(load: RecordedLoad, found: PolicyFigures) -> Mapping[str, A
         "model_error": model_error(real, found[0][1]).to_json(),
         "recorded": real.to_json(),
         "policies": [{"policy": name, **figures.to_json()} for name, figures in found],
-        "notes": [*load.notes, *_asks_nobody(found)],
+        "notes": [*load.notes, *_without_calls(found)],
         "assumptions": list(load.trial.observed.assumptions),
     }

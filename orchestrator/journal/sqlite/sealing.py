@@ -42,7 +42,7 @@ class Unpacking:
         self._values: dict[bytes, Any] = {}
 
     def value(self, sealed: Sequence[Any], *beside: Any) -> Any:
-        """Return what `unpacked` does. Nobody may change it."""
+        """Return what `unpacked` does. It must not be changed."""
         data = _record(sealed, beside)
         if data not in self._values:
             self._values[data] = _value(self._db, data)

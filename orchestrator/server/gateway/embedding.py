@@ -40,7 +40,7 @@ class VectorsAnswerer:
         return size_of_texts(sum(user(text).tokens for text in self._asked.texts), self._candidates, now)
 
     async def made(self, grant: Grant) -> Embeddings:
-        """Return the vectors. Raise `GatewayFailure` where nobody who is set up has the model."""
+        """Return the vectors. Raise `GatewayFailure` where no provider that is set up has the model."""
         asked = self._asked
         try:
             made = await self._manager.embed(

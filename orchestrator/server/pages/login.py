@@ -16,8 +16,8 @@ OLD = "This link was used, or is too old."
 WRONG = "This is not the server's token."
 TIRED = "Too many wrong tokens: wait a minute."
 LOST = (
-    "Nothing was done: nobody is logged in here any more. Log in in another tab, then load this page again: what you "
-    "typed is sent anew."
+    "Nothing was done: you are not logged in any more. Log in in another tab, then load this page again: what you "
+    "typed is sent again."
 )
 MOST_FORM, MOST_ADDRESS = 4096, 1000
 """Bytes of the login's form; characters of the address to go on at, which is in it."""

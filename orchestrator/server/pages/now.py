@@ -110,7 +110,7 @@ async def row_of(state: ServerState, line: Any) -> RunRow:
     if cost is None and standing == "running":  # the record has the sum of a run that is over
         cost = (await state.views.of(state.journal, line.run)).view.spent.cost
     if standing == "waiting" and (await state.journal.manifest(line.run)).options.get("chat"):
-        standing = "chat"  # it awaits words, if any come, and nobody's answer
+        standing = "chat"  # it awaits words, if any come, and no answer to a question
     return RunRow(line.run, line.squad, standing, cost, line.created_at)
 
 

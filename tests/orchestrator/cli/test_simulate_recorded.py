@@ -54,7 +54,7 @@ def test_what_happened_stands_beside_the_same_policy_and_another_one(call, folde
     lines = told.out.splitlines()
     assert lines[0].startswith("recorded traffic: 60 turns of 1 run, from ")
     assert lines[1].startswith("model error, same policy: cost +0.0%, half answered within ")
-    assert "mine.yaml asks nobody" in lines[2]
+    assert "mine.yaml calls no provider" in lines[2]
     assert ["RECORDED", "own", "mine.yaml", "MOVED"] in [line.split() for line in lines]
     assert [line.split()[-4:] for line in lines if line.startswith("groq: share")] == [
         ["100.0%", "0.0%", "-100.0", "points"]
@@ -116,7 +116,7 @@ def test_what_is_no_time_is_said_to_be_none(text):
         SinceOption().convert(text, None, None)
 
 
-def test_where_no_turn_was_answered_nothing_is_said_of_times_and_who_asks_nobody_is_named(call, folder):
+def test_where_no_turn_was_answered_nothing_is_said_of_times_and_a_policy_without_calls_is_named(call, folder):
     failed = Record()
     failed.begin(0.0)
     failed.call(0.0, 1.0, GROQ, "Unreachable")
@@ -126,7 +126,7 @@ def test_where_no_turn_was_answered_nothing_is_said_of_times_and_who_asks_nobody
     assert told.code == 0, told.err
     lines = told.out.splitlines()
     assert "half answered within unknown, 95% within unknown, failures +0.0 points" in lines[1]
-    assert lines[2].startswith("other.yaml asks nobody: no provider that it names has a key here")
+    assert lines[2].startswith("other.yaml calls no provider: none that it names has a key here")
     (half,) = (line for line in lines if line.startswith("half answered"))
     assert half.split()[3:] == ["-", "-", "-"]
 
