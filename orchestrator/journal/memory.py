@@ -222,8 +222,14 @@ class MemoryJournal:
         self._held(run, unit, fence)
         self._record(run, events)
 
-    async def cut_short(self, run: str) -> Sequence[InFlightStep]:
-        units = ((unit, held) for unit, held in self._units.get(run, {}).items() if not held.ended)
+    async def record(self, run: str, unit: Unit, fence: Fence, events: Sequence[Event]) -> None:
+        self._held(run, unit, fence)
+        self._record(run, events)
+
+    async def cut_short(self, run: str, unit: Unit | None = None) -> Sequence[InFlightStep]:
+        units = (
+            (one, held) for one, held in self._units.get(run, {}).items() if not held.ended and unit in (None, one)
+        )
         found = (InFlightStep(unit, key) for unit, held in units for key, step in held.steps.items() if step.in_flight)
         return sorted(found, key=_place)
 
@@ -240,6 +246,15 @@ class MemoryJournal:
 
     async def events(self, run: str, after_seq: int = 0, most: int | None = None) -> Sequence[Event]:
         return self._runs.get(run, _NOTHING).events[after_seq:][:most]
+
+    async def events_of_unit(self, run: str, unit: Unit) -> Sequence[Event]:
+        return [event for event in self._runs.get(run, _NOTHING).events if event.unit == unit]
+
+    async def events_of_kinds(
+        self, run: str, kinds: Collection[type], after_seq: int = 0
+    ) -> Sequence[tuple[int, Event]]:
+        events, wanted = self._runs.get(run, _NOTHING).events[after_seq:], tuple(kinds)
+        return [(seq, event) for seq, event in enumerate(events, after_seq + 1) if isinstance(event.data, wanted)]
 
     async def last_seq(self, run: str) -> int:
         return len(self._runs.get(run, _NOTHING).events)

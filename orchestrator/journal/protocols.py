@@ -237,8 +237,11 @@ class StepLog(Protocol):
     async def park(self, run: str, unit: Unit, fence: Fence, events: Sequence[Event] = ()) -> None:
         """Pause the unit: the next claim gets it. Raise `Fenced`."""
 
-    async def cut_short(self, run: str) -> Sequence[InFlightStep]:
-        """Return the steps in flight of units that have not ended."""
+    async def record(self, run: str, unit: Unit, fence: Fence, events: Sequence[Event]) -> None:
+        """Record events of a unit's work that belong to no step of it. Raise `Fenced`."""
+
+    async def cut_short(self, run: str, unit: Unit | None = None) -> Sequence[InFlightStep]:
+        """Return the steps in flight of units that have not ended: of all, or of one of them."""
 
     async def steps(self, run: str) -> Sequence[StepRecord]:
         """Return all steps of a run that were begun, in the order of their units and keys."""
@@ -253,6 +256,14 @@ class EventLog(Protocol):
     async def events(self, run: str, after_seq: int = 0, most: int | None = None) -> Sequence[Event]:
         """Return the recorded events after `after_seq`, in the order in which they were recorded: all, or the first
         `most` of them."""
+
+    async def events_of_unit(self, run: str, unit: Unit) -> Sequence[Event]:
+        """Return the recorded events of one unit's work, all its steps included, in the order of their recording."""
+
+    async def events_of_kinds(
+        self, run: str, kinds: Collection[type], after_seq: int = 0
+    ) -> Sequence[tuple[int, Event]]:
+        """Return (sequence, event) after `after_seq` of the events whose `data` is of these classes."""
 
     async def last_seq(self, run: str) -> int:
         """Return the sequence number of the last event so far, which is how many there are."""

@@ -276,6 +276,10 @@ class SqliteJournal(SqliteReader):
         self._tell(rows)
 
     async def park(self, run: str, unit: Unit, fence: Fence, events: Sequence[Event] = ()) -> None:
+        await self.record(run, unit, fence, events)
+        self._done.pop((run, unit), None)
+
+    async def record(self, run: str, unit: Unit, fence: Fence, events: Sequence[Event]) -> None:
         path, rows = unit.path, rows_of(events)
 
         def work(db: sqlite3.Connection) -> None:
@@ -283,7 +287,6 @@ class SqliteJournal(SqliteReader):
             self._rows.record(db, run, rows)
 
         await self._writer.run(work, texts=texts_of(rows))
-        self._done.pop((run, unit), None)
         self._tell(rows)
 
     # -- events

@@ -28,7 +28,7 @@ from orchestrator.journal.sqlite.home import home_of
 from orchestrator.journal.sqlite.lock import is_locked
 from orchestrator.journal.sqlite.sealing import Unpacking, unpacked
 from orchestrator.journal.sqlite.traffic import turns
-from orchestrator.units import key_of, place_of, unit_of
+from orchestrator.units import Unit, key_of, place_of, unit_of
 
 POLL_S, SELDOM_S = 0.2, 15.0
 """How often a watcher looks for what another process recorded: an answer that has been awaited for long may wait."""
@@ -121,7 +121,7 @@ class SqliteReader:
 
     # -- steps
 
-    async def cut_short(self, run: str) -> Sequence[InFlightStep]:
+    async def cut_short(self, run: str, unit: Unit | None = None) -> Sequence[InFlightStep]:
         query = """
             SELECT DISTINCT p.path, i.key FROM runs JOIN places p ON p.run = runs.id JOIN intents i ON i.unit = p.id
             WHERE runs.run = ? AND NOT EXISTS (SELECT 1 FROM ends e WHERE e.unit = i.unit)
@@ -134,7 +134,7 @@ class SqliteReader:
 
         def work(db: sqlite3.Connection) -> list[InFlightStep]:
             found = [(unit_of(path), name) for path, name in db.execute(query, (run,))]
-            return [InFlightStep(unit, key_of(unit, name)) for unit, name in found]
+            return [InFlightStep(one, key_of(one, name)) for one, name in found if unit in (None, one)]
 
         return await self._file.read(work)
 
@@ -163,6 +163,15 @@ class SqliteReader:
 
     async def events(self, run: str, after_seq: int = 0, most: int | None = None) -> Sequence[Event]:
         return [event for _, event in await self._after(run, after_seq, most)]
+
+    async def events_of_unit(self, run: str, unit: Unit) -> Sequence[Event]:
+        return [event for _, event in await self._after(run, 0) if event.unit == unit]
+
+    async def events_of_kinds(
+        self, run: str, kinds: Collection[type], after_seq: int = 0
+    ) -> Sequence[tuple[int, Event]]:
+        wanted = tuple(kinds)
+        return [one for one in await self._after(run, after_seq) if isinstance(one[1].data, wanted)]
 
     async def last_seq(self, run: str) -> int:
         query = "SELECT coalesce(max(seq), 0) FROM events WHERE run = (SELECT id FROM runs WHERE run = ?)"

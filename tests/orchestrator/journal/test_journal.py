@@ -106,6 +106,32 @@ async def test_a_step_cut_short_runs_again_under_the_same_key(journal: Journal) 
     assert await journal.begin("r", A, key("turn-1"), b"h", await held(journal)) == Go(2)
 
 
+async def test_a_units_own_events_and_those_of_a_kind_are_found_among_all(journal: Journal) -> None:
+    b, fence = Unit("b", "S/1", 2), await held(journal)
+    inside = Event("r", A, ("try-1",), 1, 1, 0.0, TurnStarted("mary", 1))
+    await journal.append("r", [Event("r", None, (), 0, 1, 0.0, RunResumed((), ()))])
+    await journal.record("r", A, fence, [inside, event(1)])
+    await journal.append("r", [Event("r", b, ("try-1",), 0, 1, 0.0, TurnStarted("bob", 1))])
+    assert await journal.events_of_unit("r", A) == [inside, event(1)]
+    assert [one.unit for one in await journal.events_of_unit("r", b)] == [b]
+    assert await journal.events_of_unit("r", Unit("b")) == []
+    assert [seq for seq, _ in await journal.events_of_kinds("r", (TurnStarted, RunResumed))] == [1, 2, 4]
+    assert [seq for seq, _ in await journal.events_of_kinds("r", (TurnStarted,), 2)] == [4]
+    with pytest.raises(Fenced):
+        await journal.record("r", A, fence + 1, [event(2)])
+    assert len(await journal.events("r")) == 4
+
+
+async def test_steps_cut_short_are_told_of_one_unit_alone(journal: Journal) -> None:
+    fence = await held(journal)
+    await journal.begin("r", A, key("turn-1"), b"h", fence)
+    other = await journal.claim("r", Unit("b"), "me")
+    assert other is not None
+    await journal.begin("r", Unit("b"), key("turn-1"), b"h", other)
+    assert await journal.cut_short("r", A) == [InFlightStep(A, key("turn-1"))]
+    assert len(await journal.cut_short("r")) == 2
+
+
 async def test_a_stale_owner_writes_nothing(journal: Journal) -> None:
     old = await held(journal)
     await journal.begin("r", A, key("turn-1"), b"h", old)

@@ -134,6 +134,10 @@ class Journals(RuleBasedStateMachine):
     def park(self, whose: RunUnit, told: Any) -> None:
         self.both("park", *whose, self.fences.get(whose, 0), events(whose[0], told))
 
+    @rule(whose=st.sampled_from(UNITS), told=EVENTS, old=st.booleans())
+    def record(self, whose: RunUnit, told: Any, old: bool) -> None:
+        self.both("record", *whose, self.fences.get(whose, 0) - old, events(whose[0], told))
+
     @rule(run=st.sampled_from(RUNS), told=EVENTS)
     def append(self, run: str, told: Any) -> None:
         self.both("append", run, events(run, told))
@@ -158,6 +162,10 @@ class Journals(RuleBasedStateMachine):
             self.both("remove", "nobody")
             for name in ("manifest", "manifests", "events", "steps", "signals", "cut_short", "cancel_requested"):
                 self.both(name, run)
+            self.both("events_of_kinds", run, (RunFinished, RunEdited))
+        for whose in UNITS:
+            self.both("events_of_unit", *whose)
+            self.both("cut_short", *whose)
 
 
 Journals.TestCase.settings = settings(max_examples=settings().max_examples // 4, stateful_step_count=25)
