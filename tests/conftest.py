@@ -15,6 +15,9 @@ from tests.event_loops import event_loop
 from tests.llama import llama as llama
 from tests.local_servers import serve as serve
 from tests.loopback import loopback as loopback
+from tests.postgres import postgres_server as postgres_server
+from tests.postgres import postgres_url as postgres_url
+from tests.postgres import shared_postgres as shared_postgres
 
 # A developer's own model server must change no test: those of the search say where to look.
 os.environ["ORCHESTRATOR_LOCAL_SERVERS"] = "off"
