@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, from Debian's `postgresql`: a free port on loopback, a temporary folder, stopped by id.
+"""A PostgreSQL server of our own, from Debian's `postgresql`: on a free port, in a temporary folder, stopped by its id.
 
 `postgres_server` is a running server, which a test may stop, kill and start; `postgres_url` a fresh database in it. One
 server serves all tests of a process.
@@ -44,7 +44,7 @@ POLL_S = 0.02
 class PostgresServer:
     """A server that can be stopped, killed and started again on the same port, with what it recorded.
 
-    Without `fsync` a crash of the machine may lose what was recorded, a crash of the server does not: enough for a test.
+    Without `fsync` a crash of the machine may lose what was recorded, one of the server does not: enough for a test.
     """
 
     def __init__(self, binaries: Path, *, fsync: bool = False) -> None:
