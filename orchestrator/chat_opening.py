@@ -201,12 +201,13 @@ class _Place:
             for path, versions in past.written.items():
                 folder.wrote(path, versions)
         crew = Crew(plan, complete, clock, recorder.at, past.paid, self.run, memory, work_clock, around=options.around)
-        asker = Asker(journal, recorder, options.ask, past, work_clock, options.notify)
-        work_clock.on_change = asker.release  # who cannot be asked here is not waited for
-        account = open_account(BudgetRef("squad"), plan.budget, clock(), past.paid, work_clock.waited)
 
         async def flush() -> None:
             await journal.append(self.run, recorder.take())
+
+        asker = Asker(journal, recorder, options.ask, past, work_clock, options.notify, flush=flush)
+        work_clock.on_change = asker.release  # who cannot be asked here is not waited for
+        account = open_account(BudgetRef("squad"), plan.budget, clock(), past.paid, work_clock.waited)
 
         async def open_record() -> None:
             out = None if folder is None else str(folder.root)

@@ -7,11 +7,12 @@ slots only while units wait for one.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import anyio
 from anyio.abc import TaskGroup
 
-from orchestrator.dispatch import Handler
+from orchestrator.dispatch import Handler, Hear, TakeEvents
 from orchestrator.units import Unit
 
 UNITS_BETWEEN_CHECKPOINTS = 64
@@ -30,13 +31,17 @@ class LocalDispatcher:
         self._handler: Handler | None = None
         self._growing = False
 
-    async def submit(self, unit: Unit) -> None:
-        if unit not in self._seen:
-            self._seen.add(unit)
-            self._waiting.append(unit)
+    async def submit(self, units: Sequence[Unit], take: TakeEvents) -> None:  # noqa: ARG002  # recorded as units work
+        new = [unit for unit in units if unit not in self._seen]
+        self._seen.update(new)
+        self._waiting.extend(new)
+        if new:
             self._grow_soon()
 
-    async def serve(self, handler: Handler, slots: int) -> None:
+    async def cancel(self) -> None:
+        """Nothing is at work elsewhere."""
+
+    async def serve(self, handler: Handler, hear: Hear, slots: int) -> None:  # noqa: ARG002  # no other process works
         self._handler, self._slots = handler, slots
         async with anyio.create_task_group() as self._tasks:
             self._grow_soon()

@@ -34,8 +34,8 @@ from orchestrator.run.accounts import AccountScope
 from orchestrator.run.assignment import Assignment
 from orchestrator.run.conversation import budget_reason
 from orchestrator.run.crew import Crew
-from orchestrator.run.driver import settled
 from orchestrator.run.history import TOLD_AGAIN, RunHistory, telling
+from orchestrator.run.unit_work import settled
 from orchestrator.run.work_clock import UnitClock
 from orchestrator.run.work_time import waited_in
 from orchestrator.run.worker import TaskRunner

@@ -2,64 +2,55 @@
 
     next_action -> record -> submit -> a unit works -> record how it ended -> next_action ...
 
-The worker whose unit ended records that at once and asks for the next action, so no other task and no timer stands
-between the end of one task and the start of the next.
+Where this process does the work, the worker whose unit ended records that at once and asks for the next action, so no
+other task and no timer stands between the end of one task and the start of the next. Where others do it, they record
+how it ended, and it is heard of here.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 
-from agents import RunContext
-from agents.run_context import CallToApprove, Leave, StepKey, Suspended
+from agents.run_context import StepKey
 from orchestrator.dispatch import Dispatcher
 from orchestrator.dispatch.local import LocalDispatcher
-from orchestrator.errors import RepeatExhausted
 from orchestrator.events import (
     BudgetReached,
     ElementEnded,
     ElementStarted,
+    Event,
     FileUnwritten,
-    GateAnswered,
     GateOpened,
     RunResumed,
     RunStarted,
     TaskEnded,
     TaskParked,
     TaskStarted,
-    TaskStatus,
 )
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError
 from orchestrator.run.accounts import AccountScope, CallsOfRun
 from orchestrator.run.actions import Happening, next_action
-from orchestrator.run.artifacts import FileRefused
-from orchestrator.run.assignment import Assignment, UnitResult
-from orchestrator.run.budget import on_exceed, open_account
-from orchestrator.run.durable import DurableCalls, Rehearse
+from orchestrator.run.budget import open_account
+from orchestrator.run.durable import Rehearse
 from orchestrator.run.history import RunHistory
 from orchestrator.run.questions import Ask, Asker
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import RunState, units_at_work
-from orchestrator.run.taint import taint_of_unit, values_of
-from orchestrator.run.work_clock import RunClock, UnitClock
-from orchestrator.squad.elements import squad_of, squads_around
-from orchestrator.squad.plan import INPUTS, Approval, Plan, TaskPlan, scoped
-from orchestrator.units import StepPath, Unit
+from orchestrator.run.unit_work import Perform, UnitWork
+from orchestrator.run.work_clock import RunClock
+from orchestrator.squad.plan import Approval, Plan
+from orchestrator.units import Unit
 from providers.budgets import BudgetRef
 from providers.emit import Emit, ignore
-from providers.errors import BudgetSpent, NoRoute
 from providers.trace_context import TraceContext
 
-NONE: frozenset[StepKey] = frozenset()
-Limited = Suspended | FileRefused | BudgetSpent
-Perform = Callable[[TaskPlan, Assignment, RunContext], Awaitable[UnitResult]]
-"""Does one unit's work: `TaskRunner.perform`, or a test's function."""
 TakeOver = Callable[[], Awaitable[Sequence[FileUnwritten]]]
 """Sees to the files of earlier processes, and returns those that cannot be written."""
 
@@ -87,8 +78,6 @@ class Driver:
         self.plan = plan
         self.state = RunState(plan)
         self.interrupted = False
-        self._perform = perform
-        self._rehearse, self._trace = rehearse, trace
         self._recorder = recorder
         self._journal = journal or MemoryJournal()
         self._dispatcher = dispatcher or LocalDispatcher()
@@ -96,18 +85,32 @@ class Driver:
         self._past = past = past or RunHistory()
         self._work_clock = work_clock or RunClock()
         self._work_clock.on_change = self._end_if_idle
-        self._asker = Asker(self._journal, recorder, ask, past, self._work_clock, notify)
+        self._asker = Asker(self._journal, recorder, ask, past, self._work_clock, notify, flush=self.flush)
         for event in past.standing:
             self.state.apply(event.data)
         # What a resumed run has worked counts against its time; how long it lay does not.
         waited = self._work_clock.waited
         account = open_account(BudgetRef("squad"), plan.budget, clock() - past.worked_s, past.paid, waited)
         self._budgets = AccountScope((), clock, CallsOfRun(self.flush, past.sizes)).within(account)
-        self._cut_short: defaultdict[Unit, set[StepKey]] = defaultdict(set)
+        cut_short: defaultdict[Unit, set[StepKey]] = defaultdict(set)
         for unit, key in in_flight:
-            self._cut_short[unit].add(key)
-        self._began: dict[tuple[str, int], float] = {}
-        """When the first unit of a sub-squad was put to work, each time that it is tried."""
+            cut_short[unit].add(key)
+        self._units = UnitWork(
+            self.state,
+            perform,
+            self._journal,
+            recorder,
+            self._asker,
+            self._budgets,
+            past,
+            cut_short,
+            clock,
+            self._work_clock,
+            is_stopped=lambda: self.interrupted,
+            rehearse=rehearse,
+            trace=trace,
+        )
+        self._writing = anyio.Lock()
         self._over = anyio.Event()
         self._asking = 0
         self._failure: JournalError | None = None
@@ -146,11 +149,13 @@ class Driver:
             return await self.flush()
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            tasks.start_soon(self._dispatcher.serve, self._worked_on, self.plan.max_parallel)
+            tasks.start_soon(self._dispatcher.serve, self._worked_on, self._heard, self.plan.max_parallel)
             if isinstance(opening, RunResumed):
                 await self._take_up()
             await self._advance()
             await self._within_time(self._over.wait())
+            if self.state.running:
+                await self._dispatcher.cancel()
             # The dispatcher's workers wait for units, and unanswered gates for a person: neither ends by itself.
             tasks.cancel_scope.cancel()
         if self._failure is not None:
@@ -158,13 +163,29 @@ class Driver:
         return await self.flush()
 
     async def flush(self) -> None:
-        """Let the journal have all events so far."""
-        await self._journal.append(self._recorder.run_id, self._recorder.take())
+        """Let the journal have all events so far, in their order."""
+        async with self._in_order():
+            await self._journal.append(self._recorder.run_id, self._recorder.take())
+
+    @asynccontextmanager
+    async def _in_order(self) -> AsyncIterator[None]:
+        """Let what is taken from the recorder be written in the order in which it was taken."""
+        try:
+            self._writing.acquire_nowait()  # no checkpoint: what happened is recorded even as the run is cancelled
+        except anyio.WouldBlock:
+            await self._writing.acquire()
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    async def _submit(self, units: Sequence[Unit]) -> None:
+        async with self._in_order():
+            await self._dispatcher.submit(units, self._recorder.take)
 
     async def _take_up(self) -> None:
         """Submit what was at work once more, and ask what was open once more."""
-        for task, key in list(units_at_work(self.state)):
-            await self._dispatcher.submit(Unit(task, key, self.state.tasks[task].attempt))
+        await self._submit([Unit(task, key, self.state.tasks[task].attempt) for task, key in units_at_work(self.state)])
         for task in [task for task in self.state.waiting if task in self._past.gates]:
             gate = self._past.gates[task]
             self._asking += 1
@@ -179,9 +200,12 @@ class Driver:
 
     async def _advance(self) -> None:
         """Let everything happen that may happen now."""
+        units: list[Unit] = []
         while (event := next_action(self.state)) is not None:
             self._record(event)
-            await self._act(event)
+            units += self._act(event)
+        if units:
+            await self._submit(units)
         self._end_if_idle()
 
     def _record(self, event: Any) -> None:
@@ -189,14 +213,15 @@ class Driver:
         task = getattr(event, "task", None)
         self._recorder.record(event, None if task is None else Unit(task))
 
-    async def _act(self, event: Happening) -> None:
+    def _act(self, event: Happening) -> Sequence[Unit]:
+        """Return the units that an event puts to work; a question is asked."""
         if isinstance(event, (TaskStarted, ElementStarted)):
             attempt = self.state.tasks[event.task].attempt
-            key = event.key if isinstance(event, ElementStarted) else None
-            await self._dispatcher.submit(Unit(event.task, key, attempt))
-        elif isinstance(event, GateOpened):
+            return [Unit(event.task, event.key if isinstance(event, ElementStarted) else None, attempt)]
+        if isinstance(event, GateOpened):
             self._asking += 1
             self._tasks.start_soon(self._asked, event, self._clock())
+        return ()
 
     def _end_if_idle(self) -> None:
         """End the run where nothing can go on, and suspend the units that keep it from that, as they wait for people.
@@ -240,6 +265,19 @@ class Driver:
         except JournalError as error:
             self._break_off(error)
 
+    async def _heard(self, event: Event) -> None:
+        """Take notice of what another process recorded of a unit's work, each event once."""
+        try:
+            self._recorder.heard(event)
+            match event.data:
+                case TaskEnded() | ElementEnded() | TaskParked():
+                    self.state.apply(event.data)
+                    await self._advance()
+                case BudgetReached(which="squad", action="stop"):
+                    self.state.stop("stopped")
+        except JournalError as error:
+            self._break_off(error)
+
     async def _asked(self, gate: GateOpened, opened_at: float) -> None:
         try:
             await self._await_answer(gate, opened_at)
@@ -253,115 +291,13 @@ class Driver:
 
     async def _handle(self, unit: Unit) -> None:
         """Work on one unit and settle it."""
-        run, task = self._recorder.run_id, self.state.plan.tasks[unit.task]
+        run = self._recorder.run_id
         fence = await self._journal.claim(run, unit, "local")
         assert fence is not None, "a unit is submitted once"
-        ended: TaskEnded | ElementEnded | TaskParked
-        try:
-            with self._work_clock.unit() as clock:
-                given, ctx = self._assignment(unit, clock), self._context(unit, fence, clock)
-                ended = await settled(unit, self._perform(task, given, ctx))
-        except (Suspended, FileRefused, BudgetSpent) as error:
-            ended = self._limited(unit, error)
-        except NoRoute as error:
-            ended = self._penniless(unit, error)
+        ended = await self._units.outcome(unit, fence)
         self._record(ended)
         if isinstance(ended, TaskParked):
             await self._journal.park(run, unit, fence, self._recorder.take())
         else:
             await self._journal.end(run, unit, fence, self._recorder.take())
         await self._advance()
-
-    def _assignment(self, unit: Unit, clock: UnitClock) -> Assignment:
-        async def ask(gate: GateOpened, step: StepPath, what: str) -> GateAnswered:
-            return await self._asker.within(unit, step, gate, clock, what)
-
-        own, tried = self.state.tasks[unit.task], self._past.tried.get(unit, 0)
-        taint = taint_of_unit(self.state, unit)
-        limits = tuple(self._time_limits(self.state.plan.tasks[unit.task].squad))
-        return Assignment(unit, values_of(self.state, unit), own.comments, tried, ask, clock, taint, limits)
-
-    def _time_limits(self, squad: str | None) -> Iterator[tuple[str, float, float]]:
-        """Yield the sub-squads around a unit that may take only so long, and the seconds of work that each has left.
-
-        Time counts from the first unit of it that this process works on, as it does for a task.
-        """
-        worked = self._clock() - self._work_clock.waited()
-        for scope in squads_around(squad):
-            if (most := squad_of(self.plan, scope).timeout) is not None:
-                began = self._began.setdefault((scope, self.state.tasks[scoped(scope, INPUTS)].attempt), worked)
-                yield f"the sub-squad {scope}", most, began + most - worked
-
-    def _context(self, unit: Unit, fence: int, clock: UnitClock) -> RunContext:
-        cut_short = frozenset(self._cut_short[unit]) if self._cut_short else NONE
-        calls = DurableCalls(
-            self._journal,
-            self._recorder,
-            unit,
-            fence,
-            clock,
-            cut_short,
-            lambda: self.interrupted,
-            self._rehearse,
-            self._trace,
-        )
-
-        async def approve(call: CallToApprove) -> Leave:
-            return await self._asker.leave(unit, call, clock, self.plan.tool_sources.get(call.tool, ""))
-
-        emit = self._recorder.at(unit)
-        return RunContext(emit=emit, do=calls.do, budgets=self._budgets, approve=approve, cut_short=cut_short)
-
-    def _limited(self, unit: Unit, error: Limited) -> TaskEnded | ElementEnded | TaskParked:
-        if isinstance(error, FileRefused):
-            return TaskParked(unit.task, unit.key, str(error), "cancelled" if self.interrupted else "paused", "file")
-        if isinstance(error, Suspended):
-            return TaskParked(unit.task, unit.key, error.reason, "cancelled" if self.interrupted else None)
-        action = on_exceed(self.plan, error.budget)
-        self._recorder.record(BudgetReached.by(error, action), unit)
-        if action == "pause":
-            return TaskParked(unit.task, unit.key, str(error), "paused")
-        if error.budget.kind == "squad":
-            self.state.stop("stopped")
-        return _failed(unit, error)
-
-    def _penniless(self, unit: Unit, error: NoRoute) -> TaskParked:
-        """Wait for another day: what is spent on this one is no fault of the task's."""
-        self._recorder.record(BudgetReached("day", "max_cost", "pause"), unit)
-        return TaskParked(unit.task, unit.key, str(error), "paused")
-
-
-async def settled(unit: Unit, work: Awaitable[UnitResult]) -> TaskEnded | ElementEnded:
-    """Do a unit's work and return how it ended. The task boundary: whatever the work raises ends the task, not the run.
-
-    Raised again is what it does not end by: `Suspended`, a refused file, a spent budget, a journal that fails.
-    """
-    try:
-        return _well(unit, await work)
-    except (Suspended, FileRefused, BudgetSpent, JournalError):
-        raise
-    except NoRoute as error:
-        if error.over_budget:
-            raise
-        return _failed(unit, error)
-    except Exception as error:  # noqa: BLE001  # the task boundary
-        return _failed(unit, error)
-
-
-def _well(unit: Unit, done: UnitResult) -> TaskEnded | ElementEnded:
-    return _ended(unit, "ok", done)
-
-
-def _failed(unit: Unit, error: Exception) -> TaskEnded | ElementEnded:
-    kept: UnitResult | None = error.last if isinstance(error, RepeatExhausted) else None
-    text, kind = str(error) or type(error).__name__, type(error).__name__
-    return _ended(unit, "failed", kept or UnitResult(None, ""), error=text, error_kind=kind)
-
-
-def _ended(unit: Unit, status: TaskStatus, done: UnitResult, **more: str) -> TaskEnded | ElementEnded:
-    told: dict[str, Any] = {"truncated": done.truncated, "transcript": done.transcript, **more}
-    if done.untrusted:
-        told["untrusted"] = done.untrusted
-    if unit.key is not None:
-        return ElementEnded(unit.task, unit.key, status, done.output, **told)
-    return TaskEnded(unit.task, status, done.output, done.output_file, **told)

@@ -18,10 +18,14 @@ Rehearse = Callable[[Unit, StepKey, bytes, Callable[[], Awaitable[Any]], Recorde
 """Stands for the work of a step: returns its result, having recorded what happened in it."""
 
 
+class HandedOver(Suspended):
+    """This process is about to stop, and another one goes on with the unit, after what is recorded."""
+
+
 @dataclass(frozen=True, slots=True)
 class DurableCalls:
     """The `do` of a unit. Calls in `cut_short` were in flight when an earlier process ended: each is told of when it is
-    made again. Once `is_stopped`, none begins."""
+    made again. Once `is_stopped` or `is_handed_over`, none begins."""
 
     journal: Journal
     recorder: Recorder
@@ -30,16 +34,22 @@ class DurableCalls:
     clock: UnitClock
     cut_short: Collection[StepKey] = ()
     is_stopped: Callable[[], bool] = lambda: False
+    is_handed_over: Callable[[], bool] = lambda: False
     rehearse: Rehearse | None = None
     trace: TraceContext | None = None
     """The trace that attempts at providers belong to; None: nobody traces them."""
 
     async def do(self, key: StepKey, request_hash: bytes, work: Callable[[], Awaitable[Any]]) -> Any:
-        """Return what is recorded under `key`, else what `work` makes. Raise `Suspended` once the run is stopped."""
+        """Return what is recorded under `key`, else what `work` makes.
+
+        Raise `Suspended` once the run is stopped, and `HandedOver` once another process is to go on.
+        """
         journal, recorder, unit, fence = self.journal, self.recorder, self.unit, self.fence
         run = recorder.run_id
         if self.is_stopped():
             raise Suspended("interrupted")
+        if self.is_handed_over():
+            raise HandedOver("handed over")
         if key in self.cut_short:  # recorded with the intent: this process may be killed before the call ends, too
             recorder.record(CallRepeated(text_of(unit, key)), unit)
         step = await journal.begin(run, unit, key, request_hash, fence, recorder.take())

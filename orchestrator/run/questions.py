@@ -45,8 +45,17 @@ class Asker:
     """Asks the questions of one run."""
 
     def __init__(
-        self, journal: Journal, recorder: Recorder, ask: Ask, past: RunHistory, clock: RunClock, notify: Emit = ignore
+        self,
+        journal: Journal,
+        recorder: Recorder,
+        ask: Ask,
+        past: RunHistory,
+        clock: RunClock,
+        notify: Emit = ignore,
+        *,
+        flush: Callable[[], Awaitable[None]],
     ) -> None:
+        """`flush` lets the journal have all events so far."""
         self.here = 0
         """Questions to which a person at this process may yet answer."""
         self._journal = journal
@@ -55,11 +64,8 @@ class Asker:
         self._past = past
         self._clock = clock
         self._notify = notify
+        self._flush = flush
         self._released = anyio.Event()
-
-    async def flush(self) -> None:
-        """Let the journal have all events so far."""
-        await self._journal.append(self._recorder.run_id, self._recorder.take())
 
     def release(self) -> None:
         """Suspend the units that wait for a person whom nobody here can ask."""
@@ -81,7 +87,7 @@ class Asker:
             return await self._gate(gate, plan, anyio.current_time() + left)
 
     async def _gate(self, gate: GateOpened, plan: Approval, until: float) -> GateAnswered | None:
-        await self.flush()
+        await self._flush()
         answer = await self._recorded(gate)
         if answer is None:
             with anyio.CancelScope(deadline=until):
@@ -111,7 +117,7 @@ class Asker:
             left = min(known.at + left - self._recorder.now(), left)
         until = anyio.current_time() + left
         self._recorder.record(gate, unit, step)
-        await self.flush()
+        await self._flush()
         answer = await self._recorded(gate)
         if answer is None:
             with clock.asking(), anyio.CancelScope(deadline=until):
@@ -123,7 +129,7 @@ class Asker:
         if answer is None:
             raise Suspended(what)
         self._recorder.record(answer, unit, step)
-        await self.flush()  # an answer is recorded before anything follows from it
+        await self._flush()  # an answer is recorded before anything follows from it
         return answer
 
     async def leave(self, unit: Unit, call: CallToApprove, clock: UnitClock, source: str = "") -> Leave:

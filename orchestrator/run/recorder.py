@@ -65,6 +65,17 @@ class Recorder:
         if self._listen is not None:
             self._listen(event)
 
+    def heard(self, event: Event) -> None:
+        """Take an event that another process recorded: it is counted, and told to the listener, but not recorded."""
+        self._latest[event.unit, event.step, event.turn] = event.seq
+        self._count(event.unit, event.step, event.data)
+        if self._listen is not None:
+            self._listen(event)
+
+    def has(self, event: Event) -> bool:
+        """Return whether an event of the record was made or heard here, or is of before."""
+        return event.seq <= self._latest.get((event.unit, event.step, event.turn), 0)
+
     def _count(self, unit: Unit | None, step: StepPath, payload: Any) -> None:
         bill = bill_of(payload)
         self.cut_short += in_doubt(self._open_calls.take(unit, step, payload), bill)
