@@ -21,10 +21,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.components import absent, imported
+from tests.components import Component, absent, installed
 from tests.patience import PATIENCE_S
 
-psycopg = imported("psycopg", "cluster")
+psycopg = Component("psycopg")
 
 PASSWORD = "pg-canary-hunter2"
 """No error, log or view may show it: tests look for it there."""
@@ -154,6 +154,7 @@ def binaries() -> Path | None:
 @pytest.fixture(scope="session")
 def shared_postgres() -> Iterator[PostgresServer]:
     """The server of this process's tests; a test takes `postgres_server`."""
+    installed("psycopg", "cluster")
     folder = binaries()
     if folder is None:
         absent("postgresql (apt-get install postgresql)")

@@ -9,7 +9,7 @@ from orchestrator.events import Event
 from orchestrator.units import Unit
 
 Handler = Callable[[Unit], Awaitable[None]]
-Hear = Callable[[Event], Awaitable[None]]
+HearEvent = Callable[[Event], Awaitable[None]]
 TakeEvents = Callable[[], Sequence[Event]]
 """Returns the events that the journal does not have yet; they are its from then on."""
 
@@ -24,7 +24,7 @@ class Dispatcher(Protocol):
         them.
         """
 
-    async def serve(self, handler: Handler, hear: Hear, slots: int) -> None:
+    async def serve(self, handler: Handler, hear: HearEvent, slots: int) -> None:
         """Until cancelled, have what is submitted done: by `handler`, at most `slots` at a time; or by other processes,
         each event of which `hear` is given, in the order of their recording."""
 
