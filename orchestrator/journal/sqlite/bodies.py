@@ -8,9 +8,8 @@ import zlib
 from contextlib import suppress
 
 from orchestrator.journal.protocols import JournalDamaged, JournalUnusable
+from orchestrator.journal.records import inflated
 
-LARGEST = 64 * 1024 * 1024
-"""Bytes of one text: none that is larger is recorded, nor read."""
 MOST_AT_ONCE, MOST_TIMES = 256 * 1024 * 1024, 40
 """Bytes of all texts that are read at once: so many, or so many times the size of a large file, each time counted that
 a text is referred to. Records of runs come to ten times at most."""
@@ -44,14 +43,3 @@ def body_in(db: sqlite3.Connection, digest: bytes) -> bytes:
                     db.count(len(body))
                 return body
     raise JournalDamaged("a text is not what was written")
-
-
-def inflated(data: bytes) -> bytes:
-    """Return a compressed text. Raise `zlib.error`, and `JournalUnusable` for one that would be above `LARGEST`."""
-    decompressor = zlib.decompressobj()
-    body = decompressor.decompress(data, LARGEST)
-    if decompressor.unconsumed_tail:
-        raise JournalUnusable(f"a text in it is larger than {LARGEST // 1024**2} MiB")
-    if not decompressor.eof:
-        raise zlib.error("it is cut off")
-    return body

@@ -30,13 +30,14 @@ from orchestrator.journal.protocols import (
     StepChanged,
     StepRecord,
 )
+from orchestrator.journal.records import EventRow, packed, refuse_bad_id, rows_of, spent_in, texts_of
 from orchestrator.journal.sqlite.file import JournalFile
 from orchestrator.journal.sqlite.holder import begin_write
 from orchestrator.journal.sqlite.home import with_home
 from orchestrator.journal.sqlite.lock import locked
-from orchestrator.journal.sqlite.reading import SqliteReader, refuse_bad_id
-from orchestrator.journal.sqlite.sealing import packed, seal, unpacked
-from orchestrator.journal.sqlite.sql import DoneStep, EventRow, Rows, StepRow, rows_of, spent_in, texts_of
+from orchestrator.journal.sqlite.reading import SqliteReader
+from orchestrator.journal.sqlite.sealing import seal, unpacked
+from orchestrator.journal.sqlite.sql import DoneStep, Rows, StepRow
 from orchestrator.journal.sqlite.upkeep import reclaim, remove_run
 from orchestrator.journal.sqlite.writer import Writer
 from orchestrator.units import Unit, text_of

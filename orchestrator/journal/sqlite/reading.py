@@ -15,11 +15,11 @@ from orchestrator.events import Event
 from orchestrator.journal.protocols import (
     InFlightStep,
     JournalDamaged,
-    JournalUnusable,
     RunLine,
     RunManifest,
     StepRecord,
 )
+from orchestrator.journal.records import refuse_bad_id
 from orchestrator.journal.spent import SpentBy, SpentRow
 from orchestrator.journal.sqlite.asking import AskingRuns
 from orchestrator.journal.sqlite.bills import spent
@@ -32,7 +32,6 @@ from orchestrator.units import Unit, key_of, place_of, unit_of
 
 POLL_S, SELDOM_S = 0.2, 15.0
 """How often a watcher looks for what another process recorded: an answer that has been awaited for long may wait."""
-LONGEST_ID = 200
 LAST_OF_RUN = """
     SELECT coalesce(max(seq), 0) FROM places p JOIN events e INDEXED BY event_ids ON e.place = p.id
     WHERE p.run = (SELECT id FROM runs WHERE run = ?)
@@ -244,14 +243,6 @@ class SqliteReader:
     def _wake(self) -> None:
         grown, self._grown = self._grown, anyio.Event()
         grown.set()
-
-
-def refuse_bad_id(run: str) -> None:
-    """Raise `JournalUnusable` for an id that names no file: locks, folders and exports are called by it."""
-    names_a_file = run not in (".", "..") and run.isprintable() and "/" not in run and "\\" not in run
-    is_good = 0 < len(run) <= LONGEST_ID and names_a_file
-    if not is_good:
-        raise JournalUnusable(f"{run[:60]!r} is no run's id: up to {LONGEST_ID} letters, digits, '.', '_' and '-'")
 
 
 def _wanted(statuses: Collection[str], squad: str | None) -> tuple[str, tuple[str, ...]]:

@@ -8,20 +8,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from orchestrator.journal.codec import Packed, Unreadable, pack, unpack
-from orchestrator.journal.protocols import JournalDamaged, JournalError
-from orchestrator.journal.sqlite.bodies import LARGEST, body_in
-
-
-def packed(value: Any) -> Packed:
-    """Return the value as a record. Raise `JournalError` for what none can hold."""
-    try:
-        found = pack(value)
-    except TypeError as error:
-        raise JournalError(f"this cannot be kept in a journal: {error}") from error
-    if (largest := max(map(len, found.bodies.values()), default=0)) > LARGEST:
-        raise JournalError(f"this cannot be kept in a journal: a text of {largest:,} bytes, more than {LARGEST:,}")
-    return found
+from orchestrator.journal.codec import Unreadable, unpack
+from orchestrator.journal.protocols import JournalDamaged
+from orchestrator.journal.sqlite.bodies import body_in
 
 
 def seal(data: bytes, *beside: Any) -> int:

@@ -12,38 +12,18 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from orchestrator.events import Event, RunEdited, RunFinished, RunForked, RunResumed, RunStarted
 from orchestrator.journal.codec import Bodies, Packed
 from orchestrator.journal.protocols import Fence, Fenced, RunManifest, StepRecord
-from orchestrator.journal.spent import BilledEvent, billed
+from orchestrator.journal.records import FAST, EventRow, packed, spent_in
 from orchestrator.journal.sqlite.bills import forget_bills, insert_bill, number_in
 from orchestrator.journal.sqlite.bodies import JournalConnection
-from orchestrator.journal.sqlite.sealing import packed, seal, unpacked
+from orchestrator.journal.sqlite.sealing import seal, unpacked
 from orchestrator.units import Unit, text_of
-from providers.messages import Response
 
-FAST = 1
-"""The level of compression: half the bytes of prose for some microseconds a kilobyte."""
 MOST_REMEMBERED = 20_000
 """Entries of each kind: a few MB."""
 MOST_READ_AHEAD = 1000
 """Results of one unit that are read when it is claimed again."""
-
-
-class EventRow(NamedTuple):
-    """An event ready to be written."""
-
-    path: str
-    turn: int
-    number: int
-    at: float
-    data: bytes
-    bodies: Bodies
-    status: str | None
-    cost: int | None
-    bill: BilledEvent | None
-    is_fork: bool
-    """Whether another run paid for all before it."""
 
 
 class DoneStep(NamedTuple):
@@ -254,29 +234,3 @@ class Rows:
                 data = self._ready.get(digest) or zlib.compress(body, FAST)
                 db.execute("INSERT INTO bodies VALUES (?, ?)", (digest, data))
             self._bodies.add(digest)
-
-
-def rows_of(events: Sequence[Event]) -> list[EventRow]:
-    rows = []
-    for event in events:
-        data, bodies = packed(event.data)
-        status, cost = _status(event.data)
-        bill, is_fork = billed(event.data), isinstance(event.data, RunForked)
-        rows.append(EventRow(event.path, event.turn, event.seq, event.at, data, bodies, status, cost, bill, is_fork))
-    return rows
-
-
-def texts_of(rows: Iterable[EventRow]) -> list[Bodies]:
-    """Return the texts of the events: most have none."""
-    return [row.bodies for row in rows if row.bodies]
-
-
-def _status(payload: Any) -> tuple[str | None, int | None]:
-    if isinstance(payload, RunFinished):
-        return payload.status, payload.cost
-    return ("running", None) if isinstance(payload, RunStarted | RunEdited | RunResumed) else (None, None)
-
-
-def spent_in(result: Any) -> tuple[int | None, int | None]:
-    """Return the tokens and the micro-USD that a step took; None where it is no model's answer."""
-    return (result.usage.total, result.cost) if isinstance(result, Response) else (None, None)

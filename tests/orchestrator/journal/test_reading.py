@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from orchestrator.events import Event, TaskEnded
+from orchestrator.journal import records
 from orchestrator.journal.opening import open_journal
 from orchestrator.journal.protocols import JournalBusy, JournalDamaged, JournalUnusable, RunBusy, RunManifest
 from orchestrator.journal.sqlite import bodies
@@ -217,7 +218,7 @@ async def test_what_is_more_than_a_journal_is_refused(tmp_path: Path, statement:
 @pytest.mark.long
 async def test_a_text_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     file = await written(tmp_path / "journal.db")
-    body = zlib.compress(b"a" * (bodies.LARGEST + 1))
+    body = zlib.compress(b"a" * (records.LARGEST + 1))
     put(file, [(b"d" * 32, body)], b'{"$s":"%s"}' % (b"d" * 32).hex().encode())
     with pytest.raises(JournalUnusable, match="larger than 64 MiB"):
         await told(file)
@@ -229,8 +230,8 @@ async def test_what_is_read_at_once_is_counted() -> None:
         with pytest.raises(JournalUnusable, match="times the file"):
             db.count(1)
     with pytest.raises(zlib.error):
-        bodies.inflated(zlib.compress(b"abc" * 100)[:-3])
-    assert bodies.inflated(zlib.compress(b"abc")) == b"abc"
+        records.inflated(zlib.compress(b"abc" * 100)[:-3])
+    assert records.inflated(zlib.compress(b"abc")) == b"abc"
 
 
 @pytest.mark.long
