@@ -15,6 +15,7 @@ from agents.events import TurnEnded
 from agents.file_origins import FileOrigins
 from agents.run_context import NOTHING_AROUND, Complete, Surroundings
 from agents.run_folder import RunFolder
+from orchestrator.dispatch import Dispatcher
 from orchestrator.errors import NotEndedOutside
 from orchestrator.events import Event, FileUnwritten, FileWritten, RunResumed, RunStarted
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError
@@ -58,8 +59,17 @@ class Run:
     """One execution of a squad: iterate its events, then read `result`. `past` holds those of earlier processes."""
 
     def __init__(
-        self, driven: Driven, take_up: TakeUp, journal: Journal, events: Any, stub: bool, past: Sequence[Event] = ()
+        self,
+        driven: Driven,
+        take_up: TakeUp,
+        journal: Journal,
+        events: Any,
+        stub: bool,
+        past: Sequence[Event] = (),
+        *,
+        is_shared: bool = False,
     ) -> None:
+        """`is_shared`: other processes do its units' work."""
         self.past = past
         self.run_id = driven.recorder.run_id
         self._driven = driven
@@ -68,6 +78,7 @@ class Run:
         self._deltas = driven.runner.crew.deltas
         self._events = events
         self._stub = stub
+        self._is_shared = is_shared
         self._result: RunResult | None = None
         self._failure: JournalError | None = None
         self._taken: set[str] = set()
@@ -124,7 +135,7 @@ class Run:
                 raise self._failure from None
             raise StopAsyncIteration from None
 
-    async def drive(self, opening: RunStarted | RunResumed, close: Callable[[], None]) -> None:
+    async def drive(self, opening: RunStarted | RunResumed | None, close: Callable[[], None]) -> None:
         """Drive the run to its end; `close` ends the stream of its events. `running` calls it, once."""
         try:
             result = await self._to_its_end(opening)
@@ -139,12 +150,16 @@ class Run:
                 self._deltas.close()
             close()
 
-    async def _to_its_end(self, opening: RunStarted | RunResumed) -> RunResult:
+    async def _to_its_end(self, opening: RunStarted | RunResumed | None) -> RunResult:
         await self._driven.driver.drive(opening, self._take_over)
         while self._driven.driver.state.verdict() == "waiting" and await self._is_answered():
             resumed = await self._go_on()
             await self._driven.driver.drive(resumed, self._take_over)
         driver, recorder, runner, _ = self._driven
+        if self._is_shared:
+            others = await self._journal.events(self.run_id)
+            recorder.hear(others)
+            runner.files.hear(event.data for event in others)
         result = result_of(driver, recorder, stub=self._stub, files=runner.files)
         await driver.flush()
         return result
@@ -161,6 +176,7 @@ class Run:
         past = history_of(await self._journal.events(self.run_id))
         in_flight = in_doubt(await self._journal.cut_short(self.run_id), past)
         self._driven = self._take_up(past, in_flight)
+        await self._driven.driver.catch_up()
         return _resumed(self._driven.driver, in_flight)
 
     async def _take_over(self) -> Sequence[FileUnwritten]:
@@ -201,6 +217,8 @@ class Setting:
     origins: FileOrigins = field(default_factory=FileOrigins)
     """Which of the files that the run works on hold what others wrote; its tools share it."""
     subscribers: Sequence[Subscriber] = ()
+    dispatcher: Dispatcher | None = None
+    """Has other processes do the units' work; None: this one does it."""
     traceparent: str | None = None
     """The span that asked for the run, as W3C Trace Context has it."""
 
@@ -261,6 +279,7 @@ async def _driven(
             recorder,
             ask=setting.ask,
             journal=journal,
+            dispatcher=setting.dispatcher,
             clock=clock,
             past=past,
             in_flight=in_flight,
@@ -273,8 +292,12 @@ async def _driven(
 
     in_flight = in_doubt(setting.in_flight, setting.past)
     driven = take_up(setting.past, in_flight)
-    opened = Run(driven, take_up, journal, receive, stub, setting.past.events)
-    opening = started or _resumed(driven.driver, in_flight)
+    is_shared = setting.dispatcher is not None
+    opened = Run(driven, take_up, journal, receive, stub, setting.past.events, is_shared=is_shared)
+    await driven.driver.catch_up()
+    opening: RunStarted | RunResumed | None = started
+    if opening is None and not (is_shared and setting.past.is_new):
+        opening = _resumed(driven.driver, in_flight)
     with receive:
         try:
             async with anyio.create_task_group() as tasks:

@@ -19,6 +19,7 @@ from providers.emit import Emit, ignore
 if TYPE_CHECKING:
     from agents.mcp.tools import StandIn
     from agents.memory.store import MemoryStore
+    from orchestrator.dispatch import Dispatcher
     from orchestrator.events import GateAnswered, GateOpened
     from orchestrator.journal.protocols import Journal
     from orchestrator.run.durable import Rehearse
@@ -71,7 +72,7 @@ class RunOptions:
     in `state`; without either it ends with the run. `deps` are for the tools' `ToolContext`, and `hooks` stand around
     each model and tool call; both are given anew to a run that is resumed. `rehearse` answers the run's steps instead
     of their work, so no provider, server or tool is at work. MCP servers in `stand_ins` are not started. `shared`
-    providers answer where the squad's routing is theirs.
+    providers answer where the squad's routing is theirs. With a `dispatcher`, other processes do the work.
     """
 
     inputs: Mapping[str, Any] | None = None
@@ -98,6 +99,7 @@ class RunOptions:
     shared: SharedProviders | None = None
     subscribers: Sequence[Subscriber] = ()
     traceparent: str | None = None
+    dispatcher: Dispatcher | None = None
 
     @property
     def folder(self) -> Path | None:

@@ -145,6 +145,7 @@ async def resume_with(
                 setting = Setting(run_id, journal, options.ask, clock, files, *more, around=options.around)
                 asked_by = recorded.get("traceparent")
                 setting = replace(setting, origins=origins, subscribers=options.subscribers, traceparent=asked_by)
+                setting = replace(setting, dispatcher=options.dispatcher)
                 async with (
                     open_memory(plan, _memory(squad, setting, options, complete)) as memory,
                     running(plan, complete, stub, replace(setting, memory=memory), None) as run,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import anyio
 from anyio.abc import TaskGroup
 
-from orchestrator.dispatch import Handler, HearEvent, TakeEvents
+from orchestrator.dispatch import EndedUnits, Handler, Settle, TakeEvents
 from orchestrator.units import Unit
 
 UNITS_BETWEEN_CHECKPOINTS = 64
@@ -38,10 +38,13 @@ class LocalDispatcher:
         if new:
             self._grow_soon()
 
+    async def left_over(self) -> EndedUnits:
+        return ()
+
     async def cancel(self) -> None:
         """Nothing is at work elsewhere."""
 
-    async def serve(self, handler: Handler, hear: HearEvent, slots: int) -> None:  # noqa: ARG002  # no other process works
+    async def serve(self, handler: Handler, settle: Settle, take: TakeEvents, slots: int) -> None:  # noqa: ARG002  # no other process works
         self._handler, self._slots = handler, slots
         async with anyio.create_task_group() as self._tasks:
             self._grow_soon()

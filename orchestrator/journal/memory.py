@@ -27,6 +27,7 @@ from orchestrator.journal.protocols import (
     RunManifest,
     StepChanged,
     StepRecord,
+    UnitReport,
 )
 from orchestrator.journal.spent import SpentBy, SpentRow, added_up, own_events, spent_in
 from orchestrator.units import Unit, text_of
@@ -60,6 +61,9 @@ class _Run:
     places: set[tuple[Any, ...]] = field(default_factory=set)
     """(unit, step, turn, sequence) of each event: what its id is made of."""
     signals: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    reports: list[UnitReport] = field(default_factory=list)
+    """Those that were not taken yet."""
+    reported: dict[tuple[Unit, Fence], None] = field(default_factory=dict)
     cancel: bool = False
     grown: anyio.Event | None = None
     """Set, and replaced by the next watcher, when an event or a signal was recorded."""
@@ -224,6 +228,36 @@ class MemoryJournal:
 
     async def record(self, run: str, unit: Unit, fence: Fence, events: Sequence[Event]) -> None:
         self._held(run, unit, fence)
+        self._record(run, events)
+
+    async def report(
+        self, run: str, unit: Unit, fence: Fence, outcome: Any, events: Sequence[Event] = (), *, is_final: bool
+    ) -> None:
+        found = self._run(run)
+        if (unit, fence) in found.reported:
+            return
+        held = self._held(run, unit, fence)
+        held.ended = held.ended or is_final
+        found.reported[unit, fence] = None
+        found.reports.append(UnitReport(len(found.reported), unit, outcome))
+        self._record(run, events)
+        found.wake()
+
+    async def reports(self, run: str) -> Sequence[UnitReport]:
+        return list(self._runs.get(run, _NOTHING).reports)
+
+    async def watch_reports(self, run: str) -> AsyncGenerator[Sequence[UnitReport], None]:
+        found, told = self._run(run), 0
+        while True:
+            if new := [report for report in found.reports if report.number > told]:
+                told = new[-1].number
+                yield new
+            else:
+                await found.next_change()
+
+    async def take_reports(self, run: str, number: int, events: Sequence[Event] = ()) -> None:
+        found = self._run(run)
+        found.reports = [report for report in found.reports if report.number > number]
         self._record(run, events)
 
     async def cut_short(self, run: str, unit: Unit | None = None) -> Sequence[InFlightStep]:

@@ -36,6 +36,14 @@ class Go:
     attempt: int
 
 
+class UnitReport(NamedTuple):
+    """How the work of a unit ended in another process than the one that drives the run. `number` grows by run."""
+
+    number: int
+    unit: Unit
+    outcome: Any
+
+
 @dataclass(frozen=True, slots=True)
 class RunManifest:
     """What a run is made of, recorded before anything else of it.
@@ -319,3 +327,30 @@ class Journal(Runs, StepLog, EventLog, Signals, Protocol):
 
     async def aclose(self) -> None:
         """Record what is waiting, then release everything. Closing twice does nothing."""
+
+
+class Reports(Protocol):
+    """How units ended that other processes work on, for the one that drives their run. Guarantees: each report is taken
+    once, in the order in which they were made, though processes are killed."""
+
+    async def report(
+        self, run: str, unit: Unit, fence: Fence, outcome: Any, events: Sequence[Event] = (), *, is_final: bool
+    ) -> None:
+        """Record a unit's last events, that it is final or paused, and a report of its `outcome`, at once. A second
+        time under the same fence changes nothing. Raise `Fenced`."""
+
+    async def reports(self, run: str) -> Sequence[UnitReport]:
+        """Return the reports that were not taken yet, oldest first."""
+
+    def watch_reports(self, run: str) -> AsyncGenerator[Sequence[UnitReport], None]:
+        """Yield the reports that were not taken yet, oldest first, then new ones as they come, each once.
+
+        It never ends by itself: iterate inside `contextlib.aclosing`.
+        """
+
+    async def take_reports(self, run: str, number: int, events: Sequence[Event] = ()) -> None:
+        """Record at once that the reports up to `number` are taken, and the events of the run that follow from it."""
+
+
+class SharedJournal(Journal, Reports, Protocol):
+    """A journal that several processes work on, on one run too."""

@@ -7,7 +7,7 @@ a few times, then its unit is suspended, and a resume writes it from the record.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -92,6 +92,14 @@ class Artifacts:
         if not is_at_work and not await self._is_kept(made):
             await self._put(made, made.text.encode(), retries)
         self.written[made.path] = made.sha256
+
+    def hear(self, happened: Iterable[object]) -> None:
+        """Count the files that units wrote in other processes."""
+        for made in happened:
+            if isinstance(made, ArtifactWritten):
+                self.written[made.path] = made.sha256
+                if self.folder is None:
+                    self.texts[made.path] = made.text
 
     async def _is_kept(self, made: ArtifactWritten) -> bool:
         """Return whether what stands there is a person's own by now."""

@@ -18,18 +18,15 @@ from typing import Any
 import anyio
 
 from agents.run_context import StepKey
-from orchestrator.dispatch import Dispatcher
+from orchestrator.dispatch import Dispatcher, EndedUnits
 from orchestrator.dispatch.local import LocalDispatcher
 from orchestrator.events import (
     BudgetReached,
-    ElementEnded,
     ElementStarted,
-    Event,
     FileUnwritten,
     GateOpened,
     RunResumed,
     RunStarted,
-    TaskEnded,
     TaskParked,
     TaskStarted,
 )
@@ -43,7 +40,7 @@ from orchestrator.run.history import RunHistory
 from orchestrator.run.questions import Ask, Asker
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import RunState, units_at_work
-from orchestrator.run.unit_work import Perform, UnitWork
+from orchestrator.run.unit_work import Perform, UnitOutcome, UnitWork
 from orchestrator.run.work_clock import RunClock
 from orchestrator.squad.plan import Approval, Plan
 from orchestrator.units import Unit
@@ -106,6 +103,7 @@ class Driver:
             cut_short,
             clock,
             self._work_clock,
+            stop_run=self.state.stop,
             is_stopped=lambda: self.interrupted,
             rehearse=rehearse,
             trace=trace,
@@ -149,7 +147,13 @@ class Driver:
             return await self.flush()
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            tasks.start_soon(self._dispatcher.serve, self._worked_on, self._heard, self.plan.max_parallel)
+            tasks.start_soon(
+                self._dispatcher.serve,
+                self._worked_on,
+                self._ended_elsewhere,
+                self._recorder.take,
+                self.plan.max_parallel,
+            )
             if isinstance(opening, RunResumed):
                 await self._take_up()
             await self._advance()
@@ -265,16 +269,23 @@ class Driver:
         except JournalError as error:
             self._break_off(error)
 
-    async def _heard(self, event: Event) -> None:
-        """Take notice of what another process recorded of a unit's work, each event once."""
+    async def catch_up(self) -> None:
+        """Take how units ended elsewhere while no process drove the run."""
+        self._take_ended(await self._dispatcher.left_over())
+
+    def _take_ended(self, ended: EndedUnits) -> None:
+        """Record how units ended that other processes worked on. One that is not at work had ended before."""
+        for unit, outcome in ended:
+            end, stops_run_as = UnitOutcome(*outcome)
+            if self.state.is_at_work(unit):
+                self._record(end)
+                if stops_run_as is not None:
+                    self.state.stop(stops_run_as)
+
+    async def _ended_elsewhere(self, ended: EndedUnits) -> None:
         try:
-            self._recorder.heard(event)
-            match event.data:
-                case TaskEnded() | ElementEnded() | TaskParked():
-                    self.state.apply(event.data)
-                    await self._advance()
-                case BudgetReached(which="squad", action="stop"):
-                    self.state.stop("stopped")
+            self._take_ended(ended)
+            await self._advance()
         except JournalError as error:
             self._break_off(error)
 

@@ -106,6 +106,11 @@ class RunHistory:
         """Whether nothing is left to be done."""
         return self.status in ("done", "failed", "rejected", "stopped")
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has happened since the run was recorded."""
+        return all(isinstance(event.data, RunStarted) for event in self.events)
+
 
 def history_of(events: Sequence[Event]) -> RunHistory:
     """Return the fold of the events, oldest first."""

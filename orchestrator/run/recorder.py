@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from orchestrator.events import Event, RunForked
@@ -65,16 +65,15 @@ class Recorder:
         if self._listen is not None:
             self._listen(event)
 
-    def heard(self, event: Event) -> None:
-        """Take an event that another process recorded: it is counted, and told to the listener, but not recorded."""
-        self._latest[event.unit, event.step, event.turn] = event.seq
-        self._count(event.unit, event.step, event.data)
-        if self._listen is not None:
-            self._listen(event)
-
-    def has(self, event: Event) -> bool:
-        """Return whether an event of the record was made or heard here, or is of before."""
-        return event.seq <= self._latest.get((event.unit, event.step, event.turn), 0)
+    def hear(self, events: Iterable[Event]) -> None:
+        """Take what other processes recorded of the run: it is counted, and told to the listener, once."""
+        for event in events:
+            place = (event.unit, event.step, event.turn)
+            if event.seq > self._latest.get(place, 0):
+                self._latest[place] = event.seq
+                self._count(event.unit, event.step, event.data)
+                if self._listen is not None:
+                    self._listen(event)
 
     def _count(self, unit: Unit | None, step: StepPath, payload: Any) -> None:
         bill = bill_of(payload)

@@ -48,6 +48,7 @@ from orchestrator.squad.plan import (
     local,
     scoped,
 )
+from orchestrator.units import Unit
 
 
 class RunState:
@@ -151,6 +152,17 @@ class RunState:
             return "stopped"
         return "failed" if failed else "done"
 
+    def is_at_work(self, unit: Unit) -> bool:
+        """Return whether the unit was started, and has neither ended nor paused."""
+        own = self.tasks.get(unit.task)
+        if own is None or own.status != "running" or own.attempt != unit.attempt:
+            return False
+        if own.elements is None or unit.key is None:
+            return own.elements is None and unit.key is None
+        elements = own.elements
+        is_out = unit.key in elements.ended or unit.key in elements.parked or unit.key in elements.pending
+        return unit.key in elements.items and not is_out
+
     def _is_gate(self, task: str) -> bool:
         """Whether it is a task that a person answers: a tool may ask for leave too, from inside a unit."""
         return task in self.plan.tasks and isinstance(self.plan.tasks[task].work, Approval)
@@ -173,6 +185,7 @@ class RunState:
         self.running = at_work.total()
         for task in self.fanned:
             self.elements_of(task).running = at_work[task]
+            self.elements_of(task).parked.clear()
 
     def _make_ready(self, task: str) -> None:
         work = self.plan.tasks[task].work
@@ -338,6 +351,7 @@ class RunState:
         state = self.tasks[task]
         if key is not None:
             self.elements_of(task).running -= 1
+            self.elements_of(task).parked.add(key)
         if state.status != "gate":
             self.running -= 1
             state.status = "waiting" if key is None else state.status

@@ -21,6 +21,7 @@ class Elements:
     pending: deque[str]
     running: int = 0
     ended: dict[str, ElementEnded] = field(default_factory=dict)
+    parked: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)

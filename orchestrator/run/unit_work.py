@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from agents import RunContext
 from agents.run_context import CallToApprove, Leave, StepKey, Suspended
 from orchestrator.errors import RepeatExhausted
-from orchestrator.events import BudgetReached, ElementEnded, GateAnswered, GateOpened, TaskEnded, TaskParked, TaskStatus
+from orchestrator.events import (
+    BudgetReached,
+    ElementEnded,
+    GateAnswered,
+    GateOpened,
+    RunStatus,
+    TaskEnded,
+    TaskParked,
+    TaskStatus,
+)
 from orchestrator.journal.protocols import Journal, JournalError
 from orchestrator.run.accounts import AccountScope
 from orchestrator.run.artifacts import FileRefused
@@ -34,6 +43,15 @@ from providers.trace_context import TraceContext
 NONE: frozenset[StepKey] = frozenset()
 Limited = Suspended | FileRefused | BudgetSpent
 UnitEnd = TaskEnded | ElementEnded | TaskParked
+
+
+class UnitOutcome(NamedTuple):
+    """How the work of a unit ended, and whether the run ends by it."""
+
+    end: UnitEnd
+    stops_run_as: RunStatus | None = None
+
+
 Perform = Callable[[TaskPlan, Assignment, RunContext], Awaitable[UnitResult]]
 """Does one unit's work: `TaskRunner.perform`, or a test's function."""
 
@@ -53,6 +71,8 @@ class UnitWork:
     """By unit: the calls that were in flight when an earlier process ended."""
     clock: Callable[[], float]
     work_clock: RunClock
+    stop_run: Callable[[RunStatus], None]
+    """Is told where a unit ends the run by what it has spent."""
     is_stopped: Callable[[], bool]
     """Whether the run is to stop: then no call begins any more."""
     is_handed_over: Callable[[], bool] = lambda: False
@@ -129,7 +149,7 @@ class UnitWork:
         if action == "pause":
             return TaskParked(unit.task, unit.key, str(error), "paused")
         if error.budget.kind == "squad":
-            self.state.stop("stopped")
+            self.stop_run("stopped")
         return _failed(unit, error)
 
     def _penniless(self, unit: Unit, error: NoRoute) -> TaskParked:

@@ -6,14 +6,13 @@ import anyio
 import pytest
 
 from orchestrator.dispatch.local import LocalDispatcher
-from orchestrator.events import Event
 from orchestrator.units import Unit
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
 
-async def hear_nothing(event: Event) -> None:
+async def settle_nothing(ended: object) -> None:
     raise AssertionError("no other process works")
 
 
@@ -33,7 +32,7 @@ async def test_every_unit_runs_once_and_no_more_than_the_queue_allows_at_a_time(
 
     with anyio.fail_after(PATIENCE_S):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(dispatcher.serve, handle, hear_nothing, 4)
+            tasks.start_soon(dispatcher.serve, handle, settle_nothing, list, 4)
             for number in range(50):
                 await dispatcher.submit([Unit(f"t{number}")], list)
                 await dispatcher.submit([Unit(f"t{number}")], list)  # idempotent
@@ -54,7 +53,7 @@ async def test_a_unit_submitted_while_all_workers_wait_gets_a_worker() -> None:
 
     with anyio.fail_after(PATIENCE_S):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(dispatcher.serve, handle, hear_nothing, 2)
+            tasks.start_soon(dispatcher.serve, handle, settle_nothing, list, 2)
             await dispatcher.submit([Unit("first")], list)
             await anyio.wait_all_tasks_blocked()
             await dispatcher.submit([Unit("second")], list)
