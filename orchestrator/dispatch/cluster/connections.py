@@ -1,0 +1,107 @@
+"""Connections to the database of the queue, and what to do while it is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import psycopg
+from procrastinate.exceptions import ConnectorException
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import AsyncConnectionPool
+from structlog.typing import FilteringBoundLogger
+
+from orchestrator.errors import OrchestratorError
+
+T = TypeVar("T")
+
+RETRY_S = 1.0
+"""Seconds between two tries to reach a database that is away."""
+LIVENESS = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
+"""How a dead peer is noticed within some 11 s, where the network says nothing. A URL may say otherwise."""
+READ_ONLY = "25006"
+"""SQLSTATE of a write to a standby: after a failover the old address may lead there for a while."""
+
+
+class JobQueueUnusable(OrchestratorError):
+    """The queue's database cannot be used: it is no URL of one, or its user may not do what must be done."""
+
+
+def conninfo_of(url: str, schema: str, application: str) -> str:
+    """Return how to connect: with what notices a dead peer, and the queue's schema where names are looked up.
+
+    Raises `JobQueueUnusable`, which does not repeat the URL: it may hold a password.
+    """
+    try:
+        own = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise JobQueueUnusable("the database's URL cannot be read: expected postgresql://USER@HOST:PORT/NAME") from None
+    options = " ".join(filter(None, [str(own.get("options") or ""), f"-c search_path={schema}"]))
+    return make_conninfo("", **{**LIVENESS, "application_name": application, **own, "options": options})
+
+
+def new_pool(conninfo: str, largest: int, name: str) -> AsyncConnectionPool:
+    """Return a pool that is not open yet. It asks for no connection longer than some seconds, however long the
+    database is away: who waits for it asks again."""
+    return AsyncConnectionPool(
+        conninfo,
+        configure=_configure,
+        min_size=1,
+        max_size=largest,
+        timeout=5.0,
+        reconnect_timeout=2 * RETRY_S,  # its pauses double: a longer try would still sleep when the database is back
+        name=name,
+        open=False,
+    )
+
+
+async def _configure(connection: AsyncConnection) -> None:
+    # Not an argument of the pool's connections: Procrastinate gives it to those that it listens on itself.
+    await connection.set_autocommit(True)
+
+
+def is_lost(error: BaseException) -> bool:
+    """Return whether an error says that the database could not be reached, or could not write, for now."""
+    cause = error.__cause__ if isinstance(error, ConnectorException) else error
+    return isinstance(cause, psycopg.OperationalError) or getattr(cause, "sqlstate", None) == READ_ONLY
+
+
+class Persistence:
+    """Repeats what fails because the database is away, until it is back or `give_up` is set."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+        self._away = False
+        self.give_up = False
+
+    async def __call__(self, call: Callable[[], Awaitable[T]], lost: Callable[[], None] | None = None) -> T:
+        """Return what `call` returns; `lost` is told of each failure. What is repeated may have been done before."""
+        while True:
+            try:
+                result = await call()
+            except (ConnectorException, psycopg.Error) as error:
+                if self.give_up or not is_lost(error):
+                    raise
+                if lost is not None:
+                    lost()
+                self._note(error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                if self._away:
+                    self._away = False
+                    self._log.info("database_back")
+                return result
+
+    def _note(self, error: BaseException) -> None:
+        if not self._away:
+            self._away = True
+            self._log.warning("database_away", error=type(error.__cause__ or error).__name__)

@@ -1,0 +1,199 @@
+"""Procrastinate's view of the jobs as one queue of one process needs it.
+
+A worker of Procrastinate's ends when the database is away, forgets a job whose fetch was committed but not answered,
+judges by its own machine's clock when to retry, and misses a notification that comes while it asks for work. It does
+all of that through its `JobManager`, which an app lets one set: this one does not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import anyio
+from procrastinate import BaseConnector
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job as QueuedJob
+from procrastinate.jobs import Notification, Status
+from procrastinate.manager import JobManager, NotificationCallback
+from psycopg.errors import ForeignKeyViolation, RaiseException
+from structlog.typing import FilteringBoundLogger
+
+from orchestrator.dispatch.cluster.connections import RETRY_S, Persistence, is_lost
+from orchestrator.dispatch.cluster.lease import WorkerLease
+
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+"""When a job is due that may run at once, whatever any clock says."""
+_NO_JOB = 0
+"""No job has this id: a notification that bears it only wakes."""
+
+
+class WorkerJobs(JobManager):
+    """The jobs of one queue for one process. Whatever it asks is asked again until the database answers."""
+
+    def __init__(
+        self,
+        connector: BaseConnector,
+        *,
+        queue: str,
+        slots: int,
+        lease: WorkerLease,
+        persist: Persistence,
+        log: FilteringBoundLogger,
+    ) -> None:
+        super().__init__(connector)
+        self._queue, self._slots = queue, slots
+        self._lease, self._persist, self._log = lease, persist, log
+        self._held = set[int]()
+        self._notified = 0
+        self._doubtful_until = 0.0
+        self._tell: NotificationCallback | None = None
+        self.stopping = False
+
+    async def register_worker(self) -> int:
+        worker = await self._persist(super().register_worker)
+        self._held.clear()
+        await self._lease.register(worker, self._queue, self._slots, lambda: len(self._held))
+        return worker
+
+    async def unregister_worker(self, worker_id: int) -> None:
+        """Take the worker's number back. Where the database is away, it is left to a reaper."""
+        try:
+            await self._lease.release(worker_id)
+            await super().unregister_worker(worker_id)
+        except Exception as error:
+            if not is_lost(error):
+                raise
+            self._log.warning("worker_not_unregistered", worker=worker_id, error=type(error).__name__)
+
+    async def update_heartbeat(self, worker_id: int) -> None:
+        """Do nothing: the lease sends heartbeats, also while the worker drains."""
+
+    async def prune_stalled_workers(self, seconds_since_heartbeat: float) -> list[int]:  # noqa: ARG002
+        """Do nothing: each worker does this when it begins, and would rob living peers after an outage."""
+        return []
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> QueuedJob | None:
+        if time.monotonic() < self._doubtful_until and (job := await self._unanswered(worker_id)):
+            return self._hold(job)
+        while not self.stopping:
+            notified = self._notified
+            try:
+                job = await super().fetch_job(queues, worker_id)
+            except ConnectorException as error:
+                if isinstance(error.__cause__, ForeignKeyViolation):
+                    self._lease.lost("its number is gone")
+                if not is_lost(error):
+                    raise
+                # The fetch may have been committed: then the job is ours, and nobody would ever run it.
+                self._doubtful_until = time.monotonic() + self._lease.times.timeout_s
+                job = await self._unanswered(worker_id)
+            if job is not None:
+                return self._hold(job)
+            # The worker forgets what it was notified of while it asked: another job may have come since.
+            if notified == self._notified:
+                return None
+        return None
+
+    async def _unanswered(self, worker: int) -> QueuedJob | None:
+        """Return a job that the database says this worker has, and that it does not know of."""
+
+        async def held() -> list[QueuedJob]:
+            if self.stopping:
+                return []
+            return list(await self.list_jobs_async(status=Status.DOING.value, worker_id=worker))
+
+        jobs = await self._persist(held)
+        return next((job for job in jobs if job.id not in self._held), None)
+
+    def _hold(self, job: QueuedJob) -> QueuedJob:
+        assert job.id is not None
+        self._held.add(job.id)
+        return job
+
+    async def finish_job(self, job: QueuedJob, status: Status, delete_job: bool) -> None:
+        async def finish() -> None:
+            await self._lease.hold()
+            await super(WorkerJobs, self).finish_job(job, status, delete_job)
+
+        await self._say(job, finish)
+        # A job that waited for this one's lock was not notified of its end.
+        await self.wake()
+
+    async def retry_job(
+        self,
+        job: QueuedJob,
+        retry_at: datetime | None = None,
+        priority: int | None = None,
+        queue: str | None = None,
+        lock: str | None = None,
+    ) -> None:
+        """Let the job run again. `retry_at` is by this machine's clock, which the database's may differ from."""
+        delay = timedelta(0) if retry_at is None else retry_at - datetime.now(UTC)
+
+        async def retry() -> None:
+            await self._lease.hold()
+            at = LONG_AGO if delay <= timedelta(0) else await self._now() + delay
+            await super(WorkerJobs, self).retry_job(job, at, priority, queue, lock)
+
+        await self._say(job, retry)
+
+    async def _say(self, job: QueuedJob, how: Any) -> None:
+        """Record how a job ended. Where the row is gone or final, somebody removed it, or it was recorded before the
+        connection was lost: either way there is nothing left to record."""
+        assert job.id is not None
+        try:
+            await self._persist(how)
+        except ConnectorException as error:
+            if not isinstance(error.__cause__, RaiseException):
+                raise
+            self._log.info("job_gone", job=job.id, queue=self._queue)
+        finally:
+            self._held.discard(job.id)
+
+    async def _now(self) -> datetime:
+        row = await self.connector.execute_query_one_async("SELECT now() AS now")
+        now = row["now"]
+        assert isinstance(now, datetime)
+        return now
+
+    async def list_jobs_to_abort_async(self, queue: str | None = None) -> Iterable[int]:
+        async def listed() -> Iterable[int]:
+            return await super(WorkerJobs, self).list_jobs_to_abort_async(queue)
+
+        return await self._persist(listed)
+
+    async def cancelled_now(self) -> set[int]:
+        """Return the running jobs that are to be cancelled; none while the database is away."""
+        try:
+            return set(await super().list_jobs_to_abort_async())
+        except ConnectorException as error:
+            if not is_lost(error):
+                raise
+            return set()
+
+    async def listen_for_jobs(
+        self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
+    ) -> None:
+        """Listen until cancelled. What was missed while the database was away is asked for when it is back."""
+
+        async def noted(*, channel: str, notification: Notification) -> None:
+            self._notified += 1
+            await on_notification(channel=channel, notification=notification)
+
+        self._tell = noted
+        while True:
+            try:
+                await super().listen_for_jobs(on_notification=noted, queues=queues)
+            except ConnectorException as error:
+                if not is_lost(error):
+                    raise
+                await anyio.sleep(RETRY_S)
+                await self.wake()
+
+    async def wake(self) -> None:
+        """Let the worker ask for work now."""
+        if self._tell is not None:
+            await self._tell(channel="", notification={"type": "job_inserted", "job_id": _NO_JOB})
