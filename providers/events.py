@@ -143,3 +143,8 @@ class LedgerLost:
 @dataclass(frozen=True, slots=True)
 class LedgerRegained:
     """The shared ledger is back; what this process used meanwhile is counted there."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEmptied:
+    """The shared ledger has lost what was counted on it. What this process used is counted there anew."""

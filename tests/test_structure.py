@@ -40,7 +40,7 @@ LATE = {
     ("orchestrator/runtime.py", "run_squad"): "the same",
     ("orchestrator/runtime.py", "run_sync"): "the same",
     ("providers/limits/ledger/opening.py", "kept_in"): "sqlite3",
-    ("providers/limits/ledger/opening.py", "ledger_of"): "the client of Redis",
+    ("providers/limits/ledger/opening.py", "_shared"): "the clients of Redis and of PostgreSQL",
     ("providers/simulation/__init__.py", "load_scenario"): "pydantic",
     ("providers/simulation/__init__.py", "shipped"): "pydantic",
     ("providers/simulation/__init__.py", "simulate"): "the simulator",

@@ -169,6 +169,11 @@ class WindowCounter:
         if expires < self._soonest:
             self._soonest = expires
 
+    def holds(self, lease: str, now: float) -> bool:
+        """Whether the call is out."""
+        held = self._leases.get(lease)
+        return held is not None and held.expires > now
+
     def settle(self, lease: str, amount: float, now: float) -> bool:
         """Count `amount` in place of what the call held. False: there is no such lease, and nothing was done."""
         held = self._leases.get(lease)

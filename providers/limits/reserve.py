@@ -50,8 +50,13 @@ class CounterStore:
         return _last_to_have_room([(self._counter(meter), meter, amount) for meter, amount in amounts], now)
 
     def reserve(self, amounts: Amounts, lease: str, now: float, expires: float) -> NoRoom | None:
-        """Hold all of `amounts` until `expires`, or hold none and return which meter has no room."""
+        """Hold all of `amounts` until `expires`, or hold none and return which meter has no room.
+
+        A lease that holds already is granted again and holds once: who asks again has not heard the answer.
+        """
         asked = [(self._counter(meter), meter, amount) for meter, amount in amounts]
+        if any(counter.holds(lease, now) for counter, _, _ in asked):
+            return None
         if refused := _last_to_have_room(asked, now):
             return refused
         for counter, meter, amount in asked:

@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.events import AnswerOverruled
 from orchestrator.subscribers import SubscriberTrouble
 from providers.emit import Emit
-from providers.events import AlertNotPosted, LedgerLost, LedgerRegained, ProviderExchange
+from providers.events import AlertNotPosted, LedgerEmptied, LedgerLost, LedgerRegained, ProviderExchange
 
 STUB_NOTICE = "OFFLINE STUB: no model is asked, every answer is canned"
 
@@ -30,6 +30,8 @@ def telling(say: Callable[[str], None], show: Callable[[str], None]) -> Emit:
                 show(exchange_lines(event))
             case SubscriberTrouble(who, reason):
                 say(f"{who} is not told of all that happens: {reason}")
+            case LedgerEmptied():
+                say("the ledger of limits has lost its counts, and now holds anew what this process used")
             case LedgerRegained():
                 say("the ledger of limits is back, and now holds what was used meanwhile")
 

@@ -16,6 +16,11 @@ class LedgerDown(Exception):
     """The ledger cannot be reached or written. Nothing is known of whether it did what it was asked."""
 
 
+class CountsLost(LedgerDown):
+    """The ledger is there, and what was counted on it is not: it was restarted with nothing kept, emptied, or replaced
+    by an empty one. Nothing was done; who asks again is answered."""
+
+
 class Ledger(Protocol):
     """Counts by meter. `now` is epoch seconds UTC; a ledger that has a clock of its own goes by that.
 
@@ -27,7 +32,7 @@ class Ledger(Protocol):
         """Hold all of `amounts` for `ttl` seconds, or hold none of them and return which meter has no room.
 
         A lease that is neither settled nor refunded in time counts in full: the process that held it died, and its call
-        may have been answered.
+        may have been answered. One that is held already is granted again and holds once: the answer was lost.
         """
 
     async def settle(self, amounts: Amounts, lease: str, now: float) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
-from providers.documents.addresses import VARIABLE, wrong_address
+from providers.documents.addresses import VARIABLE, LedgerKind, kind_of, wrong_address
 from providers.documents.problems import Problem, variable_problem
 from providers.emit import Emit, ignore
 from providers.errors import CatalogError
@@ -13,6 +14,7 @@ from providers.limits.ledger import Ledger
 from providers.limits.ledger.fallback import FallbackLedger
 
 FILE = "limits.sqlite3"
+_REDIS = ("Redis", "redis", "redis.asyncio")
 
 
 def ledger_of(
@@ -27,13 +29,24 @@ def ledger_of(
     address = said or in_file
     if not address:
         return None if state is None else kept_in(state, emit)
-    wrong = wrong_address(address)
-    if message := f"the value {wrong}" if wrong else _unusable():
+    kind, wrong = kind_of(address), wrong_address(address)
+    if message := f"the value {wrong}" if wrong else _unusable(kind):
         in_policy = Problem("", 0, 0, 0, "bad-address", message, path=("ledger",))
         raise CatalogError([variable_problem(VARIABLE, message) if said else in_policy])
+    if kind == "split":
+        return None if state is None else kept_in(state, emit)
+    return FallbackLedger(_shared(kind, address), emit=emit)
+
+
+def _shared(kind: LedgerKind | None, address: str) -> Ledger:
+    """Return the ledger at a sound address."""
+    if kind == "postgres":
+        from providers.limits.ledger.postgres.ledger import PostgresLedger
+
+        return PostgresLedger(address)
     from providers.limits.ledger.redis import RedisLedger
 
-    return FallbackLedger(RedisLedger(address), emit=emit)
+    return RedisLedger(address)
 
 
 def kept_in(state: Path, emit: Emit = ignore) -> Ledger:
@@ -43,16 +56,19 @@ def kept_in(state: Path, emit: Emit = ignore) -> Ledger:
     return FallbackLedger(SqliteLedger(state / FILE), emit=emit)
 
 
-def _unusable() -> str | None:
-    """Return why no Redis can be asked from here."""
-    import asyncio
+def _unusable(kind: LedgerKind | None) -> str | None:
+    """Return why no such server can be asked from here."""
+    if kind == "split":
+        return None
+    import asyncio  # some milliseconds, for those few who share a ledger
 
+    name, extra, client = ("PostgreSQL", "cluster", "psycopg") if kind == "postgres" else _REDIS
     try:
-        import redis.asyncio  # noqa: F401  # whether it is there
+        import_module(client)
     except ImportError:
-        return "the ledger needs the client of Redis: pip install 'squad-orchestrator[redis]'"
+        return f"the ledger needs the client of {name}: pip install 'squad-orchestrator[{extra}]'"
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return "the client of Redis runs on asyncio alone"
+        return f"the client of {name} runs on asyncio alone"
     return None

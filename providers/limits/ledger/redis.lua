@@ -1,6 +1,7 @@
 -- One call on a ledger's counts, atomic and on the server's clock. It says what `providers/limits/reserve.py` says.
--- KEYS: the counts. ARGV: operation, now ('' for the server's clock), lease, seconds that it lasts, the meters as JSON.
--- Returns: outcome, now, and what the operation is for. Figures are texts: Redis would cut the fractions off.
+-- KEYS: the counts, and the mark of the memory that they are in. ARGV: operation, now ('' for the server's clock), lease,
+-- seconds that it lasts, the meters as JSON, the mark that the caller knows ('' at first), and one to set where none is.
+-- Returns: outcome, now, the mark, and what the operation is for. Figures are texts: Redis would cut the fractions off.
 
 local op, given, lease, ttl = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local meters = cjson.decode(ARGV[5])
@@ -12,10 +13,18 @@ end
 
 local function exact(number) return string.format('%.17g', number) end
 
+-- A server that was restarted with nothing kept, or emptied, has lost its mark with the counts.
+local mark = redis.call('GET', KEYS[#KEYS])
+if not mark then
+  mark = ARGV[7]
+  redis.call('SET', KEYS[#KEYS], mark)
+end
+if ARGV[6] ~= '' and ARGV[6] ~= mark then return {'lost', exact(now), mark} end
+
 for _, meter in ipairs(meters) do
   -- The caller reckons calendars, around the time that it takes to be the server's.
   if meter.starts and (now < meter.starts[1] or now >= meter.starts[#meter.starts]) then
-    return {'clock', exact(now)}
+    return {'clock', exact(now), mark}
   end
 end
 
@@ -114,9 +123,14 @@ local counts = {}
 for i = 1, #meters do counts[i] = load(i) end
 
 if op == 'reserve' then
+  for _, count in ipairs(counts) do
+    for _, each in ipairs(count.leases) do
+      if each[1] == lease then return {'granted', exact(now), mark} end  -- it was, and the answer was lost
+    end
+  end
   for i, meter in ipairs(meters) do
     if lacking(meter, counts[i]) then
-      local answer = {'refused', exact(now)}
+      local answer = {'refused', exact(now), mark}
       for _, count in ipairs(counts) do table.insert(answer, text(count)) end
       return answer
     end
@@ -130,11 +144,11 @@ if op == 'reserve' then
     end
     save(i, count)
   end
-  return {'granted', exact(now)}
+  return {'granted', exact(now), mark}
 end
 
 if op == 'usage' then
-  local answer = {'counts', exact(now)}
+  local answer = {'counts', exact(now), mark}
   for _, count in ipairs(counts) do table.insert(answer, text(count)) end
   return answer
 end
@@ -165,4 +179,4 @@ for i, meter in ipairs(meters) do
     end
   end
 end
-return {'done', exact(now)}
+return {'done', exact(now), mark}

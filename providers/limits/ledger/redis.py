@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from typing import Any
+from uuid import uuid4
 
 from providers.limits.counter import LimitKey, Used
-from providers.limits.ledger import LedgerDown
-from providers.limits.ledger.text import from_text
+from providers.limits.ledger import CountsLost, LedgerDown
+from providers.limits.ledger.text import described, from_text
 from providers.limits.reserve import Amounts, CounterStore, NoRoom
-from providers.windows import Calendar, Paced, index, reach, span, start, width
+from providers.windows import index, reach, start
 
 PREFIX = "{squad-quota}:"
 """Of every key. The braces keep all counts on one node of a cluster: a call's limits are reserved together."""
+MARK = "mark"
+"""Ends the key of the mark, as no meter's does: theirs have parts."""
 TIMEOUT_S = 1.0
 """How long a router waits for an answer, or for a connection, before it goes on alone."""
 CONNECTIONS = 16
@@ -54,6 +57,8 @@ class RedisLedger:
         self._prefix, self._own_clock = prefix, own_clock
         self._ahead = 0.0
         """By how much the server's clock is ahead of the caller's, as the last answer showed."""
+        self._mark = ""
+        """Of the memory that its counts are in; one that has lost them has another."""
 
     async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> NoRoom | None:
         kind, at, texts = await self._run("reserve", amounts, now, lease, ttl)
@@ -99,29 +104,20 @@ class RedisLedger:
         """Return the script's word, the time by which it went, and the rest of its answer."""
         from redis.exceptions import RedisError
 
-        keys = [self._prefix + meter.key for meter, _ in amounts]
+        keys = [*(self._prefix + meter.key for meter, _ in amounts), self._prefix + MARK]
         given = repr(now) if self._own_clock else ""
         for _ in range(2):
-            meters = json.dumps([_said(meter, amount, now + self._ahead) | more for meter, amount in amounts])
+            meters = json.dumps([described(meter, amount, now + self._ahead) | more for meter, amount in amounts])
             try:
-                kind, at, *texts = await self._script(keys=keys, args=[operation, given, lease, repr(ttl), meters])
+                args = [operation, given, lease, repr(ttl), meters, self._mark, uuid4().hex]
+                kind, at, mark, *texts = await self._script(keys=keys, args=args)
             except (RedisError, OSError, TimeoutError) as error:
                 raise LedgerDown(f"Redis: {error}") from error
-            self._ahead = float(at) - now
+            self._ahead, self._mark = float(at) - now, mark.decode()
+            if kind == b"lost":
+                raise CountsLost("Redis: it has lost its counts")
             if kind != b"clock":
                 break
         else:
             raise LedgerDown("Redis: its clock runs wild")
         return kind.decode(), float(at), texts
-
-
-def _said(meter: LimitKey, amount: float, now: float) -> dict[str, Any]:
-    """Return a meter as the script reads it."""
-    window = meter.window
-    said: dict[str, Any] = {"limit": meter.amount, "amount": amount, "span": span(window), "reach": reach(window)}
-    if isinstance(window, Paced):
-        return said | {"paced": True, "burst": window.burst}
-    if isinstance(window, Calendar):
-        first = index(window, now) - 1
-        return said | {"first": first, "starts": [start(window, first + i) for i in range(4)]}
-    return said | {"width": width(window)}

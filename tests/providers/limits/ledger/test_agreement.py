@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from providers.limits.counter import LimitKey
 from providers.limits.ledger.memory import MemoryLedger
+from providers.limits.ledger.postgres.ledger import PostgresLedger
 from providers.limits.ledger.redis import RedisLedger
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.windows import Calendar, Fixed, Paced, Rolling
@@ -66,6 +67,16 @@ class Machine(RuleBasedStateMachine):
     def a_call_reserves(self, meters, amount, ttl):
         amounts = [(meter, amount if meter.amount else 0.0) for meter in meters]
         lease = next(self.names)
+        answer = self.call(self.ledger.reserve, amounts, lease, self.now, ttl)
+        self.state, refused = counts.reserve(self.state, amounts, lease, self.now, self.now + ttl)
+        assert answer == refused
+        if refused is None:
+            self.out[lease] = amounts
+
+    @rule(data=st.data(), meters=some_meters, ttl=st.sampled_from([0.5, 30.0, 1e6]))
+    def a_call_reserves_again(self, data, meters, ttl):
+        lease = data.draw(st.sampled_from([*self.out, "unheard"]))
+        amounts = self.out.get(lease, [(meter, 0.25 if meter.amount else 0.0) for meter in meters])
         answer = self.call(self.ledger.reserve, amounts, lease, self.now, ttl)
         self.state, refused = counts.reserve(self.state, amounts, lease, self.now, self.now + ttl)
         assert answer == refused
@@ -133,3 +144,7 @@ def test_sqlite_agrees(tmp_path: Path):
 
 def test_redis_agrees(shared_redis):
     drive(lambda: RedisLedger(shared_redis.url, own_clock=True, timeout_s=PATIENCE_S))
+
+
+def test_postgres_agrees(postgres_url):
+    drive(lambda: PostgresLedger(postgres_url, own_clock=True, timeout_s=PATIENCE_S))

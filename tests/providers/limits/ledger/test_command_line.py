@@ -93,12 +93,16 @@ def test_a_ledger_that_is_down_ends_nothing_and_its_password_is_not_shown(tmp_pa
 @pytest.mark.parametrize(
     ("variable", "in_file", "says"),
     [
-        ("postgres://u:{secret}@host/db", None, "the value is not the address of a ledger: redis://HOST:PORT/DB"),
+        ("mysql://u:{secret}@host/db", None, "the value is not the address of a ledger: redis://HOST:PORT/DB"),
         (
             "redis://u:{secret}@host:port/0",
             None,
             "environment.ORCHESTRATOR_LEDGER: error[bad-variable]: the value",
         ),
+        ("postgresql://u:{secret}@host:port/db", None, "the value is not the address of a ledger"),
+        (None, "postgresql://u:{secret}@localhost/db", "error[bad-address]: 'ledger' holds a password"),
+        (None, "postgresql://localhost/db?user=u&password={secret}", "error[bad-address]: 'ledger' holds a password"),
+        (None, "split:4/4", "error[bad-address]: 'ledger' is not the address of a ledger"),
         (None, "localhost:6379", "error[bad-address]: 'ledger' is not the address of a ledger"),
         (
             None,

@@ -7,7 +7,7 @@ import time
 import anyio
 import pytest
 
-from providers.events import LedgerLost, LedgerRegained
+from providers.events import LedgerEmptied, LedgerLost, LedgerRegained
 from providers.limits.counter import LimitKey
 from providers.limits.ledger import LedgerDown
 from providers.limits.ledger.fallback import RETRY_S, FallbackLedger
@@ -60,15 +60,20 @@ async def test_a_crowd_that_asks_at_once_is_no_outage(shared_redis):
     await ledger.aclose()
 
 
-async def test_connections_that_the_server_has_let_go_of_are_no_outage(redis_server):
-    meter, ledger = LimitKey("idle", 1000, Rolling(3600)), patient(redis_server.url)
+async def test_connections_that_the_server_has_let_go_of_are_no_outage_and_what_it_forgot_it_is_told(redis_server):
+    events = []
+    meter, ledger = (
+        LimitKey("idle", 1000, Rolling(3600)),
+        FallbackLedger(patient(redis_server.url), emit=events.append),
+    )
     for _round in range(2):
         async with anyio.create_task_group() as tasks:
             for _ in range(40):  # on all of its connections
                 tasks.start_soon(ledger.spend, [(meter, 1)], time.time())
         redis_server.kill()
         redis_server.start()
-    assert (await ledger.usage([meter], time.time()))[0].used == 0
+    assert (await ledger.usage([meter], time.time()))[0].used == 80
+    assert events == [LedgerEmptied(), LedgerEmptied()]
     await ledger.aclose()
 
 
@@ -96,8 +101,9 @@ async def test_a_server_that_is_killed_and_comes_back(redis_server):
     assert [type(event) for event in events] == [LedgerLost]
     redis_server.start()
     await ledger.reserve([(meter, 1)], "c", clock + RETRY_S, 60)
-    assert [type(event) for event in events] == [LedgerLost, LedgerRegained]
-    assert (await ledger.usage([meter], clock + RETRY_S))[0].used == 11
+    assert [type(event) for event in events] == [LedgerLost, LedgerEmptied, LedgerRegained]
+    (seen,) = await ledger.usage([meter], clock + RETRY_S)
+    assert (seen.used, seen.held) == (12, 2)
     await ledger.aclose()
 
 
