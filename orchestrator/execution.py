@@ -91,6 +91,11 @@ class Run:
             raise RuntimeError("the run has not ended: iterate its events to their end first")
         return self._result
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is a result."""
+        return self._result is not None
+
     def stop(self) -> None:
         """Let the calls in flight end and be recorded, start nothing more, end the run as cancelled."""
         self._driven.driver.stop()

@@ -1,0 +1,211 @@
+"""Work on the units of one run, in a process that does not drive it: opened once for all of them.
+
+What the run has come to is read from its journal, before each unit what has happened since. So many processes may work
+on one run, and none holds anything that another one needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from agents.run_context import Complete, Surroundings
+from agents.run_folder import RunFolder, origins_of
+from orchestrator.errors import RunChanged
+from orchestrator.events import (
+    ElementEnded,
+    ElementStarted,
+    FileUnwritten,
+    GateAnswered,
+    GateOpened,
+    RunEdited,
+    RunFinished,
+    RunResumed,
+    RunStatus,
+    TaskEnded,
+    TaskExpanded,
+    TaskParked,
+    TaskRepeated,
+    TaskReset,
+    TaskRetried,
+    TaskStarted,
+)
+from orchestrator.execution import in_doubt
+from orchestrator.journal.protocols import RunManifest, SharedJournal
+from orchestrator.mcp_tools import mcp_opened
+from orchestrator.options import RunOptions, capped, leave_unanswered, steady
+from orchestrator.out_folder import builtin_tools, run_folder
+from orchestrator.rerun.fingerprint import changed, parts_of
+from orchestrator.run.accounts import AccountScope, CallsOfRun
+from orchestrator.run.artifacts import Artifacts
+from orchestrator.run.budget import open_account
+from orchestrator.run.crew import Crew
+from orchestrator.run.ended_outside import ended_outside
+from orchestrator.run.history import history_of
+from orchestrator.run.memory import MemorySetting, RunMemory, open_memory
+from orchestrator.run.questions import Asker
+from orchestrator.run.recorder import Recorder
+from orchestrator.run.state import RunState
+from orchestrator.run.unit_work import UnitOutcome, UnitWork
+from orchestrator.run.work_clock import RunClock
+from orchestrator.run.worker import TaskRunner
+from orchestrator.run_opening import check_tools, open_providers
+from orchestrator.squad.load import Squad
+from orchestrator.squad.plan import Plan
+from orchestrator.squad.sources import definitions_in
+from orchestrator.units import Unit
+from providers.budgets import BudgetRef
+from providers.emit import Emit
+
+FOLDED = (
+    ElementEnded,
+    ElementStarted,
+    FileUnwritten,
+    GateAnswered,
+    GateOpened,
+    RunEdited,
+    RunFinished,
+    RunResumed,
+    TaskEnded,
+    TaskExpanded,
+    TaskParked,
+    TaskRepeated,
+    TaskReset,
+    TaskRetried,
+    TaskStarted,
+)
+"""The events that the state of a run is made of, or that change what it is made of."""
+SquadOf = Callable[[RunManifest], Squad]
+"""Returns the squad that a run is recorded to be made of."""
+
+
+class HostOutdated(Exception):
+    """The run is made of something else by now than what this host was opened for."""
+
+
+@dataclass(slots=True)
+class UnitHost:
+    """Works on units of the run `run`."""
+
+    run: str
+    manifest: RunManifest
+    plan: Plan
+    complete: Complete
+    journal: SharedJournal
+    clock: Callable[[], float]
+    notify: Emit
+    around: Surroundings
+    memory: RunMemory | None = None
+    folder: RunFolder | None = None
+    is_cancelled: bool = False
+    _state: RunState = field(init=False)
+    _seq: int = 0
+    """The number of the last event that the state has."""
+    _is_over: bool = False
+
+    def __post_init__(self) -> None:
+        self._state = RunState(self.plan)
+
+    async def work(self, unit: Unit, owner: str, is_handed_over: Callable[[], bool] = lambda: False) -> None:
+        """Work on the unit, unless it is not at work by now, and report how it ended.
+
+        Raises `JournalError`, `Fenced` where another process has the unit; `HandedOver` where this one is to stop, and
+        the unit goes on elsewhere; and `HostOutdated` before anything is done.
+        """
+        await self._catch_up()
+        if not self._state.is_at_work(unit):
+            return
+        fence = await self.journal.claim(self.run, unit, owner)
+        if fence is None:
+            return
+        # Read after the claim: from then on no earlier owner adds to it.
+        past = history_of(await self.journal.events_of_unit(self.run, unit))
+        in_flight = in_doubt(await self.journal.cut_short(self.run, unit), past) if fence > 1 else ()
+        recorder, work_clock = Recorder(self.run, None, self.clock, past), RunClock()
+
+        async def flush() -> None:
+            if events := recorder.take():
+                await self.journal.record(self.run, unit, fence, events)
+
+        stops: list[RunStatus] = []
+        asker = Asker(self.journal, recorder, leave_unanswered, past, work_clock, self.notify, flush=flush)
+        work_clock.on_change = asker.release  # a unit that waits for a person holds no slot
+        account = open_account(BudgetRef("squad"), self.plan.budget, self.clock() - past.worked_s, past.paid)
+        crew = Crew(
+            self.plan,
+            self.complete,
+            self.clock,
+            recorder.at,
+            past.paid,
+            self.run,
+            self.memory,
+            work_clock,
+            around=self.around,
+        )
+        crew.ended_outside = partial(ended_outside, self.journal, self.run)
+        work = UnitWork(
+            self._state,
+            TaskRunner(crew, Artifacts(self.folder, note=recorder.record)).perform,
+            self.journal,
+            recorder,
+            asker,
+            AccountScope((), self.clock, CallsOfRun(flush, past.sizes)).within(account),
+            past,
+            {unit: {step.key for step in in_flight}},
+            self.clock,
+            work_clock,
+            stop_run=stops.append,
+            is_stopped=lambda: self.is_cancelled or self._is_over,
+            is_handed_over=is_handed_over,
+        )
+        end = await work.outcome(unit, fence)
+        outcome = UnitOutcome(end, stops[0] if stops else None)
+        is_final = not isinstance(end, TaskParked)
+        await self.journal.report(self.run, unit, fence, outcome, recorder.take(), is_final=is_final)
+
+    async def _catch_up(self) -> None:
+        """Fold in what has happened since the last time. Raise `HostOutdated` where the run is another one now."""
+        found = await self.journal.events_of_kinds(self.run, FOLDED, self._seq)
+        turned = any(isinstance(event.data, RunEdited | RunResumed) for _, event in found)
+        if turned and self._seq and await self.journal.manifest(self.run) != self.manifest:
+            raise HostOutdated(self.run)
+        for seq, event in found:
+            if seq > self._seq:  # another unit may have folded it in meanwhile
+                self._seq = seq
+                self._is_over = isinstance(event.data, RunFinished)
+                self._state.apply(event.data)
+
+
+@asynccontextmanager
+async def open_unit_host(
+    run: str, journal: SharedJournal, squad_of: SquadOf, options: RunOptions
+) -> AsyncIterator[UnitHost]:
+    """Open all that the run's units need in this process: its tools, its providers, its memory.
+
+    Raises `RunChanged` where the code or the tools here are others than those that the run began with, and what
+    `resume_run` does for what is missing here.
+    """
+    manifest = await journal.manifest(run)
+    clock = options.clock or steady()
+    async with AsyncExitStack() as opened:
+        squad = await squad_of(manifest).loaded(options.trust, options.variables)
+        recorded = definitions_in(manifest.sources)
+        squad, remote = await opened.enter_async_context(mcp_opened(squad, options, recorded))
+        folder = run_folder(options.folder, squad, options, overwrite=True)
+        tools = builtin_tools(squad, folder, options, origins_of(folder)).plus(*remote)
+        uncapped = squad.plan(manifest.inputs, tools, manifest.edition)
+        if differing := changed(manifest.parts, parts_of(uncapped)):
+            raise RunChanged(run, differing)
+        check_tools(uncapped, options.deps)
+        plan = capped(uncapped, manifest.options)
+        providers = open_providers(squad, plan, options, bool(manifest.options.get("stub")))
+        complete, _ = await opened.enter_async_context(providers)
+        beside = Path(squad.file).parent
+        remembered = MemorySetting(run, clock, beside, options.memory, options.state, complete)
+        memory = await opened.enter_async_context(open_memory(plan, remembered))
+        yield UnitHost(
+            run, manifest, plan, complete, journal, clock, options.notify, options.around, memory, folder
+        )

@@ -1,0 +1,177 @@
+"""What a worker process does with its jobs: drive runs, and work on units of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from orchestrator.cluster.run_dispatcher import ClusterDispatcher, HandOver
+from orchestrator.cluster.unit_host import HostOutdated, SquadOf, UnitHost, open_unit_host
+from orchestrator.dispatch.cluster.job import Job
+from orchestrator.errors import RunCancelled, RunNotFound, RunOver
+from orchestrator.execution import Run
+from orchestrator.journal.protocols import SharedJournal
+from orchestrator.options import RunOptions
+from orchestrator.run.durable import HandedOver
+from orchestrator.run_opening import resume_with
+
+IDLE_S = 20.0
+"""How long what a run's units need stays open in a process that has none of them."""
+CANCEL_POLL_S = 1.0
+_log = structlog.get_logger("orchestrator.cluster")
+
+
+class WorkerStopping(Exception):
+    """This process is about to stop: its job is to go on in another one."""
+
+
+@dataclass(slots=True)
+class _OpenHost:
+    """A run that this process works on: its `host` once that is open, or why it could not be opened."""
+
+    is_ready: anyio.Event = field(default_factory=anyio.Event)
+    host: UnitHost | None = None
+    failure: Exception | None = None
+    users: int = 0
+    uses: int = 0
+
+
+class ClusterWorker:
+    """Does jobs, any number at once. `owner` names this process in claims."""
+
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        journal: SharedJournal,
+        hand_over: HandOver,
+        cut_off: Callable[[str], Awaitable[None]],
+        squad_of: SquadOf,
+        options: RunOptions,
+        owner: str,
+        out: Path | None = None,
+    ) -> None:
+        """`out` is a folder that all workers share, for the folders of the runs' files. None: files are in the record
+        alone."""
+        self._tasks, self._journal, self._hand_over, self._cut_off = tasks, journal, hand_over, cut_off
+        self._squad_of, self._options, self._owner, self._out = squad_of, options, owner, out
+        self._hosts: dict[str, _OpenHost] = {}
+        self._stopping = anyio.Event()
+
+    def stop(self) -> None:
+        """Hand all work over: runs are driven, and units worked on, by other processes from here on."""
+        self._stopping.set()
+
+    async def do(self, job: Job) -> None:
+        """Do a job to its end. Raises `WorkerStopping` where it is to be done elsewhere, `RunBusy` where another
+        process drives the run, `Fenced` where another one was given the work, and why a run cannot be worked on here.
+        """
+        if self._stopping.is_set():
+            raise WorkerStopping
+        try:
+            if job.unit is None:
+                await self._drive(job.run)
+            else:
+                await self._work(job)
+        except HandedOver:
+            raise WorkerStopping from None
+        except RunNotFound:
+            _log.warning("run_is_gone", run=job.run)
+
+    # -- runs
+
+    async def _drive(self, run: str) -> None:
+        """Drive a run until it is over, or waits for a person."""
+        manifest = await self._journal.manifest(run)
+        dispatcher = ClusterDispatcher(run, self._journal, self._hand_over, self._cut_off)
+        options = replace(self._options_of(run), dispatcher=dispatcher)
+        try:
+            async with resume_with(self._squad_of(manifest), run, self._journal, options) as opened:
+                await self._follow(opened)
+        except (RunOver, RunCancelled):
+            return
+
+    async def _follow(self, run: Run) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._stop_cancelled, run)
+            tasks.start_soon(self._leave_when_stopping, tasks.cancel_scope)
+            async for _ in run:
+                pass  # who wants to know reads the journal
+            tasks.cancel_scope.cancel()
+        if self._stopping.is_set() and not run.has_ended:
+            raise WorkerStopping
+
+    async def _leave_when_stopping(self, scope: anyio.CancelScope) -> None:
+        await self._stopping.wait()
+        scope.cancel()
+
+    async def _stop_cancelled(self, run: Run) -> None:
+        await self._until_cancelled(run.run_id)
+        run.stop()
+
+    async def _until_cancelled(self, run: str) -> None:
+        while not await self._journal.cancel_requested(run):
+            await anyio.sleep(CANCEL_POLL_S)
+
+    # -- units
+
+    async def _work(self, job: Job) -> None:
+        assert job.unit is not None
+        while True:
+            async with self._using(job.run) as host:
+                try:
+                    return await host.work(job.unit, self._owner, self._stopping.is_set)
+                except HostOutdated:
+                    self._hosts.pop(job.run, None)
+
+    @asynccontextmanager
+    async def _using(self, run: str) -> AsyncIterator[UnitHost]:
+        """Yield what works on units of the run, which is opened for the first of them. Raises why it cannot be."""
+        if (found := self._hosts.get(run)) is None:
+            found = self._hosts[run] = _OpenHost()
+            self._tasks.start_soon(self._keep, run, found)
+        found.users, found.uses = found.users + 1, found.uses + 1
+        try:
+            await found.is_ready.wait()
+            if found.host is None:
+                assert found.failure is not None
+                raise found.failure
+            yield found.host
+        finally:
+            found.users -= 1
+
+    async def _keep(self, run: str, kept: _OpenHost) -> None:
+        """Keep what a run's units need open until it is not used for a while."""
+        try:
+            async with (
+                open_unit_host(run, self._journal, self._squad_of, self._options_of(run)) as host,
+                anyio.create_task_group() as tasks,
+            ):
+                tasks.start_soon(self._note_cancelled, host)
+                kept.host = host
+                kept.is_ready.set()
+                uses = -1
+                while kept.users or kept.uses != uses:
+                    uses = kept.uses
+                    await anyio.sleep(IDLE_S)
+                tasks.cancel_scope.cancel()
+        except Exception as error:  # noqa: BLE001  # raised where the host is used; the worker goes on with other runs
+            kept.failure, kept.host = error, None
+            _log.error("run_cannot_be_worked_on", run=run, error=str(error))
+        finally:
+            if self._hosts.get(run) is kept:
+                del self._hosts[run]
+            kept.is_ready.set()
+
+    async def _note_cancelled(self, host: UnitHost) -> None:
+        await self._until_cancelled(host.run)
+        host.is_cancelled = True
+
+    def _options_of(self, run: str) -> RunOptions:
+        out = None if self._out is None else self._out / run
+        return replace(self._options, journal=self._journal, out=out)
