@@ -206,6 +206,4 @@ async def open_unit_host(
         beside = Path(squad.file).parent
         remembered = MemorySetting(run, clock, beside, options.memory, options.state, complete)
         memory = await opened.enter_async_context(open_memory(plan, remembered))
-        yield UnitHost(
-            run, manifest, plan, complete, journal, clock, options.notify, options.around, memory, folder
-        )
+        yield UnitHost(run, manifest, plan, complete, journal, clock, options.notify, options.around, memory, folder)

@@ -115,7 +115,7 @@ class ClusterWorker:
         run.stop()
 
     async def _until_cancelled(self, run: str) -> None:
-        while not await self._journal.cancel_requested(run):
+        while not await self._journal.cancel_requested(run):  # noqa: ASYNC110  # another process is asked to
             await anyio.sleep(CANCEL_POLL_S)
 
     # -- units
@@ -127,7 +127,7 @@ class ClusterWorker:
                 try:
                     return await host.work(job.unit, self._owner, self._stopping.is_set)
                 except HostOutdated:
-                    self._hosts.pop(job.run, None)
+                    self._hosts.pop(job.run, None)  # whoever uses it still may; the next one opens another
 
     @asynccontextmanager
     async def _using(self, run: str) -> AsyncIterator[UnitHost]:
@@ -159,14 +159,18 @@ class ClusterWorker:
                 while kept.users or kept.uses != uses:
                     uses = kept.uses
                     await anyio.sleep(IDLE_S)
+                self._forget(run, kept)
                 tasks.cancel_scope.cancel()
         except Exception as error:  # noqa: BLE001  # raised where the host is used; the worker goes on with other runs
             kept.failure, kept.host = error, None
             _log.error("run_cannot_be_worked_on", run=run, error=str(error))
         finally:
-            if self._hosts.get(run) is kept:
-                del self._hosts[run]
+            self._forget(run, kept)
             kept.is_ready.set()
+
+    def _forget(self, run: str, kept: _OpenHost) -> None:
+        if self._hosts.get(run) is kept:
+            del self._hosts[run]
 
     async def _note_cancelled(self, host: UnitHost) -> None:
         await self._until_cancelled(host.run)

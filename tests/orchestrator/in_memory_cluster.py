@@ -1,0 +1,99 @@
+"""A cluster in one event loop: its jobs in a list, its workers tasks. The journal is the one of the process."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from orchestrator import Squad
+from orchestrator.cluster.submission import submit_run
+from orchestrator.cluster.worker import ClusterWorker, WorkerStopping
+from orchestrator.dispatch.cluster.job import Job
+from orchestrator.events import Event
+from orchestrator.journal.memory import MemoryJournal
+from orchestrator.journal.protocols import RunBusy, RunManifest
+from orchestrator.options import RunOptions
+from tests.orchestrator.squads import Answers
+
+
+class InMemoryCluster:
+    """`given` is the squad of all its runs."""
+
+    def __init__(self, tasks: TaskGroup, given: Squad, manager: Answers) -> None:
+        self.journal = MemoryJournal()
+        self.given, self.manager = given, manager
+        self.jobs: deque[Job] = deque()
+        self.at_work: dict[Job, str] = {}
+        self._tasks = tasks
+        self._changed = anyio.Event()
+        self.workers: dict[str, ClusterWorker] = {}
+
+    def worker(self, name: str, slots: int = 4) -> ClusterWorker:
+        """Start a worker."""
+        options = RunOptions(manager=self.manager, clock=anyio.current_time)
+        made = ClusterWorker(
+            self._tasks, self.journal, self.hand_over, self.cut_off, lambda _: self.given, options, name
+        )
+        self.workers[name] = made
+        for _ in range(slots):
+            self._tasks.start_soon(self._serve, name, made)
+        return made
+
+    async def _serve(self, name: str, worker: ClusterWorker) -> None:
+        while True:
+            job = next((job for job in self.jobs if job not in self.at_work), None)
+            if job is None:
+                await self._changed.wait()
+                continue
+            self.jobs.remove(job)
+            self.at_work[job] = name
+            try:
+                await worker.do(job)
+            except (WorkerStopping, RunBusy):
+                self.jobs.append(job)
+                if name not in self.workers:
+                    return
+            finally:
+                del self.at_work[job]
+                self._wake()
+
+    async def hand_over(self, run: str, taken: int, events: Sequence[Event], jobs: Sequence[Job]) -> None:
+        await self.journal.take_reports(run, taken, events)
+        self.jobs += [job for job in jobs if job not in self.jobs]
+        self._wake()
+
+    async def cut_off(self, run: str) -> None:
+        self.jobs = deque(job for job in self.jobs if job.run != run or job.unit is None)
+
+    async def start(self, run: str = "r", **options: Any) -> None:
+        async def record(name: str, manifest: RunManifest, events: Sequence[Event]) -> None:
+            await self.journal.create(name, manifest, events)
+            await self.drive(name)
+
+        await submit_run(self.given, RunOptions(run_id=run, clock=anyio.current_time, **options), record)
+
+    async def drive(self, run: str = "r") -> None:
+        """Have the run driven on."""
+        await self.hand_over(run, 0, (), [Job(run)])
+
+    async def ended(self, run: str = "r") -> Any:
+        """Return the run's last event, once no process drives it."""
+        while self.jobs or self.at_work:
+            await self._changed.wait()
+        return (await self.journal.events(run))[-1].data
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+
+@asynccontextmanager
+async def in_memory_cluster(given: Squad, manager: Answers | None = None) -> AsyncIterator[InMemoryCluster]:
+    async with anyio.create_task_group() as tasks:
+        yield InMemoryCluster(tasks, given, manager or Answers())
+        tasks.cancel_scope.cancel()
