@@ -42,7 +42,7 @@ class _OpenHost:
     uses: int = 0
 
 
-class ClusterWorker:
+class RunWorker:
     """Does jobs, any number at once. `owner` names this process in claims."""
 
     def __init__(

@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 
 from orchestrator import Squad
 from orchestrator.cluster.submission import submit_run
-from orchestrator.cluster.worker import ClusterWorker, WorkerStopping
+from orchestrator.cluster.worker import RunWorker, WorkerStopping
 from orchestrator.dispatch.cluster.job import Job
 from orchestrator.events import Event
 from orchestrator.journal.memory import MemoryJournal
@@ -31,20 +31,18 @@ class InMemoryCluster:
         self.at_work: dict[Job, str] = {}
         self._tasks = tasks
         self._changed = anyio.Event()
-        self.workers: dict[str, ClusterWorker] = {}
+        self.workers: dict[str, RunWorker] = {}
 
-    def worker(self, name: str, slots: int = 4) -> ClusterWorker:
+    def worker(self, name: str, slots: int = 4) -> RunWorker:
         """Start a worker."""
         options = RunOptions(manager=self.manager, clock=anyio.current_time)
-        made = ClusterWorker(
-            self._tasks, self.journal, self.hand_over, self.cut_off, lambda _: self.given, options, name
-        )
+        made = RunWorker(self._tasks, self.journal, self.hand_over, self.cut_off, lambda _: self.given, options, name)
         self.workers[name] = made
         for _ in range(slots):
             self._tasks.start_soon(self._serve, name, made)
         return made
 
-    async def _serve(self, name: str, worker: ClusterWorker) -> None:
+    async def _serve(self, name: str, worker: RunWorker) -> None:
         while True:
             job = next((job for job in self.jobs if job not in self.at_work), None)
             if job is None:
