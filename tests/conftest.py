@@ -18,6 +18,8 @@ from tests.loopback import loopback as loopback
 from tests.postgres import postgres_server as postgres_server
 from tests.postgres import postgres_url as postgres_url
 from tests.postgres import shared_postgres as shared_postgres
+from tests.redis_server import redis_server as redis_server
+from tests.redis_server import shared_redis as shared_redis
 
 # A developer's own model server must change no test: those of the search say where to look.
 os.environ["ORCHESTRATOR_LOCAL_SERVERS"] = "off"

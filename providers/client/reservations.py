@@ -11,6 +11,7 @@ import anyio
 
 from providers.catalog.model import Candidate
 from providers.client.clock import Now, SteadyClock, ahead
+from providers.client.shared_breakers import SharedBreakers
 from providers.emit import Emit, ignore
 from providers.errors import ProviderError, RateLimited, Unreachable
 from providers.events import BudgetAlert
@@ -57,6 +58,7 @@ class Reservations:
         """By candidate until when a provider's refusal shuts it: by the machine's clock, and by the event loop's."""
         self._told: dict[str, int] = {}
         """Marks that are known to be taken, with the number of their day."""
+        self._breakers = SharedBreakers(ledger, fleet, self.wall) if ledger.is_of_machines else None
 
     def bound(self, candidate: Candidate) -> Allowance | None:
         """Return what binds a candidate; another policy may bring other limits under the same name."""
@@ -79,6 +81,8 @@ class Reservations:
         """
         clock = self.clock if clock is None else clock
         candidate = effect.candidate
+        if self._breakers is not None and candidate.name in await self._breakers.exchange(clock):
+            return None
         bound, state = self.bound(candidate), self.state(candidate)
         if bound is None:
             return Reservation(self, candidate, None, emit)

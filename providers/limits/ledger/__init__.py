@@ -28,6 +28,10 @@ class Ledger(Protocol):
     `LedgerDown`. A call that is cancelled may have been done: refund its lease, which is harmless where it was not.
     """
 
+    @property
+    def is_of_machines(self) -> bool:
+        """Whether processes of other machines count here too."""
+
     async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> NoRoom | None:
         """Hold all of `amounts` for `ttl` seconds, or hold none of them and return which meter has no room.
 

@@ -48,6 +48,10 @@ class FallbackLedger:
         self._own, self._owed = OwnCounts(), Owed()
         self._now = 0.0
 
+    @property
+    def is_of_machines(self) -> bool:
+        return self._shared.is_of_machines
+
     async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> NoRoom | None:
         async def shared() -> NoRoom | None:
             refused = await self._shared.reserve(amounts, lease, now, ttl)

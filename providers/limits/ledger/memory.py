@@ -11,6 +11,8 @@ from providers.limits.reserve import Amounts, CounterStore, NoRoom
 class MemoryLedger:
     """A `Ledger` that never waits: what it is asked is done when the call returns its first time."""
 
+    is_of_machines = False
+
     def __init__(self) -> None:
         self._counts = CounterStore()
 

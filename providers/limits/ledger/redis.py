@@ -32,6 +32,8 @@ class RedisLedger:
     `own_clock`: go by the caller's clock instead, as a simulation must. `timeout_s`: one that is slower is down.
     """
 
+    is_of_machines = True
+
     def __init__(
         self, url: str, *, prefix: str = PREFIX, own_clock: bool = False, timeout_s: float = TIMEOUT_S
     ) -> None:

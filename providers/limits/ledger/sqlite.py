@@ -29,6 +29,8 @@ class SqliteLedger:
     A call is one write transaction, run in a thread: no other process reads a count between a look and its booking.
     """
 
+    is_of_machines = False
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None

@@ -39,6 +39,8 @@ class PostgresLedger:
     `own_clock`: go by the caller's clock instead, as a simulation must. `timeout_s`: one that is slower is down.
     """
 
+    is_of_machines = True
+
     def __init__(self, url: str, *, own_clock: bool = False, timeout_s: float = TIMEOUT_S) -> None:
         self._connections = Connections(url, CONNECTIONS, timeout_s)
         self._own_clock, self._timeout_s = own_clock, timeout_s

@@ -12,7 +12,7 @@ from tests.e2e.command import ROOT, orchestrator, started, without_traceback
 from tests.e2e.files import write_routing, write_squad
 from tests.loopback import ANSWER, Loopback
 from tests.patience import PATIENCE_S
-from tests.providers.limits.ledger.conftest import RedisServer
+from tests.redis_server import RedisServer
 
 PASSWORD = "hunter2-of-the-ledger"
 DOWN, BACK = "warning: the ledger of limits is down", "warning: the ledger of limits is back"

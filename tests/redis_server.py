@@ -16,10 +16,12 @@ from tests.patience import PATIENCE_S
 
 
 class RedisServer:
-    """A server that can be killed and started again, with nothing kept."""
+    """A server that can be killed and started again, with nothing kept unless it is set to."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.settings: dict[str, str] = {"save": ""}
+        """By their names in the server's own file; the next start has them."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self.process: subprocess.Popen[bytes] | None = None
@@ -29,7 +31,8 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        options += [word for name, value in self.settings.items() for word in (f"--{name}", value)]
         log = (self.folder / "redis.log").open("ab")
         with log:
             self.process = subprocess.Popen(["redis-server", *options], stdout=log, stderr=log)
