@@ -39,6 +39,15 @@ JobHandler = Callable[[Job], Awaitable[None]]
 """Does a job. It is cancelled where its run was cancelled, or where a stopping worker's grace period is over."""
 
 
+class JobPutOff(Exception):
+    """Raised by a handler that gives its job back: nothing failed, and it runs again in `after_s` seconds, here or
+    elsewhere."""
+
+    def __init__(self, after_s: float = 0.0) -> None:
+        super().__init__(after_s)
+        self.after_s = after_s
+
+
 def lock_of(job: Job) -> str:
     """Return the text that at most one running job has: that of its unit, or of its run."""
     return _short(json.dumps([job.run] if job.unit is None else [job.run, *job.unit]))

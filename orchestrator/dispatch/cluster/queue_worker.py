@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 from structlog.typing import FilteringBoundLogger
 
 from orchestrator.dispatch.cluster.connections import RETRY_S, Persistence
-from orchestrator.dispatch.cluster.job import Job, JobHandler, delay_s, job_of
+from orchestrator.dispatch.cluster.job import Job, JobHandler, JobPutOff, delay_s, job_of
 from orchestrator.dispatch.cluster.lease import WorkerLease
 from orchestrator.dispatch.cluster.settings import EXIT_FENCED, WorkerTimes
 from orchestrator.dispatch.cluster.worker_jobs import LONG_AGO, WorkerJobs
@@ -51,12 +51,14 @@ class _Running:
 
 
 class _Again(BaseRetryStrategy):
-    """A job that did not end well runs again: at once where its worker stopped, else later and later."""
+    """A job that did not end well runs again: at once where its worker stopped, where it was put off after that time,
+    else later and later."""
 
     def get_retry_decision(self, *, exception: BaseException, job: QueuedJob) -> RetryDecision:
         if isinstance(exception, asyncio.CancelledError):
             return RetryDecision(retry_at=LONG_AGO)
-        return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=delay_s(job.attempts)))
+        after_s = exception.after_s if isinstance(exception, JobPutOff) else delay_s(job.attempts)
+        return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=after_s) if after_s else LONG_AGO)
 
 
 @dataclass(slots=True)
@@ -166,6 +168,8 @@ class QueueWorker:
                     self.service.log.warning("job_failed_when_cancelled", job=job, exc_info=error)
                 raise JobAborted from None
             if is_cancelled and (self.jobs.stopping or context.should_abort()):
+                raise
+            if isinstance(error, JobPutOff):
                 raise
             self.service.log.error("job_failed", job=job, attempts=context.job.attempts + 1, exc_info=error)
             if is_cancelled:  # by nobody whom we know: it is to run again later, not at once
