@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import psycopg
@@ -34,6 +35,10 @@ READ_ONLY = "25006"
 
 class JobQueueUnusable(OrchestratorError):
     """The queue's database cannot be used: it is no URL of one, or its user may not do what must be done."""
+
+
+class JobQueueAway(OrchestratorError):
+    """The queue's database cannot be reached now. What was asked may have been done or not; asking again is safe."""
 
 
 def conninfo_of(url: str, schema: str, application: str) -> str:
@@ -75,11 +80,39 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(cause, psycopg.OperationalError) or getattr(cause, "sqlstate", None) == READ_ONLY
 
 
+async def reach(pool: AsyncConnectionPool, call: Callable[[], Awaitable[T]]) -> T:
+    """Return what `call` returns, which may be done twice. Raises `JobQueueAway`."""
+    try:
+        try:
+            return await call()
+        except (ConnectorException, psycopg.Error) as error:
+            if not is_lost(error):
+                raise
+            await pool.check()  # the database may be back: its old connections are dead, all of them
+            return await call()
+    except (ConnectorException, psycopg.Error) as error:
+        if not is_lost(error):
+            raise
+        cause = error.__cause__ if isinstance(error, ConnectorException) else error
+        raise JobQueueAway(f"the queue's database cannot be reached: {str(cause).strip()}") from error
+
+
+@contextmanager
+def as_psycopg() -> Iterator[None]:
+    """Raise what psycopg raised on a caller's own connection, not what Procrastinate makes of it."""
+    try:
+        yield
+    except ConnectorException as error:
+        if isinstance(error.__cause__, psycopg.Error):
+            raise error.__cause__ from None
+        raise
+
+
 class Persistence:
     """Repeats what fails because the database is away, until it is back or `give_up` is set."""
 
-    def __init__(self, log: FilteringBoundLogger) -> None:
-        self._log = log
+    def __init__(self, pool: AsyncConnectionPool, log: FilteringBoundLogger) -> None:
+        self._pool, self._log = pool, log
         self._away = False
         self.give_up = False
 
@@ -95,6 +128,7 @@ class Persistence:
                     lost()
                 self._note(error)
                 await asyncio.sleep(RETRY_S)
+                await self._pool.check()
             else:
                 if self._away:
                     self._away = False

@@ -17,11 +17,13 @@ from uuid import uuid4
 
 import anyio
 import procrastinate
+import psycopg
+from procrastinate.exceptions import ConnectorException
 from procrastinate.manager import JobManager
 from psycopg_pool import AsyncConnectionPool
 from structlog.typing import FilteringBoundLogger
 
-from orchestrator.dispatch.cluster.connections import Persistence
+from orchestrator.dispatch.cluster.connections import Persistence, is_lost
 from orchestrator.dispatch.cluster.settings import EXIT_FENCED, WorkerTimes
 
 _BEAT = """
@@ -71,7 +73,12 @@ class WorkerLease:
         """Send heartbeats until cancelled."""
         while True:
             await anyio.sleep(self.times.heartbeat_s)
-            await self.persist(self.beat)
+            try:
+                await self.persist(self.beat)
+            except (ConnectorException, psycopg.Error) as error:
+                if not is_lost(error):
+                    raise
+                self.log.warning("heartbeat_not_sent", process=self.process)  # it stops in an outage
 
     async def beat(self) -> None:
         """Say that all workers of this process are alive; end the process where one was taken for dead."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self
 
@@ -22,7 +23,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 from structlog.typing import FilteringBoundLogger
 
-from orchestrator.dispatch.cluster.connections import Persistence, conninfo_of, new_pool
+from orchestrator.dispatch.cluster.connections import Persistence, as_psycopg, conninfo_of, new_pool, reach
 from orchestrator.dispatch.cluster.job import (
     Job,
     JobHandler,
@@ -64,7 +65,7 @@ class JobQueue:
     asynchronous context manager, on asyncio; call `prepare` before anything else.
 
     `url` is PostgreSQL's (`postgresql://...`), `schema` where its tables are, `connections` how many it opens at most,
-    beside one for each queue that it serves. Raises `JobQueueUnusable`; what else psycopg raises says that the database
+    beside one for each queue that it serves. All may raise `JobQueueUnusable`, and `JobQueueAway` while the database
     cannot be reached.
     """
 
@@ -98,7 +99,7 @@ class JobQueue:
 
     async def prepare(self) -> None:
         """Make the tables, or bring them up to date. Safe again and again, and in many processes at once."""
-        await prepare_schema(self._conninfo, self._schema)
+        await reach(self._pool, lambda: prepare_schema(self._conninfo, self._schema))
 
     async def submit(
         self,
@@ -118,16 +119,19 @@ class JobQueue:
         new = list(placed.values())
         for start in range(0, len(new), BATCH):
             if connection is None:
-                async with self._pool.connection() as own:
-                    await self._place(own, new[start : start + BATCH])
+                await reach(self._pool, partial(self._place_alone, new[start : start + BATCH]))
             else:
-                await self._place_within(connection, new[start : start + BATCH])
+                with as_psycopg():
+                    await self._place_within(connection, new[start : start + BATCH])
 
     async def cancel(self, run: str) -> int:
         """Remove the run's waiting jobs, cancel the handlers of its running ones, and return how many there were.
 
         Say in the journal first that the run is cancelled: else its jobs are submitted again.
         """
+        return await reach(self._pool, lambda: self._cancel(run))
+
+    async def _cancel(self, run: str) -> int:
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(_LIVE, [run_argument(run)])).fetchall()
 
@@ -142,13 +146,16 @@ class JobQueue:
 
     async def live(self, run: str) -> set[Job]:
         """Return the run's jobs that wait or run."""
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(_LIVE, [run_argument(run)])).fetchall()
-        return {job_of(arguments) for _, arguments, _ in rows}
+
+        async def read() -> list[tuple[Any, ...]]:
+            async with self._pool.connection() as connection:
+                return await (await connection.execute(_LIVE, [run_argument(run)])).fetchall()
+
+        return {job_of(arguments) for _, arguments, _ in await reach(self._pool, read)}
 
     async def status(self) -> ClusterStatus:
         """Return how the workers and the queues stand."""
-        return await read_status(self._pool, self._prefix)
+        return await reach(self._pool, lambda: read_status(self._pool, self._prefix))
 
     async def serve(
         self,
@@ -173,7 +180,7 @@ class JobQueue:
         process of the cluster.
         """
         times = times or WorkerTimes()
-        persist = Persistence(self._log)
+        persist = Persistence(self._pool, self._log)
         lease = WorkerLease(self._pool, self._jobs, times, persist, exit, self._log)
         workers = [
             QueueWorker(
@@ -220,6 +227,10 @@ class JobQueue:
             priority=priority,
             scheduled_at=at,
         )
+
+    async def _place_alone(self, jobs: Sequence[QueuedJob]) -> None:
+        async with self._pool.connection() as connection:
+            await self._place(connection, jobs)
 
     async def _place_within(self, connection: AsyncConnection[Any], jobs: Sequence[QueuedJob]) -> None:
         """Place jobs in a transaction of the caller's, whose connection may look names up elsewhere."""

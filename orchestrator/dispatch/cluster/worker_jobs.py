@@ -148,15 +148,24 @@ class WorkerJobs(JobManager):
             await self._persist(how)
         except ConnectorException as error:
             if not isinstance(error.__cause__, RaiseException):
+                self._doubt(job, error)
                 raise
             self._log.info("job_gone", job=job.id, queue=self._queue)
+        except BaseException as error:
+            self._doubt(job, error)
+            raise
         finally:
             self._held.discard(job.id)
 
+    def _doubt(self, job: QueuedJob, error: BaseException) -> None:
+        """Let a job whose end could not be recorded be run again: it would stay ours for ever, as the worker does not
+        look at what fails here."""
+        self._log.error("job_not_recorded", job=job.id, queue=self._queue, exc_info=error)
+        self._doubtful_until = time.monotonic() + self._lease.times.timeout_s
+
     async def _now(self) -> datetime:
         row = await self.connector.execute_query_one_async("SELECT now() AS now")
-        now = row["now"]
-        assert isinstance(now, datetime)
+        now: datetime = row["now"]
         return now
 
     async def list_jobs_to_abort_async(self, queue: str | None = None) -> Iterable[int]:

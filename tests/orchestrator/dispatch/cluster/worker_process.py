@@ -1,0 +1,88 @@
+"""One worker process: `python -m ... ORDER`, until SIGTERM. Its handlers do what a unit's key says."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import signal
+import sys
+import time
+from typing import Any
+
+
+def skew(seconds: float) -> None:
+    """Let this process's clock be so many seconds ahead, before anything else is imported."""
+    true_time, true_datetime = time.time, dt.datetime
+
+    class Skewed(true_datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> Any:
+            return true_datetime.now(tz) + dt.timedelta(seconds=seconds)
+
+    time.time = lambda: true_time() + seconds
+    dt.datetime = Skewed  # type: ignore[misc]
+
+
+ORDER = json.loads(sys.argv[1]) if __name__ == "__main__" else {}
+if ORDER.get("clock_s"):
+    skew(ORDER["clock_s"])
+
+import anyio  # noqa: E402
+import structlog  # noqa: E402
+
+from orchestrator.dispatch.cluster.job import Job  # noqa: E402
+from orchestrator.dispatch.cluster.queue import JobQueue  # noqa: E402
+from orchestrator.dispatch.cluster.settings import WorkerTimes  # noqa: E402
+from orchestrator.journal.protocols import Fenced  # noqa: E402
+from tests.orchestrator.dispatch.cluster.workers import write  # noqa: E402
+
+
+async def handle(job: Job) -> None:
+    how = (job.unit.key if job.unit else None) or "0"
+    write(ORDER["log"], "begin", job)
+    try:
+        await act(how)
+    except anyio.get_cancelled_exc_class():
+        write(ORDER["log"], "cancelled", job)
+        raise
+    except Exception:
+        write(ORDER["log"], "failed", job)
+        raise
+    write(ORDER["log"], "end", job)
+
+
+async def act(how: str) -> None:
+    match how:
+        case "fenced":
+            raise Fenced("another owner has it")
+        case "fenced in a group":
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(act, "fenced")
+        case "fails":
+            raise ValueError("it fails")
+        case "blocks":
+            time.sleep(10_000)  # noqa: ASYNC251  # what a tool must not do
+        case _:
+            await anyio.sleep(float(how))
+
+
+async def main() -> None:
+    log = structlog.wrap_logger(structlog.PrintLogger(), processors=[structlog.processors.JSONRenderer(default=repr)])
+    stop = anyio.Event()
+
+    async def heed() -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+            async for _ in signals:
+                stop.set()
+
+    async with JobQueue(ORDER["url"], log=log) as jobs, anyio.create_task_group() as tasks:
+        tasks.start_soon(heed)
+        await jobs.prepare()
+        slots = dict.fromkeys(("runs", "tasks"), ORDER["slots"])
+        handlers = {"runs": handle, "tasks": handle}
+        await jobs.serve(handlers, slots, stop=stop, times=WorkerTimes(**ORDER["times"]), fatal=[Fenced])
+        tasks.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    anyio.run(main)
