@@ -123,7 +123,7 @@ _NOTHING = Took()
 
 
 class BudgetReservation(Protocol):
-    """What one call holds of every budget that covers it. Exactly one of its methods is called, once."""
+    """What one call holds of every budget that covers it. It is settled or released, once."""
 
     @property
     def size(self) -> CallSize:
@@ -132,6 +132,10 @@ class BudgetReservation(Protocol):
     @property
     def output(self) -> int:
         """Tokens of answer that are paid for: from the call's `least` to its `most`. A longer one passes the cap."""
+
+    async def recorded(self) -> None:
+        """Return once it is on record that the call is made, as was told before: one that a crash cuts short counts
+        from then on."""
 
     def settle(self, cost: int, tokens: int) -> None:
         """Replace the reservation by what the call cost: micro-USD and tokens."""
@@ -154,9 +158,10 @@ class BudgetScope(Protocol):
     def place(self) -> int:
         """Return a place in the line of calls that wait for room: behind all that were returned before."""
 
-    def reserve_now(self, size: CallSize, place: int) -> BudgetReservation | None:
+    async def reserve_now(self, size: CallSize, place: int) -> BudgetReservation | None:
         """Reserve on all of them, or return None and hold nothing: calls in flight hold what is left, or others wait.
 
+        No call is waited for, though where other processes draw on the same budgets, the answer takes a moment.
         Raise `BudgetSpent` where what is spent leaves no room, whatever becomes of the calls in flight.
         """
 
@@ -166,6 +171,3 @@ class BudgetScope(Protocol):
         Raise `BudgetSpent`, at once or while it waits, where what is spent leaves no room. A cancelled wait holds
         nothing.
         """
-
-    async def recorded(self) -> None:
-        """Return once it is on record that calls are made: one that a crash cuts short still counts then."""

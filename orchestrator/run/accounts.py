@@ -7,10 +7,10 @@ only beside less of it waits (`CallsOfRun`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from math import floor, inf
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -33,69 +33,103 @@ class Hold(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class AccountReservation:
-    """One call's share of a scope. Settled or released exactly once; a second time is an error of ours."""
+    """One call's share of a scope. Settled or released exactly once; a second time is an error of ours.
+
+    Of an account that other processes draw on, too, only their common record tells what is held and spent.
+    """
 
     scope: AccountScope
     size: CallSize
     output: int
+    id: str = ""
+    """Its name in the record of what is held, where other processes draw on the same accounts."""
     hold: Hold = field(init=False)
     open: bool = True
+    is_recorded: bool = False
 
     def __post_init__(self) -> None:
         self.hold = Hold(self.size.cost_of(self.output), self.size.tokens + self.output)
-        for account in self.scope.accounts:
-            account.held_cost += self.hold.cost
-            account.held_tokens += self.hold.tokens
-            account.held_turns += self.size.turns
+        for account in self.scope.own:
+            account.hold(self.hold.cost, self.hold.tokens, self.size.turns)
+
+    async def recorded(self) -> None:
+        """Return once all that was told is on record: that the call is made, too."""
+        await self.scope.calls.record(self)
+        self.is_recorded = True
 
     def settle(self, cost: int, tokens: int) -> None:
         """Replace the reservation by what the call really cost: micro-USD and tokens."""
         self._close()
-        for account in self.scope.accounts:
+        for account in self.scope.own:
             account.cost += cost
             account.tokens += tokens
             account.turns += self.size.turns
-        self.scope.calls.serve()
+        self.scope.calls.ended(self, is_free=False)
 
     def release(self) -> None:
         """Give everything back: the call cost nothing."""
         self._close()
-        self.scope.calls.serve()
+        self.scope.calls.ended(self, is_free=True)
 
     def _close(self) -> None:
         assert self.open, "a reservation is settled or released once"
         self.open = False
-        for account in self.scope.accounts:
-            account.held_cost -= self.hold.cost
-            account.held_tokens -= self.hold.tokens
-            account.held_turns -= self.size.turns
+        for account in self.scope.own:
+            account.hold(-self.hold.cost, -self.hold.tokens, -self.size.turns)
 
 
 @dataclass(slots=True, eq=False)
 class WaitingCall:
-    """A call in line. `answer` is what came of it."""
+    """A call in line. `answer` is what came of it: room, or why there is none."""
 
     scope: AccountScope
     size: CallSize
     place: int
     over: anyio.Event = field(default_factory=anyio.Event)
-    answer: AccountReservation | BudgetSpent | None = None
+    answer: AccountReservation | Exception | None = None
 
-    def end(self, answer: AccountReservation | BudgetSpent) -> None:
+    def end(self, answer: AccountReservation | Exception) -> None:
         self.answer = answer
         self.over.set()
 
 
+class CallLine(Protocol):
+    """The line of the calls that wait for room, and the record of those that have it."""
+
+    @property
+    def sizes(self) -> CallSizes:
+        """What calls really took."""
+
+    def place(self) -> int:
+        """Return the place behind all others."""
+
+    def enter(self, scope: AccountScope, size: CallSize, place: int) -> WaitingCall:
+        """Put a call in line at its place, and let it be served."""
+
+    def leave(self, one: WaitingCall) -> None:
+        """Take a call out of the line: it waits no longer."""
+
+    async def served(self, one: WaitingCall) -> None:
+        """Return once a call that entered was looked at, whether there was room for it or not."""
+
+    async def record(self, held: AccountReservation) -> None:
+        """Return once all that was told is on record."""
+
+    def ended(self, held: AccountReservation, *, is_free: bool) -> None:
+        """Let others have what a call held; where it was not free, not before its bill counts."""
+
+
 @dataclass(slots=True)
 class CallsOfRun:
-    """What all scopes of one run share: the line of calls that wait for room, what calls took, and the record.
+    """What all scopes of one run share where one process does all its work. A `CallLine`.
+
+    `flush` returns once all that was told is on record.
 
     First come, first served: a call goes before an earlier one only where it takes nothing of an account on which
     that one lacks room. What is waited for is held by calls in flight, which wait for nobody's budget: each ends.
     """
 
-    record: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
-    """Returns once all that was told is on record."""
+    flush: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
     sizes: CallSizes = field(default_factory=CallSizes)
     _line: list[WaitingCall] = field(default_factory=list)
     _places: int = 0
@@ -122,6 +156,15 @@ class CallsOfRun:
             self.serve()
         elif isinstance(one.answer, AccountReservation):
             one.answer.release()
+
+    async def served(self, one: WaitingCall) -> None:
+        """Return at once: it was looked at when it entered."""
+
+    async def record(self, held: AccountReservation) -> None:  # noqa: ARG002  # all that was told, of others as well
+        await self.flush()
+
+    def ended(self, held: AccountReservation, *, is_free: bool) -> None:  # noqa: ARG002  # its bill counts already
+        self.serve()
 
     def serve(self) -> None:
         """Give room to the calls in line, as far as there is any; tell those that will never have it."""
@@ -150,12 +193,22 @@ class AccountScope:
 
     accounts: tuple[Account, ...]
     clock: Callable[[], float] = field(repr=False)
-    calls: CallsOfRun = field(default_factory=CallsOfRun, repr=False)
+    calls: CallLine = field(default_factory=CallsOfRun, repr=False)
     share: float = SHARE
 
     @property
     def is_capped(self) -> bool:
         return bool(self.accounts)
+
+    @property
+    def own(self) -> Iterator[Account]:
+        """The accounts that this process alone draws on."""
+        return (account for account in self.accounts if not account.shared_as)
+
+    @property
+    def shared(self) -> tuple[Account, ...]:
+        """The accounts that other processes draw on as well."""
+        return tuple(account for account in self.accounts if account.shared_as)
 
     @property
     def sizes(self) -> CallSizes:
@@ -164,9 +217,14 @@ class AccountScope:
     def place(self) -> int:
         return self.calls.place()
 
-    def reserve_now(self, size: CallSize, place: int) -> AccountReservation | None:
+    async def reserve_now(self, size: CallSize, place: int) -> AccountReservation | None:
         """Hold what the call may take on every account; None: calls in flight hold it. Raise `BudgetSpent`."""
         one = self.calls.enter(self, size, place)
+        try:
+            await self.calls.served(one)
+        except BaseException:
+            self.calls.leave(one)
+            raise
         if one.answer is None:
             self.calls.leave(one)
         return self._granted(one)
@@ -189,7 +247,7 @@ class AccountScope:
 
     @staticmethod
     def _granted(one: WaitingCall) -> AccountReservation | None:
-        if isinstance(one.answer, BudgetSpent):
+        if isinstance(one.answer, Exception):
             raise one.answer
         return one.answer
 
@@ -205,9 +263,6 @@ class AccountScope:
         while output > size.least and not all(a.has_room(size, output, held=False) for a in self.accounts):
             output -= 1
         return output
-
-    async def recorded(self) -> None:
-        await self.calls.record()
 
     def within(self, account: Account | None) -> AccountScope:
         """Return a scope that draws on `account` too."""

@@ -63,6 +63,14 @@ class Account:
     held_turns: int = 0
     waited: Callable[[], float] = no_time
     """Returns the seconds since it was opened in which a person alone was waited for: they are nobody's work."""
+    shared_as: str = ""
+    """What other processes know it by that draw on it as well; empty: none does."""
+
+    def hold(self, cost: int, tokens: int, turns: int) -> None:
+        """Count what a call in flight may take, or no longer where the figures are below 0."""
+        self.held_cost += cost
+        self.held_tokens += tokens
+        self.held_turns += turns
 
     def check(self, size: CallSize, now: float) -> None:
         """Raise `BudgetSpent` where what is spent leaves no room for one more call of this size."""

@@ -105,8 +105,9 @@ class LiveAttempt:
 
         None: the attempt is admitted, and on record where a budget pays for it.
         """
-        turn, self._began = self._turn, anyio.current_time()
-        paid = None if turn.purse is None else turn.purse.take(self.effect.candidate)
+        turn = self._turn
+        paid = None if turn.purse is None else await turn.purse.take(self.effect.candidate)
+        self._began = anyio.current_time()
         if turn.purse is not None and paid is None:
             return Refused(turn.clock(), self.effect.number, is_held=True)
         try:
@@ -117,10 +118,10 @@ class LiveAttempt:
         if self._reservation is None:
             return Refused(turn.clock(), self.effect.number)
         self._account = AttemptAccount(turn, self.effect, self._reservation, paid)
-        if turn.purse is not None:
+        if paid is not None:
             if (cap := self._account.answer_cap) is not None:  # a longer answer than is reserved could pass a budget
                 self._request = replace(self._request, max_output_tokens=cap)
-            await turn.purse.recorded()
+            await paid.recorded()
         return None
 
     async def _exchange(self) -> Response | None:

@@ -28,7 +28,7 @@ class Purse:
         self._given: BudgetReservation | None = None
         """What the turn has waited for."""
 
-    def take(self, candidate: Candidate) -> BudgetReservation | None:
+    async def take(self, candidate: Candidate) -> BudgetReservation | None:
         """Return what pays for an attempt; None: calls in flight hold it. Raise `BudgetSpent`."""
         size, given = self._size(candidate), self._given
         self._given = None
@@ -36,7 +36,7 @@ class Purse:
             if _covers(given, size):
                 return given
             given.release()
-        held = self._budgets.reserve_now(size, self._place)
+        held = await self._budgets.reserve_now(size, self._place)
         if held is None:
             self._asked = candidate
         return held
@@ -52,10 +52,6 @@ class Purse:
                 before, size = size, self._size(self._asked)
                 if size == before:  # nothing was learned meanwhile
                     raise
-
-    async def recorded(self) -> None:
-        """Return once it is on record that the attempt is made."""
-        await self._budgets.recorded()
 
     def learn(self, candidate: Candidate, usage: Usage) -> None:
         """Take what an attempt took by its provider's own count. A usage of nothing is not known."""

@@ -222,15 +222,12 @@ class Budgets:
     def place(self) -> int:
         return 1
 
-    def reserve_now(self, size: CallSize, place: int):
+    async def reserve_now(self, size: CallSize, place: int):
         if len(self.reserved) >= self.room:
             raise BudgetSpent(BudgetRef("squad"), "max_tokens", 1, 1, size.tokens)
         self.reserved.append((size.cost_of(size.usual), size.tokens + size.usual))
         self.turns.append(size.turns)
         return _Held(self, len(self.reserved), size)
-
-    async def recorded(self) -> None:
-        self.records += 1
 
     def closed_once(self) -> bool:
         return all(self.ends[n] == 1 for n in range(1, len(self.reserved) + 1))
@@ -239,6 +236,9 @@ class Budgets:
 class _Held:
     def __init__(self, budgets: Budgets, number: int, size: CallSize) -> None:
         self.budgets, self.number, self.size, self.output = budgets, number, size, size.usual
+
+    async def recorded(self) -> None:
+        self.budgets.records += 1
 
     def settle(self, cost: int, tokens: int) -> None:
         self.budgets.ends[self.number] += 1

@@ -199,7 +199,7 @@ class TestOneCall:
             def place(self):
                 return 1
 
-            def reserve_now(self, size, place):
+            async def reserve_now(self, size, place):
                 raise BudgetSpent(BudgetRef("squad"), "max_tokens", 1, 1, size.tokens)
 
         router = manager(Net(), candidate("a", PER_MINUTE))

@@ -124,7 +124,7 @@ class OneCall:
     def place(self) -> int:
         return 1
 
-    def reserve_now(self, size: CallSize, place: int):
+    async def reserve_now(self, size: CallSize, place: int):
         if self.out:
             raise BudgetSpent(BudgetRef("squad"), "max_tokens", 1, 1, size.tokens)
         self.out += 1
