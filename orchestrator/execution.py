@@ -38,7 +38,7 @@ from orchestrator.run.worker import TaskRunner
 from orchestrator.squad.plan import Plan
 from orchestrator.squad.termination import listens
 from orchestrator.subscribers import Listeners, Subscriber, subject_of, subscribed
-from orchestrator.units import HARMLESS
+from orchestrator.units import HARMLESS, Unit
 from providers.emit import Emit, ignore
 
 
@@ -90,6 +90,11 @@ class Run:
         if self._result is None:
             raise RuntimeError("the run has not ended: iterate its events to their end first")
         return self._result
+
+    async def resume_units(self, units: Sequence[Unit]) -> None:
+        """Put units to work again that had paused, as what they waited for is there, while the run goes on."""
+        if not self.has_ended:
+            await self._driven.driver.resume_units(units)
 
     @property
     def has_ended(self) -> bool:
@@ -301,7 +306,7 @@ async def _driven(
     opened = Run(driven, take_up, journal, receive, stub, setting.past.events, is_shared=is_shared)
     await driven.driver.catch_up()
     opening: RunStarted | RunResumed | None = started
-    if opening is None and not (is_shared and setting.past.is_new):
+    if opening is None and not (is_shared and setting.past.status is None):
         opening = _resumed(driven.driver, in_flight)
     with receive:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from anyio.abc import TaskGroup
 
 from orchestrator.cluster.run_dispatcher import ClusterDispatcher, HandOver
 from orchestrator.cluster.unit_host import HostOutdated, SquadOf, UnitHost, open_unit_host
+from orchestrator.cluster.waking import resume_answered
 from orchestrator.dispatch.cluster.job import Job
 from orchestrator.errors import RunCancelled, RunNotFound, RunOver
 from orchestrator.execution import Run
@@ -60,6 +62,7 @@ class RunWorker:
         alone."""
         self._tasks, self._journal, self._hand_over, self._cut_off = tasks, journal, hand_over, cut_off
         self._squad_of, self._options, self._owner, self._out = squad_of, options, owner, out
+        self._clock = options.clock or time.time
         self._hosts: dict[str, _OpenHost] = {}
         self._stopping = anyio.Event()
 
@@ -99,6 +102,7 @@ class RunWorker:
     async def _follow(self, run: Run) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_cancelled, run)
+            tasks.start_soon(resume_answered, run, self._journal, self._clock)
             tasks.start_soon(self._leave_when_stopping, tasks.cancel_scope)
             async for _ in run:
                 pass  # who wants to know reads the journal

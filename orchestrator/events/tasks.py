@@ -125,6 +125,14 @@ class TaskReset:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskResumed:
+    """A unit that had stopped without an end is at work again, while its run went on: what it waited for is there."""
+
+    task: str
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskParked:
     """A unit stopped without an end: it goes on when the run is resumed. `key` names the element of a `for_each`.
 

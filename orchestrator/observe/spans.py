@@ -39,6 +39,7 @@ from orchestrator.events import (
     RunStarted,
     TaskEnded,
     TaskParked,
+    TaskResumed,
     TaskRetried,
     TaskStarted,
 )
@@ -77,7 +78,7 @@ class SpanTree:
     def hear(self, event: Event) -> Iterator[SpanRecord]:
         """Take an event; yield the spans that end with it, the innermost first."""
         match event.data:
-            case RunStarted() | RunResumed() | TaskStarted() | ElementStarted() | GateOpened():
+            case RunStarted() | RunResumed() | TaskStarted() | TaskResumed() | ElementStarted() | GateOpened():
                 yield from self._begun(event)
             case RunFinished() | TaskEnded() | ElementEnded() | TaskParked() | GateAnswered():
                 yield from self._ended(event)
@@ -110,6 +111,8 @@ class SpanTree:
                 self._attempts[task] = attempt
                 yield from self._begin_task(Unit(task, None, attempt), event.at, who)
             case ElementStarted(task, key):
+                yield from self._begin_task(self._unit(task, key), event.at)
+            case TaskResumed(task, key):
                 yield from self._begin_task(self._unit(task, key), event.at)
             case GateOpened(task, attempt=attempt):
                 parent = self._root() if event.unit is None else self._task_of(event.unit, event.at)

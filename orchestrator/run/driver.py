@@ -28,6 +28,7 @@ from orchestrator.events import (
     RunResumed,
     RunStarted,
     TaskParked,
+    TaskResumed,
     TaskStarted,
 )
 from orchestrator.journal.memory import MemoryJournal
@@ -138,6 +139,7 @@ class Driver:
         `opening` is the run's first event, or that which takes it up again. `take_over` sees to what earlier processes
         wrote; where that cannot be, the run pauses before anything else is done.
         """
+        goes_on = not self._past.is_new  # also where no process ended it: then units elsewhere went on meanwhile
         if opening is not None:
             self._record(opening)
         for lost in await take_over() if take_over is not None else ():
@@ -154,7 +156,7 @@ class Driver:
                 self._recorder.take,
                 self.plan.max_parallel,
             )
-            if isinstance(opening, RunResumed):
+            if goes_on:
                 await self._take_up()
             await self._advance()
             await self._within_time(self._over.wait())
@@ -268,6 +270,14 @@ class Driver:
             await self._handle(unit)
         except JournalError as error:
             self._break_off(error)
+
+    async def resume_units(self, units: Sequence[Unit]) -> None:
+        """Put units to work again that had paused, while the run goes on. Others are left alone."""
+        parked = [unit for unit in units if self.state.is_parked(unit)] if not self.state.stopping else []
+        for unit in parked:
+            self._record(TaskResumed(unit.task, unit.key))
+        if parked:
+            await self._submit(parked)
 
     async def catch_up(self) -> None:
         """Take how units ended elsewhere while no process drove the run."""

@@ -29,6 +29,7 @@ from orchestrator.events import (
     TaskParked,
     TaskRepeated,
     TaskReset,
+    TaskResumed,
     TaskRetried,
     TaskStarted,
     TaskStatus,
@@ -114,6 +115,8 @@ class RunState:
             case TaskParked(task, key, reason, ends_run_as):
                 self._park(task, key, reason)
                 self.stopping = self.stopping or ends_run_as
+            case TaskResumed(task, key):
+                self._unpark(task, key)
             case FileUnwritten(task, _, reason):
                 self.waiting[task] = reason
                 self.stopping = self.stopping or "paused"
@@ -151,6 +154,15 @@ class RunState:
         if any(e.error_kind == "BudgetSpent" for e in failed):
             return "stopped"
         return "failed" if failed else "done"
+
+    def is_parked(self, unit: Unit) -> bool:
+        """Return whether the unit has paused, and waits."""
+        own = self.tasks.get(unit.task)
+        if own is None or own.attempt != unit.attempt or unit.task not in self.waiting:
+            return False
+        if own.elements is not None:
+            return unit.key in own.elements.parked
+        return own.status == "waiting" and unit.key is None
 
     def is_at_work(self, unit: Unit) -> bool:
         """Return whether the unit was started, and has neither ended nor paused."""
@@ -356,6 +368,17 @@ class RunState:
             self.running -= 1
             state.status = "waiting" if key is None else state.status
         self.waiting[task] = reason
+
+    def _unpark(self, task: str, key: str | None) -> None:
+        state, elements = self.tasks[task], self.tasks[task].elements
+        self.running += 1
+        if key is None:
+            state.status = "running"
+        else:
+            self.elements_of(task).running += 1
+            self.elements_of(task).parked.discard(key)
+        if elements is None or not elements.parked:
+            self.waiting.pop(task, None)
 
     def _answer(self, event: GateAnswered) -> None:
         self.waiting.pop(event.task, None)

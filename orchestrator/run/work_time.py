@@ -21,6 +21,7 @@ from orchestrator.events import (
     TaskEnded,
     TaskParked,
     TaskReset,
+    TaskResumed,
     TaskRetried,
     TaskStarted,
 )
@@ -95,6 +96,9 @@ class WorkTime:
                 self._at_work.pop((task, key), None)
             case TaskParked(task, key) if (task, key) in self._at_work:
                 self._parked[task, key] = self._at_work.pop((task, key))
+            case TaskResumed(task, key) if (task, key) in self._parked:
+                self._at_work[task, key] = self._parked.pop((task, key))
+                self._at_work[task, key].calls.clear()
             case TaskReset(task):
                 self._gates.discard(task)
             case GateOpened() if unit is None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup, TaskStatus
 
 from orchestrator import Squad
 from orchestrator.cluster.submission import submit_run
@@ -32,38 +32,66 @@ class InMemoryCluster:
         self._tasks = tasks
         self._changed = anyio.Event()
         self.workers: dict[str, RunWorker] = {}
+        self._scopes: dict[str, anyio.CancelScope] = {}
 
-    def worker(self, name: str, slots: int = 4) -> RunWorker:
+    async def worker(self, name: str, slots: int = 4) -> None:
         """Start a worker."""
+        await self._tasks.start(self._serve_all, name, slots)
+
+    async def _serve_all(self, name: str, slots: int, *, task_status: TaskStatus[None]) -> None:
         options = RunOptions(manager=self.manager, clock=anyio.current_time)
-        made = RunWorker(self._tasks, self.journal, self.hand_over, self.cut_off, lambda _: self.given, options, name)
-        self.workers[name] = made
-        for _ in range(slots):
-            self._tasks.start_soon(self._serve, name, made)
-        return made
+        async with anyio.create_task_group() as own:
+            made = RunWorker(own, self.journal, self.hand_over, self.cut_off, lambda _: self.given, options, name)
+            self.workers[name], self._scopes[name] = made, own.cancel_scope
+            async with anyio.create_task_group() as served:
+                for _ in range(slots):
+                    served.start_soon(self._serve, name, made)
+                task_status.started()
+            own.cancel_scope.cancel()
+
+    async def kill(self, name: str) -> None:
+        """End a worker at once: its jobs are another's to do, and its lease on runs is up."""
+        del self.workers[name]
+        self._scopes.pop(name).cancel()
+        await anyio.wait_all_tasks_blocked()
+
+    def stop(self, name: str) -> None:
+        """Let a worker hand over its jobs."""
+        self.workers.pop(name).stop()
+        self._wake()
 
     async def _serve(self, name: str, worker: RunWorker) -> None:
-        while True:
+        while name in self.workers:
             job = next((job for job in self.jobs if job not in self.at_work), None)
             if job is None:
                 await self._changed.wait()
-                continue
-            self.jobs.remove(job)
-            self.at_work[job] = name
-            try:
-                await worker.do(job)
-            except (WorkerStopping, RunBusy):
+            else:
+                await self._do(job, name, worker)
+
+    async def _do(self, job: Job, name: str, worker: RunWorker) -> None:
+        self.jobs.remove(job)
+        self.at_work[job] = name
+        is_done = False
+        try:
+            await worker.do(job)
+            is_done = True
+        except (WorkerStopping, RunBusy):
+            await anyio.sleep(0.1)
+        finally:
+            del self.at_work[job]
+            if not is_done:
                 self.jobs.append(job)
-                if name not in self.workers:
-                    return
-            finally:
-                del self.at_work[job]
-                self._wake()
+            self._wake()
 
     async def hand_over(self, run: str, taken: int, events: Sequence[Event], jobs: Sequence[Job]) -> None:
         await self.journal.take_reports(run, taken, events)
         self.jobs += [job for job in jobs if job not in self.jobs]
         self._wake()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something is so: time passes by itself where all wait."""
+        while not is_so():  # noqa: ASYNC110  # of whatever kind
+            await anyio.sleep(1)
 
     async def cut_off(self, run: str) -> None:
         self.jobs = deque(job for job in self.jobs if job.run != run or job.unit is None)

@@ -26,6 +26,7 @@ from orchestrator.events import (
     TaskParked,
     TaskRepeated,
     TaskReset,
+    TaskResumed,
     TaskRetried,
     TaskStarted,
     UserSaid,
@@ -84,6 +85,7 @@ class TasksView(PartOfRun):
         TaskEnded: "_end",
         TaskReset: "_reset",
         TaskParked: "_park",
+        TaskResumed: "_start_again",
         TaskRetried: "_retry",
         TaskRepeated: "_repeat",
         TaskExpanded: "_expand",
@@ -176,6 +178,11 @@ class TasksView(PartOfRun):
         task, parked = self.of(event.data.task), event.data
         if parked.key is None and task.status != "gate":
             task.status, task.error = "parked", parked.reason
+
+    def _start_again(self, event: Event) -> None:
+        task = self.of(event.data.task)
+        if task.status == "parked":
+            task.status, task.error = "running", ""
 
     def _retry(self, event: Event) -> None:
         task = self.of(event.data.task)

@@ -17,6 +17,7 @@ from orchestrator.events import (
     TaskEnded,
     TaskExpanded,
     TaskParked,
+    TaskResumed,
     TaskRetried,
     TaskStarted,
 )
@@ -71,6 +72,7 @@ class TimelineView(PartOfRun):
         TaskEnded: "_end",
         ElementEnded: "_end",
         TaskParked: "_park",
+        TaskResumed: "_start_again",
         TaskRetried: "_retry",
         AttemptStarted: "_call",
         AttemptEnded: "_answer",
@@ -141,6 +143,10 @@ class TimelineView(PartOfRun):
         lane = self._lane(Unit(event.data.task, event.data.key))
         self._close(("wait", lane.name), event.at)
         self._close(("work", lane.name), event.at, "parked", event.data.reason)
+
+    def _start_again(self, event: Event) -> None:
+        lane = self._lane(Unit(event.data.task, event.data.key))
+        self._begin(("work", lane.name), event, lane, Span("work", event.at, event.data.key or ""))
 
     def _retry(self, event: Event) -> None:
         lane = self._lane(event.unit, event.data.task)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import anyio
 import pytest
 
+from orchestrator.dispatch.cluster.job import Job
 from orchestrator.events import RunFinished
+from orchestrator.run.approvals import answer_question
+from orchestrator.units import Unit
+from providers.messages import Request
 from tests.event_loops import VIRTUAL
 from tests.orchestrator.in_memory_cluster import in_memory_cluster
+from tests.orchestrator.people import Till, calls
 from tests.orchestrator.squads import Answers, of_type, run, squad, types
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", [VIRTUAL], indirect=True)]
@@ -29,8 +37,8 @@ async def test_a_run_on_two_workers_ends_as_in_one_process() -> None:
     alone, _ = await run(given, inputs={"parts": parts}, run_id="r")
     manager = Answers()
     async with in_memory_cluster(given, manager) as cluster:
-        cluster.worker("w1")
-        cluster.worker("w2")
+        await cluster.worker("w1")
+        await cluster.worker("w2")
         await cluster.start(inputs={"parts": parts})
         finished = await cluster.ended()
         events = list(await cluster.journal.events("r"))
@@ -44,3 +52,112 @@ async def test_a_run_on_two_workers_ends_as_in_one_process() -> None:
     assert len(manager.asked) == len(parts) + 2
     assert len(of_type(events, "element.ended")) == len(parts)
     assert types(events).count("run.resumed") == 0
+
+
+async def test_a_killed_worker_s_units_go_on_elsewhere_and_nothing_recorded_is_paid_twice() -> None:
+    given, parts = squad(CHAIN, inputs=INPUTS), list("abcd")
+    asked = anyio.Event()
+
+    async def answer(agent: str, request: Request) -> str:
+        if not asked.is_set() and "build c" in request.messages[-1].text:
+            asked.set()
+            await anyio.sleep_forever()
+        return "done"
+
+    manager = Answers(answer)
+    async with in_memory_cluster(given, manager) as cluster:
+        await cluster.worker("w1")
+        await cluster.start(inputs={"parts": parts})
+        await asked.wait()
+        await cluster.kill("w1")
+        await cluster.worker("w2")
+        finished = await cluster.ended()
+        events = list(await cluster.journal.events("r"))
+    assert finished.status == "done"
+    repeated = of_type(events, "call.repeated")
+    assert "build[c]/try-1/turn-1/model" in [one.step for one in repeated]
+    assert len(manager.asked) == len(parts) + 2 + len(repeated)
+    assert types(events).count("run.resumed") == 0
+
+
+async def test_a_unit_that_waits_for_a_person_holds_no_slot_and_goes_on_with_the_answer() -> None:
+    till = Till()
+    given = till.squad(tasks={"a": "x", "b": {"agent": "bob", "description": "y"}})
+    waiting = anyio.Event()
+
+    async def slow(agent: str, request: Request) -> Any:
+        if agent == "bob":
+            await waiting.wait()
+            return "done"
+        return await_calls(agent, request)
+
+    await_calls = calls(("pay", "ann"))
+    async with in_memory_cluster(given, Answers(slow)) as cluster:
+        await cluster.worker("w1", slots=3)
+        await cluster.start()
+        await cluster.until(lambda: Job("r", Unit("a")) not in cluster.at_work and bool(cluster.at_work))
+        assert len(cluster.at_work) == 2  # the run's job, and bob's
+        await answer_question(cluster.journal, "r", None, "approve")
+        await cluster.until(lambda: bool(till.done))
+        waiting.set()
+        finished = await cluster.ended()
+        events = list(await cluster.journal.events("r"))
+    assert finished.status == "done"
+    assert till.done == ["ann"]
+    assert len(of_type(events, "task.resumed")) == 1
+
+
+async def test_a_run_that_waits_for_a_person_has_no_job_and_goes_on_once_it_is_told() -> None:
+    till = Till()
+    async with in_memory_cluster(till.squad(), Answers(calls(("pay", "ann")))) as cluster:
+        await cluster.worker("w1")
+        await cluster.start()
+        assert (await cluster.ended()).status == "waiting"
+        assert not cluster.jobs
+        await answer_question(cluster.journal, "r", None, "approve")
+        await cluster.drive()
+        assert (await cluster.ended()).status == "done"
+    assert till.done == ["ann"]
+
+
+async def test_a_cancelled_run_lets_its_calls_end_and_begins_no_more() -> None:
+    given, begun = squad(CHAIN, inputs=INPUTS), anyio.Event()
+
+    async def answer(agent: str, request: Request) -> str:
+        if agent == "bob":
+            begun.set()
+            await anyio.sleep(10)
+        return "done"
+
+    manager = Answers(answer)
+    async with in_memory_cluster(given, manager) as cluster:
+        await cluster.worker("w1", slots=3)
+        await cluster.start(inputs={"parts": list("abcdefgh")})
+        await begun.wait()
+        await cluster.journal.request_cancel("r")
+        finished = await cluster.ended()
+    assert finished.status == "cancelled"
+    assert len(manager.asked) == 3  # the plan, and the two that were at work
+    assert finished.cost == 30
+
+
+async def test_a_stopping_worker_hands_over_what_it_works_on_after_the_calls_in_flight() -> None:
+    given, begun = squad(CHAIN, inputs=INPUTS), anyio.Event()
+
+    async def answer(agent: str, request: Request) -> str:
+        begun.set()
+        await anyio.sleep(10)
+        return "done"
+
+    manager = Answers(answer)
+    async with in_memory_cluster(given, manager) as cluster:
+        await cluster.worker("w1")
+        await cluster.start(inputs={"parts": list("abcd")})
+        await begun.wait()
+        cluster.stop("w1")
+        await cluster.worker("w2")
+        finished = await cluster.ended()
+        events = list(await cluster.journal.events("r"))
+    assert finished.status == "done"
+    assert len(manager.asked) == 6
+    assert not of_type(events, "call.repeated")
