@@ -71,7 +71,7 @@ def _is_answered(gate: Gate, given: Mapping[str, Any], granted: frozenset[str]) 
 
 
 @dataclass(slots=True)
-class OpenQuestions:
+class AskedQuestions:
     """The questions of a run, read from its journal as they are asked and answered."""
 
     run: str
@@ -89,7 +89,7 @@ class OpenQuestions:
 
 async def resume_answered(run: Run, journal: SharedJournal, clock: Callable[[], float]) -> None:
     """Until cancelled, put units of a run to work again once they can go on. The run is driven here."""
-    changed, asked = [anyio.Event()], OpenQuestions(run.run_id, journal)
+    changed, asked = [anyio.Event()], AskedQuestions(run.run_id, journal)
 
     async def listen() -> None:
         async with aclosing(journal.watch_signals(run.run_id)) as signals:
