@@ -42,6 +42,7 @@ HEAVY = (
     "genai_prices",
     "mcp",
     "mcp_types",
+    "psycopg",
     "uvicorn",
 )
 

@@ -30,6 +30,7 @@ LATE = {
     ("orchestrator/observe/opening.py", "metrics_where_installed"): "Prometheus' client, an extra",
     ("orchestrator/observe/opening.py", "observing"): "OpenTelemetry's SDK, an extra",
     ("orchestrator/cli/session.py", "screen"): "rich, where there is a terminal",
+    ("orchestrator/journal/opening.py", "_postgres"): "PostgreSQL's client, an extra",
     ("orchestrator/squad/tool_kinds/http_request.py", "_fetch"): "ssl, for tools that ask the web",
     ("orchestrator/run/memory.py", "open_memory"): "sqlite3 and the index, for a squad that remembers",
     ("orchestrator/run_opening.py", "open_providers"): "the provider manager: a caller may bring one",

@@ -37,7 +37,11 @@ LATEST = "latest"
 MOST_LISTED = 12
 START_ONE = "`orchestrator run squad.yaml` records one"
 
-db_option = click.option("--db", metavar="URL", help="Where runs are recorded: sqlite:///PATH (STATE/journal.db).")
+db_option = click.option(
+    "--db",
+    metavar="URL",
+    help="Where runs are recorded: sqlite:///PATH (STATE/journal.db) or postgresql://USER@HOST/DATABASE.",
+)
 
 
 @dataclass(frozen=True, slots=True)

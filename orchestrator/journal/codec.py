@@ -86,8 +86,13 @@ def _shapes_by_name() -> Mapping[str, _Shape]:
     return {name: shape for cls, shape in _shapes().items() for name in (cls.__name__, shape.name)}
 
 
+def recorded_name(cls: type) -> str:
+    """Return the name under which objects of a class are recorded."""
+    return RECORDED_AS.get(cls.__name__, cls.__name__)
+
+
 def _shape(cls: Any) -> _Shape:
-    name = RECORDED_AS.get(cls.__name__, cls.__name__)
+    name = recorded_name(cls)
     if issubclass(cls, Enum):  # reading `value` itself would cost ten times as much
         return _Shape(cls, name, ("value",), (MISSING,), lambda member: (member._value_,), {"value": "value"})
     made_of = [f for f in fields(cls) if f.init]

@@ -6,8 +6,9 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from agents.events import TurnStarted
 from orchestrator.events import Event, RunEdited, RunFinished, RunForked, RunResumed, RunStarted
-from orchestrator.journal.codec import Bodies, Packed, pack
+from orchestrator.journal.codec import Bodies, Packed, pack, recorded_name
 from orchestrator.journal.protocols import JournalError, JournalUnusable
 from orchestrator.journal.spent import BilledEvent, billed
 from providers.messages import Response
@@ -33,6 +34,10 @@ class EventRow(NamedTuple):
     bill: BilledEvent | None
     is_fork: bool
     """Whether another run paid for all before it."""
+    kind: str
+    """The name of its class as it is recorded."""
+    agent: str | None
+    """Who has the turn that it begins."""
 
 
 def rows_of(events: Sequence[Event]) -> list[EventRow]:
@@ -41,7 +46,9 @@ def rows_of(events: Sequence[Event]) -> list[EventRow]:
         data, bodies = packed(event.data)
         status, cost = _status(event.data)
         bill, is_fork = billed(event.data), isinstance(event.data, RunForked)
-        rows.append(EventRow(event.path, event.turn, event.seq, event.at, data, bodies, status, cost, bill, is_fork))
+        kind, agent = recorded_name(type(event.data)), event.data.agent if isinstance(event.data, TurnStarted) else None
+        place = (event.path, event.turn, event.seq, event.at)
+        rows.append(EventRow(*place, data, bodies, status, cost, bill, is_fork, kind, agent))
     return rows
 
 

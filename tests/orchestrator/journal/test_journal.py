@@ -16,6 +16,7 @@ from agents.run_context import StepKey
 from orchestrator.errors import RunNotFound
 from orchestrator.events import Event, GateOpened, RunFinished, RunForked, RunResumed, TaskStarted
 from orchestrator.journal.memory import MemoryJournal
+from orchestrator.journal.opening import open_journal
 from orchestrator.journal.protocols import (
     Fenced,
     Go,
@@ -39,8 +40,14 @@ pytestmark = pytest.mark.anyio
 A = Unit("a")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Journal]:
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+async def journal(request: pytest.FixtureRequest, anyio_backend_name: str, tmp_path: Path) -> AsyncIterator[Journal]:
+    if request.param == "postgres":
+        if anyio_backend_name != "asyncio":
+            pytest.skip("PostgreSQL's client runs on asyncio alone")
+        async with open_journal(request.getfixturevalue("postgres_url")) as cluster:
+            yield cluster
+        return
     made: Journal = MemoryJournal() if request.param == "memory" else SqliteJournal(tmp_path / "journal.db")
     yield made
     await made.aclose()

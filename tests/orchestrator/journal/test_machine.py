@@ -6,8 +6,9 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import pytest
 from anyio.from_thread import start_blocking_portal
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -16,10 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from agents.run_context import StepKey
 from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, TaskStarted
 from orchestrator.journal.memory import MemoryJournal
+from orchestrator.journal.opening import open_journal
 from orchestrator.journal.protocols import JournalError, RunManifest, StepRecord
-from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.units import Unit
 from providers.messages import Usage
+from tests.postgres import PostgresServer
 
 A, B, C = Unit("a"), Unit("b", "1"), Unit("c")
 RUNS, UNITS = ("r", "s"), (("r", A), ("r", B), ("r", C), ("s", A))
@@ -48,21 +50,32 @@ class Journals(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.mkdtemp(dir=SHM)
         self.memory = MemoryJournal()
-        self.sqlite = SqliteJournal(Path(self.folder) / "journal.db")
+        self.place = self.new_place()
         self.portals = start_blocking_portal()
         self.portal = self.portals.__enter__()
+        self.open_kept()
         self.fences: dict[RunUnit, int] = {}
         self.begun: set[tuple[RunUnit, StepKey]] = set()
 
+    def new_place(self) -> str:
+        """Return the URL of a new journal."""
+        return f"sqlite:///{tempfile.mkdtemp(dir=SHM)}/journal.db"
+
+    def remove_place(self) -> None:
+        shutil.rmtree(Path(self.place.removeprefix("sqlite:///")).parent)
+
+    def open_kept(self) -> None:
+        self.opened = self.portal.wrap_async_context_manager(open_journal(self.place))
+        self.kept = self.opened.__enter__()
+
     def teardown(self) -> None:
-        self.portal.call(self.sqlite.aclose)
+        self.opened.__exit__(None, None, None)
         self.portals.__exit__(None, None, None)
-        shutil.rmtree(self.folder)
+        self.remove_place()
 
     def both(self, name: str, *args: Any) -> Any:
-        said = [self.ask(journal, name, args) for journal in (self.memory, self.sqlite)]
+        said = [self.ask(journal, name, args) for journal in (self.memory, self.kept)]
         assert said[0] == said[1], name
         return said[0]
 
@@ -152,8 +165,8 @@ class Journals(RuleBasedStateMachine):
 
     @rule()
     def another_process(self) -> None:
-        self.portal.call(self.sqlite.aclose)
-        self.sqlite = SqliteJournal(self.sqlite.path)
+        self.opened.__exit__(None, None, None)
+        self.open_kept()
 
     @invariant()
     def read_the_same(self) -> None:
@@ -172,9 +185,34 @@ Journals.TestCase.settings = settings(max_examples=settings().max_examples // 4,
 TestJournals = Journals.TestCase
 
 
-def test_an_edit_ends_a_step_that_another_process_began() -> None:
+class PostgresJournals(Journals):
+    """The same, with a journal in a database."""
+
+    server: ClassVar[PostgresServer]
+
+    def new_place(self) -> str:
+        self.database = self.server.database()
+        return self.database.__enter__()
+
+    def remove_place(self) -> None:
+        self.database.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def machine_server(shared_postgres: PostgresServer) -> None:
+    PostgresJournals.server = shared_postgres
+
+
+PostgresJournals.TestCase.settings = Journals.TestCase.settings
+TestPostgresJournals = pytest.mark.usefixtures("machine_server")(PostgresJournals.TestCase)
+
+
+@pytest.mark.parametrize("kind", [Journals, PostgresJournals])
+def test_an_edit_ends_a_step_that_another_process_began(kind: type[Journals], request: pytest.FixtureRequest) -> None:
     """A sequence that rules met once, kept: no seed is needed to meet it again."""
-    both = Journals()
+    if kind is PostgresJournals:
+        request.getfixturevalue("machine_server")
+    both = kind()
     try:
         both.known()
         both.claim(("r", C))

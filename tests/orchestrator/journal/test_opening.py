@@ -11,6 +11,7 @@ from orchestrator.journal.opening import open_journal, place_of_journal
 from orchestrator.journal.protocols import JournalMissing, JournalUnusable, RunManifest
 
 pytestmark = pytest.mark.anyio
+OTHERS = "a journal is at sqlite:///PATH, or at postgresql://USER@HOST/DATABASE"
 
 
 @pytest.mark.parametrize(
@@ -30,11 +31,11 @@ async def test_a_url_or_a_path_names_a_journal(url: str | Path, file: str | None
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("postgresql://me@db/runs", "PostgreSQL is not built yet"),
-        ("redis://x", "reads sqlite:///PATH only"),
-        ("sqlite:///", "reads sqlite:///PATH only"),
-        ("sqlite:x", "reads sqlite:///PATH only"),
-        ("", "reads sqlite:///PATH only"),
+        ("postgresql:x", OTHERS),
+        ("redis://x", OTHERS),
+        ("sqlite:///", OTHERS),
+        ("sqlite:x", OTHERS),
+        ("", OTHERS),
     ],
 )
 async def test_another_url_says_what_can_be_read(url: str, why: str) -> None:
@@ -53,6 +54,29 @@ async def test_what_is_written_is_there_when_it_is_opened_again(tmp_path: Path) 
     async with open_journal(tmp_path / "runs.db", create=False) as journal:
         assert (await journal.manifest("r")).squad == "pair"
         assert await journal.room() > 0
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me@db/runs", None),
+        ("postgres://db:5432/runs?sslmode=require", None),
+        ("postgresql://me:canary@db/runs", "postgresql://me:***@db/runs"),
+        ("postgresql://me:canary@a:1,b:2/runs", "postgresql://me:***@a:1,b:2/runs"),
+        ("postgresql://db/runs?user=me&password=canary", "postgresql://db/runs?user=me&password=***"),
+        ("postgresql://db/runs?sslpassword=canary&a=b", "postgresql://db/runs?sslpassword=***&a=b"),
+        ("postgresql://me:can@ary@db/runs", "postgresql://***"),
+        ("postgresql://me:can/canary@db/runs", "postgresql://***"),
+        ("postgresql://me:can?canary@db/runs", "postgresql://***"),
+        ("postgresql://db/runs?password=can@canary", "postgresql://***"),
+        ("postgresql://me:can#canary@db/runs", "postgresql://***"),
+    ],
+)
+async def test_a_database_is_shown_without_its_password(url: str, shown: str | None) -> None:
+    place = place_of_journal(url)
+    assert place.url == url
+    assert str(place) == (shown or url)
+    assert "canary" not in f"{place!r}{place}"
 
 
 async def test_a_journal_in_memory_needs_no_disk() -> None:
