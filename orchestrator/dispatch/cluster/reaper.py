@@ -8,7 +8,9 @@ from typing import Any
 
 import anyio
 import psycopg
-from procrastinate.exceptions import ConnectorException
+from procrastinate.exceptions import ConnectorException, UniqueViolation
+from procrastinate.jobs import Job as QueuedJob
+from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from psycopg import AsyncConnection
 from psycopg.errors import RaiseException
@@ -92,18 +94,23 @@ class Reaper:
         for job in await self.jobs.get_stalled_jobs(seconds_since_heartbeat=self.times.timeout_s):
             if job.worker_id in alive:
                 continue
-            try:
-                await self.jobs.retry_job(job, retry_at=LONG_AGO)
-                freed += 1
-            except ConnectorException as error:
-                if not isinstance(error.__cause__, RaiseException):  # it ended in this moment
-                    raise
+            await self._free(job)
+            freed += 1
         for worker in dead:
             await self.jobs.unregister_worker(worker)
         if dead or freed:
             self.log.warning("worker_dead", workers=len(dead), jobs=freed)
         if freed:
             await self.wake()
+
+    async def _free(self, job: QueuedJob) -> None:
+        try:
+            await self.jobs.retry_job(job, retry_at=LONG_AGO)
+        except UniqueViolation:  # it was submitted again while it ran: that one waits, and is enough
+            await self.jobs.finish_job(job, Status.FAILED, delete_job=True)
+        except ConnectorException as error:
+            if not isinstance(error.__cause__, RaiseException):  # it ended in this moment
+                raise
 
     async def _bury(self) -> tuple[Sequence[int], set[int]]:
         async with self.pool.connection() as connection:

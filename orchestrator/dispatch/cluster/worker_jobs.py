@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 from procrastinate import BaseConnector
-from procrastinate.exceptions import ConnectorException
+from procrastinate.exceptions import ConnectorException, UniqueViolation
 from procrastinate.jobs import Job as QueuedJob
 from procrastinate.jobs import Notification, Status
 from procrastinate.manager import JobManager, NotificationCallback
@@ -136,7 +136,10 @@ class WorkerJobs(JobManager):
         async def retry() -> None:
             await self._lease.hold()
             at = LONG_AGO if delay <= timedelta(0) else await self._now() + delay
-            await super(WorkerJobs, self).retry_job(job, at, priority, queue, lock)
+            try:
+                await super(WorkerJobs, self).retry_job(job, at, priority, queue, lock)
+            except UniqueViolation:  # it was submitted again while it ran: that one waits, and is enough
+                await super(WorkerJobs, self).finish_job(job, Status.FAILED, delete_job=True)
 
         await self._say(job, retry)
 

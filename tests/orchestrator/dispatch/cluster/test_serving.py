@@ -74,6 +74,24 @@ async def test_a_job_whose_handler_fails_is_run_again_and_is_seen_meanwhile(jobs
         await eventually(is_gone)
 
 
+async def test_a_job_that_fails_after_it_was_submitted_again_leaves_the_one_that_waits(jobs: Any) -> None:
+    tried = list[int]()
+
+    async def handle(job: Job) -> None:
+        tried.append(1)
+        if len(tried) == 1:
+            await jobs.submit([JOB])
+            raise ValueError("not yet")
+
+    async with serving(jobs, handle):
+        await jobs.submit([JOB])
+
+        async def is_done() -> bool:
+            return len(tried) == 2 and not await jobs.live("r")
+
+        await eventually(is_done)
+
+
 async def test_a_handler_that_is_cancelled_from_within_is_run_again_later(jobs: Any) -> None:
     asked = list[int]()
 
@@ -170,8 +188,8 @@ async def test_two_reapers_free_a_dead_workers_job_once_and_leave_the_living_alo
     connector = PsycopgConnector()
     await connector.open_async(pool)
     manager = JobManager(connector)
-    await jobs.submit([Job("r", Unit(f"t{number}")) for number in range(4)])
-    for _ in range(2):  # the first is dead, the second only looks so to Procrastinate
+    await jobs.submit([Job("r", Unit(f"t{number}")) for number in range(5)])
+    for _ in range(3):  # the last is alive, and only looks dead to Procrastinate
         worker = await manager.register_worker()
         run(
             postgres_url,
@@ -185,18 +203,19 @@ async def test_two_reapers_free_a_dead_workers_job_once_and_leave_the_living_alo
     run(
         postgres_url,
         "UPDATE orchestrator_workers SET heartbeat_at = now() - interval '5 s'"
-        " WHERE id = (SELECT min(id) FROM orchestrator_workers)",
+        " WHERE id < (SELECT max(id) FROM orchestrator_workers)",
     )
 
     async def nothing() -> None: ...
 
+    await jobs.submit([Job("r", Unit("t0"))])  # what its dead worker runs waits once more
     rule = GapRule(0.0, 1000.0)  # it waits for nothing
     reapers = [Reaper(pool, manager, TIMES, rule, "lock", None, nothing, nothing, logger()) for _ in range(3)]
     async with anyio.create_task_group() as tasks:
         for reaper in reapers * 3:
             tasks.start_soon(reaper.look)
     found = run(postgres_url, "SELECT status, attempts FROM procrastinate_jobs ORDER BY id")
-    assert found == [("todo", 1), ("doing", 0), ("todo", 0), ("todo", 0)]
+    assert found == [("todo", 1), ("doing", 0), ("todo", 0), ("todo", 0), ("todo", 0)]
     assert len(run(postgres_url, "SELECT id FROM orchestrator_workers")) == 1
     assert len(run(postgres_url, "SELECT id FROM procrastinate_workers")) == 1
 
