@@ -298,6 +298,8 @@ def reason(bound: Allowance, refused: NoRoom, asked: float = 0.0) -> Reason:
         if ends:
             used_up = f"{label} is used up until {_clock(until)}"
         return Reason(ReasonCode.BUDGET, used_up, ends, cap.budget)
+    if ends is None and not refused.meter.amount:
+        return Reason(ReasonCode.LIMIT, f"this worker has no share of a limit that is divided: {label}")
     if ends is None:
         return Reason(ReasonCode.LIMIT, f"the call asks for more than its limit of {label} allows at all")
     used_up = f"its limit of {label} is used up until {_clock(until)}" if refused.meter.amount else label

@@ -7,12 +7,15 @@ from dataclasses import replace
 
 from providers.catalog.asked_for import asked_for
 from providers.catalog.model import Catalog
+from providers.documents.addresses import VARIABLE as LEDGER
+from providers.documents.addresses import split_of
 from providers.documents.findings import Findings
 from providers.documents.nodes import tree_of
 from providers.documents.problems import ENVIRONMENT
 from providers.errors import CatalogError
 from providers.policy.model import Deployment, Policy
 from providers.policy.names import KnownNames
+from providers.policy.split import Split, split
 
 _KINDS: Mapping[str, Deployment] = {
     "production": "production",
@@ -28,7 +31,8 @@ def with_environment(policy: Policy, catalog: Catalog, environ: Mapping[str, str
     `MODEL_PROVIDER` names the provider that comes first in every tier. `<PROVIDER>_MODEL` (`GROQ_MODEL`) names the
     model that is asked wherever a tier names that provider; where `<PROVIDER>_BASE_URL` is set too, it may be any.
     Where the policy's environment is `auto`, `ORCHESTRATOR_ENV`, else `ENVIRONMENT`, may say production (prod) or
-    development (dev). Raise `CatalogError` naming the variable.
+    development (dev). `ORCHESTRATOR_LEDGER`, else the policy, may divide limits and budgets among workers; then the two
+    have this worker's share. Raise `CatalogError` naming the variable.
     """
     findings = Findings(tree_of({}))
     known, own = KnownNames(catalog, findings), dict[str, str]()
@@ -43,12 +47,14 @@ def with_environment(policy: Policy, catalog: Catalog, environ: Mapping[str, str
         known.provider(lead, (ENVIRONMENT, "MODEL_PROVIDER"))
     if findings.found:
         raise CatalogError(findings.found)
-    return replace(
+    policy = replace(
         policy,
         tiers={tier: _swapped(names, own) for tier, names in policy.tiers.items()} if own else policy.tiers,
         lead=own.get(lead, f"{lead}/*") if lead else policy.lead,
         environment=_detected(environ) if policy.environment == "auto" else policy.environment,
-    ), known.catalog
+    )
+    shared = split_of(environ.get(LEDGER, "").strip() or policy.ledger or "")
+    return (policy, known.catalog) if shared is None else split(policy, known.catalog, Split(shared[1], shared[0]))
 
 
 def _swapped(names: Iterable[str], own: Mapping[str, str]) -> tuple[str, ...]:

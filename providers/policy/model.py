@@ -105,7 +105,9 @@ class Policy:
     checks: Checks | None = None
     """None: whether a provider answers is learnt from turns alone."""
     ledger: str | None = None
-    """The address of a ledger that machines share; None: each counts on its own."""
+    """The address of a ledger that machines share, or how they divide all limits; None: each counts on its own."""
+    split: tuple[int | None, int] | None = None
+    """The worker, from 0, and the number of workers, whose share of all limits and budgets this is; None: it is all."""
     lead: str | None = None
     """`provider/model` or `provider/*`: whose models come first in every tier, whatever the score. A tier's own ones of
     that provider go before this one; chains and pinned models stay as they are."""

@@ -50,6 +50,18 @@ def test_counts_are_kept_on_the_redis_that_the_environment_names(
     assert not list(tmp_path.glob(".orchestrator/limits*"))
 
 
+def test_workers_without_a_ledger_have_each_their_share(tmp_path, loopback: Loopback):
+    limited(tmp_path, loopback.url("ok"), ledger="split:4")
+    for number, env in enumerate([{}, {"ORCHESTRATOR_LEDGER": "split:3/40"}]):
+        shown = orchestrator("providers", "limits", "--json", cwd=tmp_path, env=env)
+        assert json.loads(shown.out)[0]["amount"] == [20, 2][number]
+    env = {"ORCHESTRATOR_LEDGER": "split:81"}  # eighty calls an hour
+    refused = orchestrator("ask", "hi", cwd=tmp_path, env=env)
+    assert refused.code != 0
+    assert "this worker has no share of a limit that is divided" in refused.err
+    assert loopback.requests == []
+
+
 @pytest.mark.long
 def test_a_run_tells_once_that_its_ledger_is_lost_and_once_that_it_is_back(
     tmp_path, loopback: Loopback, redis_server: RedisServer
