@@ -73,5 +73,8 @@ def simulate(
     as UTF-8. The claims of a scenario whose load or policy was replaced are measured all the same.
     """
     from providers.simulation import engine
+    from providers.simulation.cluster import simulation
 
+    if scenario.cluster is not None:
+        return simulation.run(scenario, scenario.cluster, policy=policy, catalog=catalog, load=load, seed=seed, log=log)
     return engine.run(scenario, policy=policy, catalog=catalog, load=load, seed=seed, log=log)

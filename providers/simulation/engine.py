@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any, BinaryIO
 
 from providers.catalog.model import Catalog
 from providers.errors import ProviderError, RateLimited, Reason, ReasonCode, RoutingError, TimedOut
-from providers.limits.reserve import CounterStore
+from providers.limits.reserve import CounterStore, NoRoom
 from providers.limits.rules import Ending, ending
 from providers.policy.model import Policy
 from providers.routing.admission import LATE_S, forbid, refuse, shut_until
@@ -77,12 +78,9 @@ class Simulation:
         unconfigured = {name: absent for name in catalog.providers if name not in behaviours}
         self._delay = scenario.message_delay
         self._providers = modelled_providers(behaviours, scenario.regions, starts, seed)
-        self._routers = [
-            ModelledRouter(number, Fleet(candidates, policy, unconfigured), dice(seed, "router", number))
-            for number in range(scenario.instances)
-        ]
-        for router in self._routers:
-            router.fleet.operate(scenario.control)
+        self._makes_fleet = partial(Fleet, candidates, policy, unconfigured)
+        self._control, self._seed = scenario.control, seed
+        self._routers = [self._router(number) for number in range(scenario.instances)]
         self._counts = CounterStore()
         self._terms = AllTerms({name: each.hidden for name, each in behaviours.items()}, policy.budget, starts)
         self._kinds: list[list[Kind]] = []
@@ -97,6 +95,11 @@ class Simulation:
         """Messages on their way to the ledger and back: all take as long, so they come in the order they were sent."""
         self._events = self._turns = 0
         self._records = Records(scenario, policy, candidates, load, seed, log)
+
+    def _router(self, number: int) -> ModelledRouter:
+        router = ModelledRouter(number, self._makes_fleet(), dice(self._seed, "router", number))
+        router.fleet.operate(self._control)
+        return router
 
     def run(self) -> Report:
         for at in range(len(self._arrivals)):
@@ -122,11 +125,14 @@ class Simulation:
 
     def _arrive(self, load: int, now: float) -> None:
         self._expect(load)
-        alike = self._kinds[load]
-        kind = alike[0] if len(alike) == 1 else alike[int(self._dice.random() * len(alike))]
         router = self._routers[self._turns % len(self._routers)]
         self._turns += 1
-        self._go_on(ModelledTurn(self._turns, router, load, kind, now), None, now)
+        self._go_on(ModelledTurn(self._turns, router, load, self._kind(load), now), None, now)
+
+    def _kind(self, load: int) -> Kind:
+        """Return of which kind the load's next turn is."""
+        alike = self._kinds[load]
+        return alike[0] if len(alike) == 1 else alike[int(self._dice.random() * len(alike))]
 
     def _go_on(
         self, turn: ModelledTurn, outcome: Outcome | None, now: float, ended: ModelledAttempt | None = None
@@ -164,10 +170,19 @@ class Simulation:
             self._call(attempt, now)
         elif forbid(fleet.states[attempt.name], terms.plan.bound):
             self._come_back(attempt, Refused(now, attempt.number), now)
-        elif self._delay:
-            self._trip(now, self._reserve, attempt)
         else:
-            self._reserve(attempt, now)
+            self._send(attempt, self._reserve, now)
+
+    def _send(self, attempt: ModelledAttempt, act: Act, now: float) -> None:
+        """Take a message to the ledger."""
+        if self._delay:
+            self._trip(now, act, attempt)
+        else:
+            act(attempt, now)
+
+    def _send_back(self, attempt: ModelledAttempt, act: Act, now: float) -> None:
+        """Take the ledger's answer to the router."""
+        self._send(attempt, act, now)
 
     def _hear_nothing(self, attempt: ModelledAttempt, now: float) -> None:
         if attempt in attempt.turn.out:
@@ -175,13 +190,11 @@ class Simulation:
 
     def _reserve(self, attempt: ModelledAttempt, now: float) -> None:
         """The ledger hears of the call."""
-        plan, ttl = attempt.plan, attempt.effect.timeouts.total + LATE_S
-        attempt.refused = self._counts.reserve(plan.reserves, attempt.lease, now, now + ttl)
-        then = self._call if attempt.refused is None else self._turn_away
-        if self._delay:
-            self._trip(now, then, attempt)
-        else:
-            then(attempt, now)
+        attempt.refused = self._hold(attempt, attempt.effect.timeouts.total + LATE_S, now)
+        self._send_back(attempt, self._call if attempt.refused is None else self._turn_away, now)
+
+    def _hold(self, attempt: ModelledAttempt, ttl: float, now: float) -> NoRoom | None:
+        return self._counts.reserve(attempt.plan.reserves, attempt.lease, now, now + ttl)
 
     def _turn_away(self, attempt: ModelledAttempt, now: float) -> None:
         """The router hears that there is no room."""
@@ -239,15 +252,12 @@ class Simulation:
 
     def _close(self, attempt: ModelledAttempt, how: Ending, now: float) -> None:
         if attempt.terms is not None and attempt.terms.plan is not None:
-            if self._delay:
-                self._trip(now, self._settle, (attempt, how))
-            else:
-                self._settle((attempt, how), now)
+            attempt.ending = how
+            self._send(attempt, self._settle, now)
 
-    def _settle(self, closing: tuple[ModelledAttempt, Ending], now: float) -> None:
+    def _settle(self, attempt: ModelledAttempt, now: float) -> None:
         """The ledger hears what the call came to."""
-        (attempt, how), terms = closing, closing[0].terms
-        assert terms is not None
-        self._counts.settle(terms.settles[how], attempt.lease, now)
+        assert attempt.terms is not None
+        self._counts.settle(attempt.terms.settles[attempt.ending], attempt.lease, now)
         if (shut := shut_until(attempt.plan.bound, attempt.error, now)) is not None:
             self._counts.observe(shut[0], -1.0, shut[1], now)

@@ -97,6 +97,44 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
+class ResourceUse:
+    """What a cluster has of one thing: the share that is `used`, and how long what needed it `waited` for it.
+
+    `planned` is the share by the formulas of `cluster/capacity.py`: above 1 the load is more than there is. `carries`
+    are the turns an hour that would use all of it, by the same formulas; None: no load does.
+    """
+
+    used: float
+    planned: float
+    carries: float | None
+    waited: Durations = Durations()
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterUse:
+    """What a cluster came to while the load came, but for the first fifth of that time.
+
+    `offered` and `reached` are turns an hour: those that came, and those that were recorded. `connected` of the
+    `workers` found room for their connections. `first` names the resource that is used most, and so is saturated first;
+    `jobs` is how long runs and tasks waited for a worker. `exceeded` are calls that came to a provider past its limit.
+    `lost` is how often a worker lost the shared ledger and went on alone. `cut` are calls in flight at a worker's
+    death: they are paid for, and made again.
+    """
+
+    workers: int
+    connected: int
+    offered: float
+    reached: float
+    first: str
+    resources: Mapping[str, ResourceUse]
+    jobs: Mapping[str, Durations]
+    exceeded: int
+    lost: int
+    cut: int
+    advice: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """What a scenario says that it shows, whether it did, and the figure behind it."""
 
@@ -147,6 +185,7 @@ class Report:
     decisions: int
     digest: str
     virtual_seconds: float
+    cluster: ClusterUse | None = None
 
     @property
     def held(self) -> bool:
@@ -155,4 +194,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `json.dumps` takes."""
-        return asdict(self)
+        data = asdict(self)
+        if self.cluster is None:
+            del data["cluster"]
+        return data

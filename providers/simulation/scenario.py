@@ -13,6 +13,7 @@ from providers.catalog.model import Catalog, Limit
 from providers.messages import Capability, Usage
 from providers.policy.model import Policy
 from providers.routing.control import NOTHING_SET, RoutingControl
+from providers.simulation.cluster.model import Cluster
 
 EVERY = "*"
 """Stands for the providers that a scenario names nowhere else."""
@@ -159,3 +160,5 @@ class Scenario:
     message_delay: float = 0.0
     seed: int = 1
     control: RoutingControl = NOTHING_SET
+    cluster: Cluster | None = None
+    """Workers that take the turns as parts of runs, instead of `instances` to which each turn comes by itself."""

@@ -19,6 +19,7 @@ from providers.errors import CatalogError
 from providers.messages import Capability
 from providers.policy.model import Policy
 from providers.policy.parse import read_policy
+from providers.simulation.cluster.shape import check_cluster, cluster_of
 from providers.simulation.scenario import EVERY, Behaviour, Expectation, Flaky, Latency, Load, Outage, Scenario
 from providers.simulation.scenario_shape import (
     MOST_TURNS,
@@ -72,6 +73,9 @@ def parse_scenario(data: Mapping[str, Any] | Node, name: str, read: Sequence[Pro
     _check_providers(shape, catalog, findings)
     _check_loads(shape, catalog, policy, findings)
     _check_claims(shape, findings)
+    if shape.cluster is not None:
+        _check_lasting(shape, findings)
+        check_cluster(shape.cluster, shape.instances, shape.message_delay, findings)
     providers = {who: _behaviour(who, row, catalog, findings) for who, row in shape.providers.items()}
     if findings.found:
         raise CatalogError(findings.found)
@@ -89,6 +93,7 @@ def parse_scenario(data: Mapping[str, Any] | Node, name: str, read: Sequence[Pro
         instances=shape.instances,
         message_delay=shape.message_delay,
         seed=shape.seed,
+        cluster=None if shape.cluster is None else cluster_of(shape.cluster),
     )
 
 
@@ -150,6 +155,15 @@ def _check_claims(shape: ScenarioShape, findings: Findings) -> None:
         if not claim.of:
             hint = "name a figure of the report, as failed or [providers, groq, share]"
             findings.error(("claims", at, "of"), "out-of-range", "'of' is empty", hint)
+
+
+def _check_lasting(shape: ScenarioShape, findings: Findings) -> None:
+    """Report loads that come all at once: what a cluster carries in an hour is measured while a load comes."""
+    for at, load in enumerate(shape.load):
+        if load.over is None and load.every is None:
+            findings.lacks(
+                ("load", at), "one-of", "with a cluster a load needs a time that it lasts: `over` or `every`"
+            )
 
 
 def _count(load: LoadShape) -> int:

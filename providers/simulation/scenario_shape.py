@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 from providers.documents.fields import Duration, PositiveDuration, Share
 from providers.documents.models import StrictModel
 from providers.documents.quantities import parse_share
+from providers.simulation.cluster.shape import ClusterShape
 from providers.simulation.scenario import MIDNIGHT, MOST_TOKENS, ErrorKind, Mode
 
 MOST_TURNS = 10_000_000
@@ -131,3 +132,4 @@ class ScenarioShape(StrictModel):
     regions: dict[str, list[OutageShape]] = Field(default_factory=dict)
     load: Annotated[list[LoadShape], Field(min_length=1)]
     claims: list[ClaimShape] = Field(default_factory=list)
+    cluster: ClusterShape | None = None

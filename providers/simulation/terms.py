@@ -49,10 +49,11 @@ class AllTerms:
         """Return what holds for a call of the kind; None: it is bound by nothing."""
         key = (effect.route.names[0], kind.number)
         if key not in self._known:
-            self._known[key] = self._made(effect.candidate, kind, fleet.demands(kind.request)[0])
+            self._known[key] = self.made(effect.candidate, kind, fleet.demands(kind.request)[0])
         return self._known[key]
 
-    def _made(self, candidate: Candidate, kind: Kind, tokens: int) -> Terms | None:
+    def made(self, candidate: Candidate, kind: Kind, tokens: int) -> Terms | None:
+        """Return what holds for a call of about `tokens` of input to the candidate; None: it is bound by nothing."""
         bound = allowance(candidate, self._budget, self._now)
         provider = candidate.provider
         row = replace(provider, limits=self._hidden.get(provider.name, ()), plan="")

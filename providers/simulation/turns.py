@@ -6,6 +6,7 @@ from random import Random
 
 from providers.errors import ProviderError
 from providers.limits.reserve import NoRoom
+from providers.limits.rules import Ending
 from providers.routing.admission import CallPlan
 from providers.routing.effects import Try
 from providers.routing.fleet import Fleet
@@ -38,7 +39,7 @@ class ModelledTurn:
 class ModelledAttempt:
     """One attempt of a turn, from its reservation to its end."""
 
-    __slots__ = ("called", "effect", "error", "lease", "name", "number", "refused", "terms", "turn")
+    __slots__ = ("called", "effect", "ending", "error", "lease", "name", "number", "refused", "terms", "turn")
 
     def __init__(self, turn: ModelledTurn, effect: Try, terms: Terms | None) -> None:
         self.turn, self.effect, self.terms = turn, effect, terms
@@ -48,6 +49,8 @@ class ModelledAttempt:
         """When the call went to its provider."""
         self.error: ProviderError | None = None
         """What it will end in."""
+        self.ending: Ending = "unknown"
+        """How it ended, for the ledger."""
         self.refused: NoRoom | None = None
         """The ledger's answer, where it found no room."""
 
