@@ -3,7 +3,7 @@
 `python -m benchmarks.cluster_costs [--seconds N]` starts both servers on loopback, in a temporary folder, and prints
 for each kind of operation the CPU of the server (which does not depend on what else the machine does), the median time
 of one alone, and how many a second came through with 16 at once. Needs Debian's `postgresql` and `redis-server`, and
-`pip install "psycopg[binary]" redis`.
+`pip install squad-orchestrator[cluster,redis]`.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ class ClusterUse:
     `workers` found room for their connections. `first` names the resource that is used most, and so is saturated first;
     `jobs` is how long runs and tasks waited for a worker. `exceeded` are calls that came to a provider past its limit.
     `lost` is how often a worker lost the shared ledger and went on alone. `cut` are calls in flight at a worker's
-    death: they are paid for, and made again.
+    death: they are paid for, and made again. `unfinished` are turns that no worker was left for.
     """
 
     workers: int
@@ -131,6 +131,7 @@ class ClusterUse:
     exceeded: int
     lost: int
     cut: int
+    unfinished: int
     advice: tuple[str, ...]
 
 

@@ -70,7 +70,7 @@ def said(ended: Ended) -> Iterator[str]:
 
 def test_every_squad_of_the_examples_is_looked_at() -> None:
     files = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.yaml")}
-    others = {"agent_routing.yaml", "thirteen-agents/agent_routing.yaml", "scenario.yaml"}
+    others = {"agent_routing.yaml", "thirteen-agents/agent_routing.yaml", "scenario.yaml", "cluster.yaml"}
     others |= {"serve-demo/agent_routing.yaml", "serve-demo/squad.yaml"}  # a browser looks at what becomes of these
     assert {name for name in files - others if not name.endswith(".test.yaml")} == set(SQUADS)
 

@@ -28,6 +28,7 @@ from orchestrator.cli.squad_files import squad_of_file
 from orchestrator.cli.tuned import TunedFile, of_scenario, of_squad, of_traffic, render_tuned, tuned_document
 from orchestrator.cli.tuned import tune as tune_file
 from orchestrator.cli.ui.arguments import Since, SinceOption, TimeZoneOption, split_inputs
+from orchestrator.cli.ui.cluster import capacity_document, render_capacity
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, print_json
 from orchestrator.cli.ui.simulation import Case, render, render_compared
@@ -41,6 +42,9 @@ from providers.documents.yaml import ParsedFile, parse_file
 from providers.policy.environment import with_environment
 from providers.simulation import Report, Scenario, load_scenario, shipped, simulate
 from providers.simulation.chart import to_png, to_svg
+from providers.simulation.cluster.advice import advice
+from providers.simulation.cluster.capacity import capacity_of
+from providers.simulation.cluster.shape import MOST_WORKERS
 from providers.simulation.scenario_file import parse_scenario
 
 OWN = "own"
@@ -83,6 +87,8 @@ class SquadLoad(NamedTuple):
     "--timezone", "zone", type=TimeZoneOption(), default="UTC", metavar="NAME", help="Traffic: days of this zone (UTC)."
 )
 @db_option
+@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), metavar="N", help="Cluster: so many workers.")
+@click.option("--capacity", is_flag=True, help="Cluster: what it carries, by formulas, with 1 to 10,000 workers.")
 @click.option("--tune", type=click.Choice(get_args(Knob)), help="Search for a better routing file; print it as a diff.")
 @click.option("--budget-runs", type=click.IntRange(8, 100_000), metavar="N", help="Tune: simulations at most.")
 @click.option("--budget-seconds", type=click.FloatRange(1), metavar="N", help="Tune: stop the search after so long.")
@@ -105,6 +111,8 @@ def simulate_command(
     since: Since | None,
     zone: tzinfo,
     db: str | None,
+    workers: int | None,
+    capacity: bool,
     tune: Knob | None,
     budget_runs: int | None,
     budget_seconds: float | None,
@@ -122,6 +130,8 @@ def simulate_command(
         return _list(as_json)
     settings, load = settings_of(context), SquadLoad(given_inputs(inputs), count_, per_hour, assumed, all_providers)
     _check(what or traffic, policies, chart, log)
+    if (workers is not None or capacity) and (traffic is not None or tune is not None):
+        raise Unusable("--workers and --capacity are for a scenario with a cluster, without --traffic and --tune")
     search = TuningOptions(tune or "order", seed, budget_runs, budget_seconds)
     if tune is not None and (len(policies) > 1 or chart is not None or log is not None):
         raise Unusable("--tune takes one --policy, and neither --chart nor --log")
@@ -143,7 +153,9 @@ def simulate_command(
     assert what is not None, "checked"
     if tune is not None:
         return _tune(_tuned_file(what, policy, load, settings), search, settings, as_json=as_json)
-    cases = list(_cases(what, policies or (OWN,), load, settings))
+    cases = [_sized(case, workers, capacity) for case in _cases(what, policies or (OWN,), load, settings)]
+    if capacity:
+        return _capacity(cases[-1].scenario, as_json=as_json)
     console = Console(settings)
     reports = [_simulate(case, seed, log, console) for case in cases]
     if chart is not None:
@@ -205,6 +217,33 @@ def _cases(what: str, policies: Sequence[str], load: SquadLoad, settings: Settin
         else:
             rules, catalog = policy_over(policy, scenario.catalog)
             yield Case(policy, replace(scenario, policy=rules, catalog=catalog))
+
+
+def _sized(case: Case, workers: int | None, capacity: bool) -> Case:
+    """Return the case with so many workers; raise `Unusable` where it has none."""
+    if workers is None and not capacity:
+        return case
+    cluster = case.scenario.cluster
+    if cluster is None:
+        raise Unusable("--workers and --capacity are for a scenario with a cluster", "add `cluster:` to the scenario")
+    sized = replace(cluster, workers=workers or cluster.workers)
+    if cluster.deaths and (dead := sum(death.workers for death in cluster.deaths)) >= sized.workers:
+        raise Unusable(f"--workers {sized.workers}: {dead} of {sized.workers} workers die", "one has to be left")
+    return case._replace(scenario=replace(case.scenario, cluster=sized))
+
+
+def _capacity(scenario: Scenario, *, as_json: bool) -> Exit:
+    """Print what so many workers carry: as many as the scenario has, and powers of ten."""
+    own = scenario.cluster
+    assert own is not None, "checked"
+    sizes = sorted({own.workers, *(10**power for power in range(5))})
+    rows = [(workers, capacity_of(scenario, replace(own, workers=workers))) for workers in sizes]
+    advised = list(advice(own, dict(rows)[own.workers]))
+    if as_json:
+        print_json(capacity_document(rows, advised))
+    else:
+        click.echo(render_capacity(rows, own.workers, advised))
+    return Exit.DONE
 
 
 def _refuse_options_of_squads(load: SquadLoad, why: str) -> None:

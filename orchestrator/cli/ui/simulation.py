@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from orchestrator.cli.ui.cluster import render_cluster
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import count
 from orchestrator.cli.ui.figures import duration, usd
@@ -37,6 +38,7 @@ def render(case: Case, report: Report) -> str:
         _table(("AGENT", "TURNS", "FAILED", "COST", "WHO ANSWERED"), _groups(report.agents)),
         _table((part, "TURNS", "FAILED", "COST", "WHO ANSWERED"), _groups(report.phases)),
         _alone(case, report),
+        "" if report.cluster is None else render_cluster(report.cluster),
         columns(list(_totals(report, case.forecast))),
     ]
     return printable("\n\n".join(filter(None, parts)))
@@ -187,6 +189,8 @@ def _figures(report: Report) -> Iterator[tuple[str, Measure]]:
     yield "longest", Measure(took.longest, duration)
     yield "calls", Measure(report.calls, as_whole)
     yield "cost", Measure(report.cost, as_money)
+    if report.cluster is not None:
+        yield "turns an hour on the cluster", Measure(report.cluster.reached, as_whole)
     for name, use in report.providers.items():
         if use.calls:
             yield (

@@ -20,10 +20,13 @@ FULL, WANTED = 0.7, 0.6
 
 def advice(cluster: Cluster, capacity: Capacity, use: ClusterUse | None = None) -> Iterator[str]:
     """Yield what to do, the fullest thing first; `use`: what a simulation counted."""
-    used = {name: max(share, use.resources[name].used if use else 0.0) for name, share in capacity.used.items()}
+    used = dict(capacity.used)
+    if use is not None and not any(share >= FULL for share in used.values()):
+        # Only then: where one thing is saturated, others fill up with what waits for it.
+        used |= {name: max(used[name], each.used) for name, each in use.resources.items()}
     for name in sorted(used, key=lambda each: -used[each]):
         if used[name] >= FULL:
-            yield f"{name}: {_about(name, cluster, capacity, max(used[name], FULL))}"
+            yield f"{name}: {_about(name, cluster, capacity, used[name])}"
     if use is not None:
         yield from _past_limits(cluster, use)
     if not any(share >= FULL for share in used.values()):
@@ -42,11 +45,14 @@ def _about(name: str, cluster: Cluster, capacity: Capacity, used: float) -> str:
             return f"{tasks:,} task slots a worker instead of {cluster.tasks:,}, or {workers:,} workers ({_kept(grow)})"
         case "run slots":
             runs, workers = ceil(cluster.runs * grow), ceil(cluster.workers * grow)
-            return f"{runs:,} run slots a worker instead of {cluster.runs:,}, or {workers:,} workers; a run only waits"
+            return f"{runs:,} run slots a worker instead of {cluster.runs:,}, or {workers:,} workers: they are cheap"
         case "worker CPU":
             return f"{ceil(cluster.workers * grow):,} workers of one core each: more slots do not help"
         case "connections":
             return _of_connections(cluster)
+        case "connections in use":
+            wanted = ceil(cluster.connections * grow)
+            return f"{wanted} connections a worker instead of {cluster.connections}, or a disk that flushes sooner"
         case "limit rows":
             return "count limits on Redis (`ledger: redis`): rows that all workers change are changed one at a time"
         case "Redis":

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil, inf
+from math import inf, sqrt
+from statistics import NormalDist
 
 from providers.simulation.cluster.mix import Mix, PlacedMix
 from providers.simulation.cluster.model import Cluster
 from providers.simulation.scenario import Scenario
 
 PROVIDERS, TASK_SLOTS, RUN_SLOTS, CPU = "providers", "task slots", "run slots", "worker CPU"
-POSTGRES, CONNECTIONS, ROWS, REDIS = "PostgreSQL", "connections", "limit rows", "Redis"
+POSTGRES, CONNECTIONS, IN_USE = "PostgreSQL", "connections", "connections in use"
+ROWS, REDIS = "limit rows", "Redis"
 HOUR = 3600.0
 
 
@@ -65,7 +67,7 @@ def capacity_of(scenario: Scenario, cluster: Cluster) -> Capacity:
     task = _job(cluster) + cluster.run.turns * turn
     needs = {
         PROVIDERS: Need(1.0 / mix.most if mix.most else inf),
-        **_of_workers(cluster, task),
+        **_of_workers(cluster, task, placed.spread * sqrt(cluster.run.turns)),
         **_of_servers(cluster, placed),
     }
     carries = min(need.most for name, need in needs.items() if name != CONNECTIONS)
@@ -101,11 +103,10 @@ def _job(cluster: Cluster) -> float:
     return cluster.dispatch + looks + costs.fetch + costs.end + 2 * trip
 
 
-def _of_workers(cluster: Cluster, task: float) -> Mapping[str, Need]:
+def _of_workers(cluster: Cluster, task: float, spread: float) -> Mapping[str, Need]:
     size, workers = cluster.run, cluster.connected
     trip = cluster.postgres.round_trip + cluster.jitter + cluster.postgres.flush
-    waves = ceil(size.tasks / size.at_once)
-    run = _job(cluster) + waves * (task + cluster.postgres.submit + trip)
+    run = _job(cluster) + _longest(cluster, task + cluster.postgres.submit + trip, spread)
     return {
         TASK_SLOTS: Need(task / size.turns / (workers * cluster.tasks)),
         RUN_SLOTS: Need(run / size.whole / (workers * cluster.runs)),
@@ -113,15 +114,36 @@ def _of_workers(cluster: Cluster, task: float) -> Mapping[str, Need]:
     }
 
 
+def _wakes(cluster: Cluster) -> float:
+    """Return how often a run wakes all workers. Who is awake hears no more: tasks that come at once wake them twice."""
+    size = cluster.run
+    together = min(size.tasks, size.at_once)
+    return (1 + min(together, 2) + size.tasks - together) * (cluster.wakes == "all")
+
+
+def _longest(cluster: Cluster, task: float, spread: float) -> float:
+    """Return the seconds until all tasks of a run are done, `at_once` of them at a time; `spread` is a task's sigma."""
+    tasks, lanes = cluster.run.tasks, min(cluster.run.at_once, cluster.run.tasks)
+    last = NormalDist().inv_cdf((lanes - 0.375) / (lanes + 0.25)) * spread  # the longest of so many, by Blom's formula
+    if tasks == lanes:
+        return task + last
+    return task * tasks / lanes + max(last, task * (lanes - 1) / lanes / 2)
+
+
 def _of_servers(cluster: Cluster, placed: PlacedMix) -> Mapping[str, Need]:
     costs, size, workers = cluster.postgres, cluster.run, cluster.connected
     jobs = 1.0 / size.turns + 1.0 / size.whole
-    woken = (workers - 1) * costs.empty_fetch if cluster.wakes == "all" else 0.0
-    work = costs.begin + costs.finish + jobs * (costs.submit + costs.fetch + costs.end + woken)
+    work = costs.begin + costs.finish + jobs * (costs.submit + costs.fetch + costs.end)
+    work += _wakes(cluster) / size.whole * (workers - 1) * costs.empty_fetch
     messages = 2 * placed.calls * placed.bound
     if cluster.ledger == "postgres":
         work += messages * costs.check
+    # A connection is in use until the answer is back.
+    trip = costs.round_trip + cluster.jitter + costs.flush
+    held = costs.begin + costs.finish + 2 * trip
+    held += (costs.submit + trip) / size.turns + jobs * (costs.fetch + costs.end + 2 * trip)
     needs = {
+        IN_USE: Need(held / (workers * cluster.connections)),
         POSTGRES: Need(work / costs.cores, cluster.background / costs.cores),
         CONNECTIONS: Need(0.0, cluster.workers * cluster.connections / costs.max_connections),
     }

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from providers.simulation.cluster.jobs import ModelledJob, ModelledWorker
 from providers.simulation.cluster.ledgers import is_away
 from providers.simulation.cluster.model import QUEUES, Cluster, QueueName
-from providers.simulation.cluster.stations import MeasuredSpan, Station, WaitTimes
+from providers.simulation.cluster.stations import MeasuredSpan, SlotUse, Station, WaitTimes
 
 RETRY_S = 2.0
 """How soon a worker looks again for a database that was away."""
@@ -38,6 +38,7 @@ class Database:
         self.station = Station(self._model.cores, span, cluster.background / self._model.cores)
         self.rows = Station(1, span)
         """The rows that hold the counts of limits."""
+        self.in_use = SlotUse(cluster.connections * cluster.connected, span)
         self.waits = WaitTimes(span)
         """For a connection."""
 
@@ -55,6 +56,7 @@ class Database:
             self._go(operation, now)
         elif worker.busy < self._connections:
             worker.busy += 1
+            self.in_use.change(1, now)
             self.waits.count(0.0, now)
             self._go(operation, now)
         else:
@@ -90,9 +92,11 @@ class Database:
         worker = operation.worker
         if worker is not None:
             worker.busy -= 1
+            self.in_use.change(-1, now)
             if worker.waiting and not worker.is_dead:
                 following = worker.waiting.popleft()
                 worker.busy += 1
+                self.in_use.change(1, now)
                 self.waits.count(now - following.asked, following.asked)
                 self._go(following, now)
         if not operation.job.is_lost:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, inf
-from statistics import fmean
+from math import exp, expm1, inf, sqrt
+from statistics import fmean, pvariance
 
 from providers.errors import Reason, ReasonCode
 from providers.messages import Needs
@@ -29,6 +29,7 @@ class CandidateOffer:
 
     name: str
     seconds: float
+    variance: float
     calls: float
     """For each answer: those that fail are made again."""
     counts: Mapping[TrueLimit, float]
@@ -36,10 +37,11 @@ class CandidateOffer:
 
 @dataclass(frozen=True, slots=True)
 class PlacedMix:
-    """Turns of a mix as providers take them: a turn's mean seconds of waiting for them, its calls, those of them that
-    some limit binds, and the share of all turns that finds no room."""
+    """Turns of a mix as providers take them: the mean seconds that a turn waits for them, and their spread (sigma), its
+    calls, the share of these that some limit binds, and the share of all turns that finds no room."""
 
     seconds: float
+    spread: float
     calls: float
     bound: float
     left_over: float
@@ -72,7 +74,7 @@ class Mix:
 
     def place(self, rate: float) -> PlacedMix:
         """Return how `rate` turns a second are taken: each by the first candidate that has room."""
-        left, seconds, calls, bound, over = dict(self._rates), 0.0, 0.0, 0.0, 0.0
+        left, seconds, squares, calls, bound, over = dict(self._rates), 0.0, 0.0, 0.0, 0.0, 0.0
         for share, offers in self._loads:
             need = rate * share
             for offer in offers:
@@ -82,13 +84,15 @@ class Mix:
                     left[limit] -= taken * offer.calls * count
                 need -= taken
                 seconds += taken * offer.calls * offer.seconds
+                squares += taken * offer.calls * (offer.variance + offer.seconds**2)
                 calls += taken * offer.calls
                 bound += taken * offer.calls * bool(offer.counts)
             over += need
         taken = rate - over
         if taken <= 0:
-            return PlacedMix(0.0, 0.0, 0.0, 1.0)
-        return PlacedMix(seconds / taken, calls / taken, bound / taken, over / rate)
+            return PlacedMix(0.0, 0.0, 0.0, 0.0, 1.0)
+        spread = sqrt(max(0.0, squares / taken - (seconds / taken) ** 2))
+        return PlacedMix(seconds / taken, spread, calls / taken, bound / calls, over / rate)
 
     def _most(self) -> float:
         low, high = 0.0, MOST_A_SECOND
@@ -117,14 +121,18 @@ class Mix:
                     counts[limit] = counts.get(limit, 0.0) + amount / len(alike)
             output = fmean(kind.usage.output + kind.usage.reasoning for kind in alike)
             failing = min(0.99, sum(behaviour.errors.values()))
-            found.append(CandidateOffer(state.name, _seconds(behaviour.latency, output), 1.0 / (1.0 - failing), counts))
+            seconds, variance = _seconds(behaviour.latency, output)
+            found.append(CandidateOffer(state.name, seconds, variance, 1.0 / (1.0 - failing), counts))
         return found
 
 
-def _seconds(latency: Latency, output: float) -> float:
-    """Return how long a call takes on average."""
-    factor = fmean(latency.factors) if latency.factors else exp(latency.spread**2 / 2)
-    return (latency.first_token + latency.per_token * output) * factor
+def _seconds(latency: Latency, output: float) -> tuple[float, float]:
+    """Return how long a call takes on average, and the variance of that."""
+    usual = latency.first_token + latency.per_token * output
+    if latency.factors:
+        return usual * fmean(latency.factors), usual**2 * pvariance(latency.factors)
+    mean = usual * exp(latency.spread**2 / 2)
+    return mean, mean**2 * expm1(latency.spread**2)
 
 
 def _a_second(limit: TrueLimit, call: float) -> float:

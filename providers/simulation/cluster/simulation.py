@@ -23,7 +23,7 @@ from providers.simulation.cluster.database import Database
 from providers.simulation.cluster.jobs import ClusterTurn, ModelledJob, ModelledRun, ModelledWorker
 from providers.simulation.cluster.ledgers import WorkerLedgers, at_once, is_away
 from providers.simulation.cluster.model import QUEUES, Cluster, Death, QueueName
-from providers.simulation.cluster.stations import SlotUse, MeasuredSpan, Station, WaitTimes
+from providers.simulation.cluster.stations import MeasuredSpan, SlotUse, Station, WaitTimes
 from providers.simulation.cluster.use import cluster_use
 from providers.simulation.engine import Act, Simulation
 from providers.simulation.load import dice
@@ -84,7 +84,7 @@ class ClusterSimulation(Simulation):
         self.waits = {queue: WaitTimes(span) for queue in QUEUES}
         self._shards: dict[str, int] = {}
         self._came = Counter[int]()
-        self.recorded = self.arrived = self.cut = 0
+        self.recorded = self.done = self.arrived = self.cut = 0
         for worker in self.workers:
             for queue in QUEUES:
                 self._offer(worker, queue)
@@ -113,11 +113,11 @@ class ClusterSimulation(Simulation):
             self._submit(ModelledJob(ModelledRun(load, turns, self.cluster), "runs"), None, now)
 
     def _submit(self, job: ModelledJob, by: ModelledWorker | None, now: float) -> None:
+        job.queued = now
         self.database.ask(by, self.cluster.postgres.submit, self._queue, job, now)
 
     def _queue(self, job: ModelledJob, now: float) -> None:
         """The job is recorded: workers hear of it."""
-        job.queued = now
         if self.cluster.wakes == "all":
             self.database.wake(job.queue, len(self._free[job.queue]) - 1, now)
         self._queues[job.queue].append(job)
@@ -223,6 +223,7 @@ class ClusterSimulation(Simulation):
 
     def _recorded(self, job: ModelledJob, now: float) -> None:
         job.left -= 1
+        self.done += 1
         self.recorded += self.span.begins <= now <= self.span.ends
         self._next(job, now)
 
@@ -289,7 +290,9 @@ class ClusterSimulation(Simulation):
         if job.turn is not None:
             self.cut += sum(attempt.called is not None for attempt in job.turn.out)
             job.turn.out = []
-        self._at(now + self.cluster.takeover, self._queue, ModelledJob(job.run, job.queue, job.left))
+        again = ModelledJob(job.run, job.queue, job.left)
+        again.queued = now
+        self._at(now + self.cluster.takeover, self._queue, again)
 
 
 def _job(turn: ModelledTurn) -> ModelledJob:

@@ -13,6 +13,7 @@ from providers.simulation.cluster.capacity import (
     CONNECTIONS,
     CPU,
     HOUR,
+    IN_USE,
     POSTGRES,
     PROVIDERS,
     REDIS,
@@ -25,7 +26,7 @@ from providers.simulation.cluster.database import Database
 from providers.simulation.cluster.jobs import ModelledWorker
 from providers.simulation.cluster.ledgers import WorkerLedgers
 from providers.simulation.cluster.model import Cluster, QueueName
-from providers.simulation.cluster.stations import SlotUse, MeasuredSpan, Station, WaitTimes
+from providers.simulation.cluster.stations import MeasuredSpan, SlotUse, Station, WaitTimes
 from providers.simulation.report import ClusterUse, Durations, Report, ResourceUse
 from providers.simulation.scenario import Scenario
 
@@ -43,6 +44,7 @@ class ClusterCounts(Protocol):
     redis: list[Station]
     cpu: WaitTimes
     recorded: int
+    done: int
     arrived: int
     cut: int
 
@@ -59,21 +61,30 @@ def cluster_use(report: Report, scenario: Scenario, counted: ClusterCounts, capa
         )
         for name, (share, waited) in used.items()
     }
+    all_turns = sum(each.count for each in scenario.load)
     found = ClusterUse(
         workers=cluster.workers,
         connected=cluster.connected,
         offered=counted.arrived / hours,
         reached=counted.recorded / hours,
-        first=max(resources, key=lambda name: resources[name].used),
+        first=_first(resources, capacity),
         resources=resources,
         jobs={queue: waits.durations() for queue, waits in counted.waits.items()},
         exceeded=report.violations,
         lost=counted.ledgers.lost,
         cut=counted.cut,
+        unfinished=all_turns - counted.done,
         advice=(),
     )
     found = replace(found, advice=tuple(advice(cluster, capacity, found)))
     return measured(replace(report, cluster=found), scenario.claims)
+
+
+def _first(resources: Mapping[str, ResourceUse], capacity: Capacity) -> str:
+    """Return what is saturated first. Where one thing is, others fill up with what waits for it."""
+    if capacity.used[capacity.first] >= 1.0:
+        return capacity.first
+    return max(resources, key=lambda name: resources[name].used)
 
 
 def _used(report: Report, counted: ClusterCounts, capacity: Capacity) -> Mapping[str, tuple[float, Durations]]:
@@ -87,7 +98,8 @@ def _used(report: Report, counted: ClusterCounts, capacity: Capacity) -> Mapping
         RUN_SLOTS: (counted.slots["runs"].used, counted.waits["runs"].durations()),
         CPU: (sum(cores) / len(cores), counted.cpu.durations()),
         POSTGRES: (database.station.used, database.station.waits.durations()),
-        CONNECTIONS: (capacity.needs[CONNECTIONS].always, database.waits.durations()),
+        CONNECTIONS: (capacity.needs[CONNECTIONS].always, Durations()),
+        IN_USE: (database.in_use.used, database.waits.durations()),
     }
     if cluster.ledger == "postgres":
         found[ROWS] = (database.rows.used, database.rows.waits.durations())
