@@ -166,12 +166,18 @@ class Simulation:
         turn.out.append(attempt)
         if effect.hedge_after is not None:
             self._at(now + effect.hedge_after, self._hear_nothing, attempt)
-        if terms is None or terms.plan is None:
+        if self._is_shut(attempt, now):
+            self._come_back(attempt, Refused(now, attempt.number), now)
+        elif terms is None or terms.plan is None:
             self._call(attempt, now)
         elif forbid(fleet.states[attempt.name], terms.plan.bound):
             self._come_back(attempt, Refused(now, attempt.number), now)
         else:
             self._send(attempt, self._reserve, now)
+
+    def _is_shut(self, attempt: ModelledAttempt, now: float) -> bool:  # noqa: ARG002  # for those that share breakers
+        """Whether another router has found the candidate broken, and this one hears of it just now."""
+        return False
 
     def _send(self, attempt: ModelledAttempt, act: Act, now: float) -> None:
         """Take a message to the ledger."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -36,13 +36,21 @@ class FallbackLedger:
     an event when it is lost, when it is regained, and when it was emptied.
     """
 
-    def __init__(self, shared: Ledger, *, share: float = SHARE, emit: Emit = ignore) -> None:
+    def __init__(
+        self,
+        shared: Ledger,
+        *,
+        share: float = SHARE,
+        emit: Emit = ignore,
+        telling: AbstractAsyncContextManager[None] | None = None,
+    ) -> None:
         self._shared, self._share, self._emit = shared, share, emit
         self._alone = MemoryLedger()
         self._retry_at: float | None = None
         """None: the shared ledger works."""
         self._times_lost = self._times_emptied = 0
-        self._telling = anyio.Lock()
+        self._telling = anyio.Lock() if telling is None else telling
+        """Lets one caller at a time in: a simulation, in which nobody waits, needs no lock."""
         self._leases: set[str] = set()
         """Those that hold here alone."""
         self._own, self._owed = OwnCounts(), Owed()

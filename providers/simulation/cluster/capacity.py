@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import inf, sqrt
 from statistics import NormalDist
 
+from providers.client.shared_breakers import LOOK_S
 from providers.simulation.cluster.mix import Mix, PlacedMix
 from providers.simulation.cluster.model import Cluster
 from providers.simulation.scenario import Scenario
@@ -68,7 +69,7 @@ def capacity_of(scenario: Scenario, cluster: Cluster) -> Capacity:
     needs = {
         PROVIDERS: Need(1.0 / mix.most if mix.most else inf),
         **_of_workers(cluster, task, placed.spread * sqrt(cluster.run.turns)),
-        **_of_servers(cluster, placed),
+        **_of_servers(cluster, placed, mix.offered),
     }
     carries = min(need.most for name, need in needs.items() if name != CONNECTIONS)
     # Where workers find no connection, the others have to do: what they carry is said, and why there are no more.
@@ -130,12 +131,18 @@ def _longest(cluster: Cluster, task: float, spread: float) -> float:
     return task * tasks / lanes + max(last, task * (lanes - 1) / lanes / 2)
 
 
-def _of_servers(cluster: Cluster, placed: PlacedMix) -> Mapping[str, Need]:
+def _looks(cluster: Cluster, placed: PlacedMix, offered: float) -> float:
+    """Return how often a turn's call is one of those with which a worker looks for the breakers of the others."""
+    a_worker = placed.calls * offered / cluster.connected
+    return placed.calls / (1.0 + a_worker * LOOK_S)
+
+
+def _of_servers(cluster: Cluster, placed: PlacedMix, offered: float) -> Mapping[str, Need]:
     costs, size, workers = cluster.postgres, cluster.run, cluster.connected
     jobs = 1.0 / size.turns + 1.0 / size.whole
     work = costs.begin + costs.finish + jobs * (costs.submit + costs.fetch + costs.end)
     work += _wakes(cluster) / size.whole * (workers - 1) * costs.empty_fetch
-    messages = 2 * placed.calls * placed.bound
+    messages = 2 * placed.calls * placed.bound + _looks(cluster, placed, offered)
     if cluster.ledger == "postgres":
         work += messages * costs.check
     # A connection is in use until the answer is back.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from providers.client.shared_breakers import SharedBreakers
 from providers.limits.ledger import Ledger
 from providers.simulation.cluster.model import Cluster, QueueName
 from providers.simulation.cluster.stations import Station
@@ -15,7 +16,19 @@ from providers.simulation.turns import ModelledRouter, ModelledTurn
 class ModelledWorker:
     """One worker: its router and ledger, its core, its connections, and the jobs that it has in hand."""
 
-    __slots__ = ("busy", "cpu", "free", "is_dead", "jobs", "ledger", "place", "router", "waiting")
+    __slots__ = (
+        "breakers",
+        "busy",
+        "cpu",
+        "free",
+        "is_dead",
+        "jobs",
+        "ledger",
+        "looked_at",
+        "place",
+        "router",
+        "waiting",
+    )
 
     def __init__(self, cluster: Cluster, router: ModelledRouter, ledger: Ledger, cpu: Station) -> None:
         self.router, self.ledger, self.cpu = router, ledger, cpu
@@ -28,6 +41,9 @@ class ModelledWorker:
         self.waiting: deque[Any] = deque()
         """What waits for one."""
         self.is_dead = False
+        self.breakers: SharedBreakers | None = None
+        """Those that it shares with the other workers."""
+        self.looked_at = 0.0
 
 
 class ModelledRun:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from providers.events import LedgerLost
 from providers.limits.counter import LimitKey, Used
-from providers.limits.ledger import Ledger, LedgerDown
+from providers.limits.ledger import CountsLost, Ledger, LedgerDown
 from providers.limits.ledger.fallback import FallbackLedger
 from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.reserve import Amounts, CounterStore, NoRoom
@@ -32,12 +33,37 @@ def is_away(outages: Sequence[Away], at: float) -> Away | None:
     return next((each for each in outages if each.begins <= at < each.begins + each.lasts), None)
 
 
-class ModelledLedger:
-    """A `Ledger` that raises `LedgerDown` while it is away, and may come back empty. It never waits."""
+class LedgerServer:
+    """A server that keeps the counts of all workers, is away for a while, and may come back empty."""
 
     def __init__(self, outages: Sequence[Away], starts: float, kept: Ledger) -> None:
         self._outages, self._starts, self._kept = outages, starts, kept
         self._forgotten = {each for each in outages if each.empty}
+        self._times_emptied = 0
+
+    def reach(self, now: float) -> tuple[Ledger, int]:
+        """Return the counts that are there, and how often they were lost. Raise `LedgerDown` while it is away."""
+        at = now - self._starts
+        if is_away(self._outages, at):
+            raise LedgerDown("it is away")
+        for each in {each for each in self._forgotten if each.begins + each.lasts <= at}:
+            self._forgotten.discard(each)
+            self._kept, self._times_emptied = MemoryLedger(), self._times_emptied + 1
+        return self._kept, self._times_emptied
+
+    async def forget(self, meters: Sequence[LimitKey]) -> None:
+        await self._kept.forget(meters)
+
+
+class ModelledLedger:
+    """A `Ledger` on a modelled server, as one worker sees it. It never waits."""
+
+    def __init__(self, server: LedgerServer) -> None:
+        self._server, self._known = server, 0
+
+    @property
+    def is_of_machines(self) -> bool:
+        return True
 
     async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> NoRoom | None:
         return await self._there(now).reserve(amounts, lease, now, ttl)
@@ -55,19 +81,17 @@ class ModelledLedger:
         return await self._there(now).usage(meters, now)
 
     async def forget(self, meters: Sequence[LimitKey]) -> None:
-        await self._kept.forget(meters)
+        await self._server.forget(meters)
 
     async def aclose(self) -> None:
-        await self._kept.aclose()
+        pass
 
     def _there(self, now: float) -> Ledger:
-        at = now - self._starts
-        if is_away(self._outages, at):
-            raise LedgerDown("it is away")
-        for each in [each for each in self._forgotten if each.begins + each.lasts <= at]:
-            self._forgotten.discard(each)
-            self._kept = MemoryLedger()
-        return self._kept
+        kept, times_emptied = self._server.reach(now)
+        if times_emptied != self._known:
+            self._known = times_emptied
+            raise CountsLost("it came back empty")
+        return kept
 
 
 class StaleLedger:
@@ -80,6 +104,10 @@ class StaleLedger:
         self._stale, self._refreshed = stale, 0.0
         self._view = CounterStore()
         self._since: dict[str, Amounts] = {}
+
+    @property
+    def is_of_machines(self) -> bool:
+        return True
 
     async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> NoRoom | None:  # noqa: ARG002
         self._refresh(now)
@@ -124,8 +152,9 @@ class WorkerLedgers:
         outages = cluster.outages
         kept: Ledger = StaleLedger(cluster.stale) if cluster.stale else MemoryLedger()
         self._may_fail = bool(outages)
-        self._shared: Ledger = ModelledLedger(outages, starts, kept) if outages else kept
-        self._nowhere = ModelledLedger(ALWAYS, starts, kept)
+        self._shared = kept
+        self._server = LedgerServer(outages, starts, kept)
+        self._nowhere = LedgerServer(ALWAYS, starts, kept)
 
     def of_worker(self) -> Ledger:
         """Return the ledger of one more worker."""
@@ -133,9 +162,11 @@ class WorkerLedgers:
             case "memory":
                 return MemoryLedger()
             case "split":  # each worker alone, all the time, with its part of every limit
-                return FallbackLedger(self._nowhere, share=1.0 / self._cluster.workers)
+                share = 1.0 / self._cluster.workers
+                return FallbackLedger(ModelledLedger(self._nowhere), share=share, telling=nullcontext())
             case _ if self._may_fail:
-                return FallbackLedger(self._shared, emit=self._heard)
+                ledger = ModelledLedger(self._server)
+                return FallbackLedger(ledger, emit=self._heard, telling=nullcontext())
             case _:
                 return self._shared
 

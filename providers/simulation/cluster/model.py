@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-LedgerKind = Literal["redis", "postgres", "split", "memory"]
+CountedOn = Literal["redis", "postgres", "split", "memory"]
 """Where limits are counted: on one server for all, or by each worker: of its share, or of the whole as if alone."""
 QueueName = Literal["runs", "tasks"]
 QUEUES: tuple[QueueName, ...] = ("runs", "tasks")
@@ -88,9 +88,9 @@ class Cluster:
     """`workers`, each with slots for `runs` and `tasks`, `connections` to PostgreSQL, and one core.
 
     `cpu` is what a turn takes of that core. A job waits for `dispatch` seconds at least before a worker has it. Workers
-    look for jobs every `poll` seconds and tell that they live every `heartbeat`. `takeover` is how long after a death
-    the work goes on elsewhere. `jitter`: a message takes up to so much longer than half a round trip. `stale`: the
-    shared ledger is read as it was up to so long ago.
+    look for what is due every `poll` seconds and tell that they live every `heartbeat`. `takeover` is how long after a
+    death the work goes on elsewhere. `jitter`: a message takes up to so much longer than half a round trip. `stale`:
+    the shared ledger is read as it was up to so long ago.
     """
 
     workers: int = 1
@@ -98,12 +98,12 @@ class Cluster:
     tasks: int = 50
     cpu: float = 0.003
     connections: int = 5
-    ledger: LedgerKind = "redis"
+    ledger: CountedOn = "redis"
     stale: float = 0.0
     jitter: float = 0.0
     dispatch: float = 0.005
     wakes: Wakes = "all"
-    poll: float = 5.0
+    poll: float = 1.0
     heartbeat: float = 5.0
     takeover: float = 20.0
     run: RunSize = RunSize()
@@ -133,6 +133,10 @@ class Cluster:
 
     @property
     def background(self) -> float:
-        """Seconds of PostgreSQL's time for each second, whatever the load: heartbeats, and looking for jobs."""
-        beats = self.postgres.heartbeat / self.heartbeat
-        return self.connected * (beats + len(QUEUES) * self.postgres.empty_fetch / self.poll)
+        """Seconds of PostgreSQL's time for each second, whatever the load: heartbeats, and looking for what is due.
+
+        A worker has a heartbeat for each queue, looks into each for jobs and for those that were cancelled, and looks
+        for dead workers.
+        """
+        beats = len(QUEUES) * self.postgres.heartbeat / self.heartbeat
+        return self.connected * (beats + (2 * len(QUEUES) + 1) * self.postgres.empty_fetch / self.poll)

@@ -13,8 +13,8 @@ from providers.documents.models import StrictModel
 from providers.simulation.cluster.model import (
     Away,
     Cluster,
+    CountedOn,
     Death,
-    LedgerKind,
     PostgresModel,
     RedisModel,
     RunSize,
@@ -79,7 +79,7 @@ class ClusterShape(StrictModel):
     tasks: Some = Cluster().tasks
     cpu: Duration = Cluster().cpu
     connections: Annotated[int, Field(ge=1, le=1000)] = Cluster().connections
-    ledger: LedgerKind = "redis"
+    ledger: CountedOn = "redis"
     stale: Duration = 0.0
     jitter: Duration = 0.0
     dispatch: Duration = Cluster().dispatch

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from providers.catalog.model import Catalog
+from providers.client.shared_breakers import LOOK_S, SharedBreakers
 from providers.limits.reserve import NoRoom
 from providers.limits.rules import Ending
 from providers.policy.model import Policy
@@ -83,6 +84,7 @@ class ClusterSimulation(Simulation):
         }
         self.waits = {queue: WaitTimes(span) for queue in QUEUES}
         self._shards: dict[str, int] = {}
+        self._now = starts
         self._came = Counter[int]()
         self.recorded = self.done = self.arrived = self.cut = 0
         for worker in self.workers:
@@ -97,8 +99,14 @@ class ClusterSimulation(Simulation):
         return self._terms
 
     def _worker(self, number: int) -> ModelledWorker:
-        cpu = Station(1, self.span, waits=self.cpu)
-        return ModelledWorker(self.cluster, self._router(number), self.ledgers.of_worker(), cpu)
+        router, ledger = self._router(number), self.ledgers.of_worker()
+        worker = ModelledWorker(self.cluster, router, ledger, Station(1, self.span, waits=self.cpu))
+        if self.cluster.is_shared:
+            worker.breakers = SharedBreakers(ledger, router.fleet, self._clock)
+        return worker
+
+    def _clock(self) -> float:
+        return self._now
 
     # Runs and their tasks
 
@@ -229,6 +237,17 @@ class ClusterSimulation(Simulation):
 
     # The ledger
 
+    def _is_shut(self, attempt: ModelledAttempt, now: float) -> bool:
+        """Tell of breakers and look for those of others, as a live worker does before a call. It takes no trip here."""
+        worker = _worker_of(attempt)
+        if worker.breakers is None:
+            return False
+        if now - worker.looked_at >= LOOK_S:
+            worker.looked_at = now
+            self._burden_ledger(attempt, now)
+        self._now = now
+        return attempt.name in at_once(worker.breakers.exchange(self._clock))
+
     def _send(self, attempt: ModelledAttempt, act: Act, now: float) -> None:
         if self.cluster.is_shared:
             self._at(now + self._way(), self._come_to_ledger, (attempt, act))
@@ -246,12 +265,16 @@ class ClusterSimulation(Simulation):
         attempt, act = message
         if is_away(self.cluster.outages, now - self._starts):
             act(attempt, now)  # the worker's own ledger says what happens then
-        elif self.cluster.ledger == "postgres":
-            self._at(self.database.check(now), act, attempt)
         else:
-            provider = attempt.effect.candidate.provider.name
-            shard = self._shards.setdefault(provider, len(self._shards) % len(self.redis))
-            self._at(self.redis[shard].take(now, self.cluster.redis.check), act, attempt)
+            self._at(self._burden_ledger(attempt, now), act, attempt)
+
+    def _burden_ledger(self, attempt: ModelledAttempt, now: float) -> float:
+        """Give the server one more message; return when it is done with it."""
+        if self.cluster.ledger == "postgres":
+            return self.database.check(now)
+        provider = attempt.effect.candidate.provider.name
+        shard = self._shards.setdefault(provider, len(self._shards) % len(self.redis))
+        return self.redis[shard].take(now, self.cluster.redis.check)
 
     def _way(self) -> float:
         jitter = self.cluster.jitter
