@@ -26,7 +26,7 @@ class DatabaseOperation(NamedTuple):
     asked: float
 
 
-class Database:
+class ModelledDatabase:
     """What it is asked comes in order of time. `schedule` makes something happen at an instant."""
 
     def __init__(self, cluster: Cluster, starts: float, span: MeasuredSpan, schedule: Schedule, own: Random) -> None:

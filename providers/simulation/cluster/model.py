@@ -13,7 +13,7 @@ CountedOn = Literal["redis", "postgres", "split", "memory"]
 """Where limits are counted: on one server for all, or by each worker: of its share, or of the whole as if alone."""
 QueueName = Literal["runs", "tasks"]
 QUEUES: tuple[QueueName, ...] = ("runs", "tasks")
-Wakes = Literal["all", "none"]
+WhoWakes = Literal["all", "none"]
 """Who hears that a job has come: every worker that has a free slot, or none before it looks by itself."""
 
 
@@ -102,7 +102,7 @@ class Cluster:
     stale: float = 0.0
     jitter: float = 0.0
     dispatch: float = 0.005
-    wakes: Wakes = "all"
+    wakes: WhoWakes = "all"
     poll: float = 1.0
     heartbeat: float = 5.0
     takeover: float = 20.0

@@ -18,7 +18,7 @@ from providers.simulation.cluster.model import (
     PostgresModel,
     RedisModel,
     RunSize,
-    Wakes,
+    WhoWakes,
 )
 
 MOST_WORKERS = 10_000
@@ -83,7 +83,7 @@ class ClusterShape(StrictModel):
     stale: Duration = 0.0
     jitter: Duration = 0.0
     dispatch: Duration = Cluster().dispatch
-    wakes: Wakes = "all"
+    wakes: WhoWakes = "all"
     poll: PositiveDuration = Cluster().poll
     heartbeat: PositiveDuration = Cluster().heartbeat
     takeover: Duration = Cluster().takeover

@@ -20,7 +20,7 @@ from providers.policy.model import Policy
 from providers.routing.admission import shut_until
 from providers.routing.effects import Outcome
 from providers.simulation.cluster.capacity import capacity_of
-from providers.simulation.cluster.database import Database
+from providers.simulation.cluster.database import ModelledDatabase
 from providers.simulation.cluster.jobs import ClusterTurn, ModelledJob, ModelledRun, ModelledWorker
 from providers.simulation.cluster.ledgers import WorkerLedgers, at_once, is_away
 from providers.simulation.cluster.model import QUEUES, Cluster, Death, QueueName
@@ -72,7 +72,7 @@ class ClusterSimulation(Simulation):
         self.cluster, self._starts = cluster, starts
         self._placing, self._ways = dice(seed, "placing"), dice(seed, "ways")
         self.ledgers = WorkerLedgers(cluster, starts)
-        self.database = Database(cluster, starts, span, self._at, dice(seed, "database"))
+        self.database = ModelledDatabase(cluster, starts, span, self._at, dice(seed, "database"))
         self.redis = [Station(1, span) for _ in range(cluster.redis.servers)]
         self.cpu = WaitTimes(span)
         self.workers = [self._worker(number) for number in range(cluster.connected)]

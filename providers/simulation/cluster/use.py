@@ -22,7 +22,7 @@ from providers.simulation.cluster.capacity import (
     TASK_SLOTS,
     Capacity,
 )
-from providers.simulation.cluster.database import Database
+from providers.simulation.cluster.database import ModelledDatabase
 from providers.simulation.cluster.jobs import ModelledWorker
 from providers.simulation.cluster.ledgers import WorkerLedgers
 from providers.simulation.cluster.model import Cluster, QueueName
@@ -39,7 +39,7 @@ class ClusterCounts(Protocol):
     workers: list[ModelledWorker]
     slots: dict[QueueName, SlotUse]
     waits: dict[QueueName, WaitTimes]
-    database: Database
+    database: ModelledDatabase
     ledgers: WorkerLedgers
     redis: list[Station]
     cpu: WaitTimes
