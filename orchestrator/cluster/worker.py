@@ -15,10 +15,10 @@ from anyio.abc import TaskGroup
 from orchestrator.cluster.run_dispatcher import ClusterDispatcher, HandOver
 from orchestrator.cluster.unit_host import HostOutdated, SquadOf, UnitHost, open_unit_host
 from orchestrator.cluster.waking import resume_answered
-from orchestrator.dispatch.cluster.job import Job
+from orchestrator.dispatch.cluster.job import Job, JobPutOff
 from orchestrator.errors import RunCancelled, RunNotFound, RunOver
 from orchestrator.execution import Run
-from orchestrator.journal.protocols import SharedJournal
+from orchestrator.journal.protocols import RunBusy, SharedJournal
 from orchestrator.options import RunOptions
 from orchestrator.run.durable import HandedOver
 from orchestrator.run_opening import resume_with
@@ -26,11 +26,9 @@ from orchestrator.run_opening import resume_with
 IDLE_S = 20.0
 """How long what a run's units need stays open in a process that has none of them."""
 CANCEL_POLL_S = 1.0
+BUSY_S = 1.0
+"""After how long a run is taken up again that another process still holds: it may be dead, and its lease fresh."""
 _log = structlog.get_logger("orchestrator.cluster")
-
-
-class WorkerStopping(Exception):
-    """This process is about to stop: its job is to go on in another one."""
 
 
 @dataclass(slots=True)
@@ -71,18 +69,20 @@ class RunWorker:
         self._stopping.set()
 
     async def do(self, job: Job) -> None:
-        """Do a job to its end. Raises `WorkerStopping` where it is to be done elsewhere, `RunBusy` where another
+        """Do a job to its end. Raises `JobPutOff` where it is to be done elsewhere, or later as another
         process drives the run, `Fenced` where another one was given the work, and why a run cannot be worked on here.
         """
         if self._stopping.is_set():
-            raise WorkerStopping
+            raise JobPutOff
         try:
             if job.unit is None:
                 await self._drive(job.run)
             else:
                 await self._work(job)
         except HandedOver:
-            raise WorkerStopping from None
+            raise JobPutOff from None
+        except RunBusy:
+            raise JobPutOff(BUSY_S) from None
         except RunNotFound:
             _log.warning("run_is_gone", run=job.run)
 
@@ -108,7 +108,7 @@ class RunWorker:
                 pass  # who wants to know reads the journal
             tasks.cancel_scope.cancel()
         if self._stopping.is_set() and not run.has_ended:
-            raise WorkerStopping
+            raise JobPutOff
 
     async def _leave_when_stopping(self, scope: anyio.CancelScope) -> None:
         await self._stopping.wait()

@@ -65,6 +65,8 @@ class _Run:
     """Those that were not taken yet."""
     reported: dict[tuple[Unit, Fence], None] = field(default_factory=dict)
     cancel: bool = False
+    is_told: bool = False
+    """Whether it was signalled anything since a process began to drive it."""
     grown: anyio.Event | None = None
     """Set, and replaced by the next watcher, when an event or a signal was recorded."""
 
@@ -160,6 +162,8 @@ class MemoryJournal:
         if run in self._driven:
             raise RunBusy(f"the run {run} is being driven already")
         self._driven.add(run)
+        if run in self._runs:
+            self._runs[run].is_told = False
         try:
             yield
         finally:
@@ -260,6 +264,13 @@ class MemoryJournal:
         found.reports = [report for report in found.reports if report.number > number]
         self._record(run, events)
 
+    async def told(self) -> Sequence[str]:
+        return [
+            name
+            for name, run in self._runs.items()
+            if run.is_told and name not in self._driven and _line(name, run).status == "waiting"
+        ]
+
     async def cut_short(self, run: str, unit: Unit | None = None) -> Sequence[InFlightStep]:
         units = (
             (one, held) for one, held in self._units.get(run, {}).items() if not held.ended and unit in (None, one)
@@ -313,6 +324,7 @@ class MemoryJournal:
 
     async def signal(self, run: str, name: str, value: Any, idempotency_key: str) -> Any:
         found = self._run(run)
+        found.is_told = True
         _, stands = found.signals.setdefault(idempotency_key, (name, value))
         found.wake()
         return stands

@@ -336,8 +336,9 @@ class Reports(Protocol):
     async def report(
         self, run: str, unit: Unit, fence: Fence, outcome: Any, events: Sequence[Event] = (), *, is_final: bool
     ) -> None:
-        """Record a unit's last events, that it is final or paused, and a report of its `outcome`, at once. A second
-        time under the same fence changes nothing. Raise `Fenced`."""
+        """Record a unit's last events, that it is final or paused, and a report of its `outcome`, at once.
+
+        Raise `Fenced`."""
 
     async def reports(self, run: str) -> Sequence[UnitReport]:
         """Return the reports that were not taken yet, oldest first."""
@@ -350,6 +351,10 @@ class Reports(Protocol):
 
     async def take_reports(self, run: str, number: int, events: Sequence[Event] = ()) -> None:
         """Record at once that the reports up to `number` are taken, and the events of the run that follow from it."""
+
+    async def told(self) -> Sequence[str]:
+        """Return the runs that wait for people, are driven by no process, and to which something was said since the
+        last one drove them."""
 
 
 class SharedJournal(Journal, Reports, Protocol):

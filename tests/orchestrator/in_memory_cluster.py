@@ -12,11 +12,11 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from orchestrator import Squad
 from orchestrator.cluster.submission import submit_run
-from orchestrator.cluster.worker import RunWorker, WorkerStopping
-from orchestrator.dispatch.cluster.job import Job
+from orchestrator.cluster.worker import RunWorker
+from orchestrator.dispatch.cluster.job import Job, JobPutOff
 from orchestrator.events import Event
 from orchestrator.journal.memory import MemoryJournal
-from orchestrator.journal.protocols import RunBusy, RunManifest
+from orchestrator.journal.protocols import RunManifest
 from orchestrator.options import RunOptions
 from tests.orchestrator.squads import Answers
 
@@ -75,7 +75,7 @@ class InMemoryCluster:
         try:
             await worker.do(job)
             is_done = True
-        except (WorkerStopping, RunBusy):
+        except JobPutOff:
             await anyio.sleep(0.1)
         finally:
             del self.at_work[job]

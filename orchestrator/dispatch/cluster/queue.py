@@ -124,16 +124,18 @@ class JobQueue:
                 with as_psycopg():
                     await self._place_within(connection, new[start : start + BATCH])
 
-    async def cancel(self, run: str) -> int:
+    async def cancel(self, run: str, *, drives_on: bool = False) -> int:
         """Remove the run's waiting jobs, cancel the handlers of its running ones, and return how many there were.
 
-        Say in the journal first that the run is cancelled: else its jobs are submitted again.
+        Say in the journal first that the run is cancelled: else its jobs are submitted again. With `drives_on`, the job
+        that drives the run is left alone.
         """
-        return await reach(self._pool, lambda: self._cancel(run))
+        return await reach(self._pool, lambda: self._cancel(run, drives_on=drives_on))
 
-    async def _cancel(self, run: str) -> int:
+    async def _cancel(self, run: str, *, drives_on: bool) -> int:
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(_LIVE, [run_argument(run)])).fetchall()
+            rows = [row for row in rows if not (drives_on and job_of(row[1]).unit is None)]
 
             async def cancel(job: int) -> None:
                 await self._jobs.cancel_job_by_id_async(job, abort=True, delete_job=True, connection=connection)

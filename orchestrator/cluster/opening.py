@@ -1,0 +1,79 @@
+"""A cluster, opened by the URL of its PostgreSQL database: the journal and the queue of jobs, which go together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from orchestrator.dispatch.cluster.job import Job
+from orchestrator.dispatch.cluster.queue import JobQueue
+from orchestrator.events import Event
+from orchestrator.journal.postgres.journal import PostgresJournal, open_postgres
+from orchestrator.journal.postgres.transaction import TransactionLost
+from orchestrator.journal.protocols import RunManifest
+from orchestrator.journal.timing import ClusterTiming
+
+MOST_LOOKED_AT = 1000
+"""Runs at work of which one sweep looks whether they have a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One database's journal and queue. What belongs together is recorded in one transaction."""
+
+    journal: PostgresJournal
+    queue: JobQueue
+
+    async def hand_over(self, run: str, taken: int, events: Sequence[Event], jobs: Sequence[Job]) -> None:
+        """Record that reports up to `taken` are taken, and events of the run, and submit jobs, at once."""
+        while True:
+            try:
+                async with self.journal.transaction() as transaction:
+                    await transaction.take_reports(run, taken, events)
+                    await self.queue.submit(jobs, connection=transaction.connection)
+                return
+            except TransactionLost:
+                continue  # nothing of it was recorded, and the next one waits until the database is back
+
+    async def record_new(self, run: str, manifest: RunManifest, events: Sequence[Event]) -> None:
+        """Record a run and submit the job that drives it, at once. Raise `RunExists`."""
+        while True:
+            try:
+                async with self.journal.transaction() as transaction:
+                    await transaction.create(run, manifest, events)
+                    await self.queue.submit([Job(run)], connection=transaction.connection)
+                return
+            except TransactionLost:
+                continue  # as above
+
+    async def drive(self, run: str) -> None:
+        """Have a worker drive the run on. One that is driven already takes notice by itself."""
+        await self.queue.submit([Job(run)])
+
+    async def cut_off(self, run: str) -> None:
+        """End the run's units that are at work."""
+        await self.queue.cancel(run, drives_on=True)
+
+    async def sweep(self) -> None:
+        """Submit what has no job, though it is to go on: runs that were told something, and runs whose job is lost."""
+        told = await self.journal.told()
+        at_work = [line.run for line in await self.journal.runs(MOST_LOOKED_AT, statuses=("running",))]
+        undriven = [run for run in at_work if not await self.journal.is_driven(run)]
+        lost = [run for run in undriven if Job(run) not in await self.queue.live(run)]
+        await self.queue.submit([Job(run) for run in (*told, *lost)])
+
+
+@asynccontextmanager
+async def open_cluster(
+    url: str, *, timing: ClusterTiming | None = None, create: bool = True, warn: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Cluster]:
+    """Open the cluster whose database is at `url`: `postgresql://...`. Its tables are made, if it may `create` them.
+
+    Raises `JournalUnusable` at once where the database cannot be reached, and what else `open_journal` raises.
+    """
+    timing = timing or ClusterTiming()
+    async with open_postgres(url, create=create, timing=timing, warn=warn) as journal, JobQueue(url) as queue:
+        if create:
+            await queue.prepare()
+        yield Cluster(journal, queue)
