@@ -63,7 +63,7 @@ class _Run:
     signals: dict[str, tuple[str, Any]] = field(default_factory=dict)
     reports: list[UnitReport] = field(default_factory=list)
     """Those that were not taken yet."""
-    reported: dict[tuple[Unit, Fence], None] = field(default_factory=dict)
+    reported: int = 0
     cancel: bool = False
     is_told: bool = False
     """Whether it was signalled anything since a process began to drive it."""
@@ -238,12 +238,10 @@ class MemoryJournal:
         self, run: str, unit: Unit, fence: Fence, outcome: Any, events: Sequence[Event] = (), *, is_final: bool
     ) -> None:
         found = self._run(run)
-        if (unit, fence) in found.reported:
-            return
         held = self._held(run, unit, fence)
         held.ended = held.ended or is_final
-        found.reported[unit, fence] = None
-        found.reports.append(UnitReport(len(found.reported), unit, outcome))
+        found.reported += 1
+        found.reports.append(UnitReport(found.reported, unit, outcome))
         self._record(run, events)
         found.wake()
 

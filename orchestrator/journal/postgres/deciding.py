@@ -26,6 +26,8 @@ from orchestrator.journal.postgres.operations import (
     OfManifest,
     OfUnit,
     RecordOfUnit,
+    ReportUnit,
+    TakeReports,
     decoded,
     encoded,
     placed,
@@ -54,6 +56,9 @@ class RunCells:
     edits: int
     asked: bool
     cancelled: bool
+    reports: int = 0
+    """How many there were so far."""
+    told: bool = False
     created_at: float = 0.0
     is_new: bool = False
     is_used: bool = False
@@ -122,6 +127,9 @@ class RowChanges:
     units: set[RowKey] = field(default_factory=set)
     steps: set[RowKey] = field(default_factory=set)
     signals: list[tuple[int, bytes, bytes, bytes]] = field(default_factory=list)
+    reports: list[tuple[int, int, bytes, bytes]] = field(default_factory=list)
+    taken: list[tuple[int, int]] = field(default_factory=list)
+    """By run: the number up to which its reports are taken."""
     bills: list[tuple[Any, ...]] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
     """Runs whose bills so far were paid by another one."""
@@ -150,6 +158,8 @@ class Decider:
                 return self._record(self._run(asked), asked.events)
             case GiveSignal():
                 return self._signal(asked)
+            case TakeReports():
+                return self._take_reports(asked)
             case CancelRun():
                 run = self._run(asked)
                 run.cancelled = run.is_changed = True
@@ -241,8 +251,24 @@ class Decider:
                     step.given_up, step.in_flight = step.attempts, max(step.in_flight - 1, 0)
             case RecordOfUnit(is_end=True):
                 self._unit(run, asked.unit).ended = True
+            case ReportUnit():
+                self._report(run, asked)
         self._record(run, asked.events)
         return None
+
+    def _report(self, run: RunCells, asked: ReportUnit) -> None:
+        if asked.is_final:
+            self._unit(run, asked.unit).ended = True
+        run.reports += 1
+        run.is_changed = True
+        self._keep(run, asked.record.bodies)
+        self.changes.reports.append((run.id, run.reports, asked.unit.text, asked.record.data))
+        self.changes.told.add(run.run)
+
+    def _take_reports(self, asked: TakeReports) -> None:
+        run = self._run(asked)
+        self.changes.taken.append((run.id, asked.number))
+        self._record(run, asked.events)
 
     def _begin(self, run: RunCells, asked: BeginStep) -> StoredRecord | Go:
         found = self.rows.steps.get((run.id, asked.step.key))
@@ -314,6 +340,7 @@ class Decider:
         self.rows.signals[run.id, asked.key] = asked.record.data
         self._keep(run, asked.record.bodies)
         self.changes.signals.append((run.id, asked.key, asked.name, asked.record.data))
+        run.told = run.is_changed = True
         self.changes.told.add(run.run)
         return None
 

@@ -40,6 +40,13 @@ _RENEW = """
     """
 _RELEASE = "DELETE FROM orchestrator.drives WHERE run = %s AND owner = %s"
 _IS_DRIVEN = f"SELECT EXISTS (SELECT 1 FROM orchestrator.drives d WHERE run = %s AND NOT ({_IS_OLD}))"  # noqa: S608  # as above
+_HEED = "UPDATE orchestrator.runs SET told = false WHERE run = %s AND told"
+TOLD = f"""
+    SELECT r.run FROM orchestrator.runs r WHERE r.told AND r.status = 'waiting' AND NOT EXISTS (
+        SELECT 1 FROM orchestrator.drives d WHERE d.run = r.run AND NOT ({_IS_OLD})
+    ) ORDER BY r.id
+    """  # noqa: S608  # as above
+"""Asks for the runs that wait, are not driven, and were signalled something since they were."""
 _IS_ANY_DRIVEN = f"SELECT EXISTS (SELECT 1 FROM orchestrator.drives d WHERE NOT ({_IS_OLD}))"  # noqa: S608  # as above
 
 
@@ -122,7 +129,10 @@ class Leases:
             given = {"run": run, "owner": owner, "lasts_s": lasts_s, "may_take_over": self._may_take_over()}
             async with self._database.reading.lent() as connection:
                 row = await (await connection.execute(_TAKE.encode(), given)).fetchone()
-                return None if row is None else int(row[0])
+                if row is None:
+                    return None
+                await connection.execute(_HEED, (run,))  # what is signalled from now on, the driver may miss
+                return int(row[0])
 
         fence = await self._database.retried(once)
         if fence is None:

@@ -22,7 +22,8 @@ _MAKE = """
     ON CONFLICT (run) DO NOTHING RETURNING run
     """
 _LOCK = """
-    SELECT id, run, squad, status, cost, last_seq, edits, asked, cancelled FROM orchestrator.runs
+    SELECT id, run, squad, status, cost, last_seq, edits, asked, cancelled, reports, told
+    FROM orchestrator.runs
     WHERE run = ANY(%s::text[]) ORDER BY run FOR NO KEY UPDATE
     """
 _UNITS = """

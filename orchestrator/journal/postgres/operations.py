@@ -141,6 +141,26 @@ class RecordOfUnit(OfUnit):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportUnit(OfUnit):
+    """How a unit ended, for the process that drives its run; `is_final`: no later claim gets it."""
+
+    record: Packed
+    is_final: bool
+
+    @property
+    def texts(self) -> Sequence[Bodies]:
+        return (self.record.bodies,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeReports(JournalCall):
+    """Events of a run, and that its reports up to `number` are taken."""
+
+    makes_run: ClassVar[bool] = True
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OfStep(OfUnit):
     step: KeyedText
 

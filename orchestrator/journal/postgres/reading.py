@@ -11,12 +11,12 @@ from orchestrator.errors import RunNotFound
 from orchestrator.events import Event
 from orchestrator.journal.codec import recorded_name
 from orchestrator.journal.postgres.connecting import Database, PostgresConnection
-from orchestrator.journal.postgres.leases import Leases
+from orchestrator.journal.postgres.leases import TOLD, Leases
 from orchestrator.journal.postgres.operations import decoded, encoded, named
 from orchestrator.journal.postgres.spending import spent, turns
 from orchestrator.journal.postgres.texts import Texts, value_in
 from orchestrator.journal.postgres.wakes import POLL_S, Wakes
-from orchestrator.journal.protocols import InFlightStep, JournalDamaged, RunLine, RunManifest, StepRecord
+from orchestrator.journal.protocols import InFlightStep, JournalDamaged, RunLine, RunManifest, StepRecord, UnitReport
 from orchestrator.journal.records import is_good_id
 from orchestrator.journal.spent import SpentBy, SpentRow
 from orchestrator.units import Unit, key_of, place_of, unit_of
@@ -36,6 +36,7 @@ _STEPS = f"""
 _IN_FLIGHT = "AND s.data IS NULL AND s.in_flight > 0 AND NOT u.ended"
 _LAST = "SELECT last_seq FROM orchestrator.runs WHERE run = %(run)s"
 _SIGNALS = f"SELECT name, data FROM orchestrator.signals WHERE run = {_ID} ORDER BY id"  # noqa: S608  # as above
+_REPORTS = f"SELECT number, path, data FROM orchestrator.reports WHERE run = {_ID} ORDER BY number"  # noqa: S608  # as above
 _CANCELLED = "SELECT cancelled FROM orchestrator.runs WHERE run = %(run)s"
 _ROOM = """
     SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
@@ -200,6 +201,31 @@ class PostgresReader:
             for signal in (await self.signals(run))[told:]:
                 told, pause_s = told + 1, POLL_S
                 yield signal
+            with anyio.move_on_after(pause_s):
+                await grown.wait()
+            pause_s = self._wakes.longest(pause_s)
+
+    async def told(self) -> Sequence[str]:
+        return [run for (run,) in await self._rows(TOLD)]
+
+    # -- what other processes say of units
+
+    async def reports(self, run: str) -> Sequence[UnitReport]:
+        async def work(connection: PostgresConnection) -> list[UnitReport]:
+            rows = await fetched(connection, _REPORTS, run=asked_for(run))
+            texts = await Texts.of(connection, [data for *_, data in rows])
+            return [UnitReport(number, unit_of(decoded(path)), texts.value(data)) for number, path, data in rows]
+
+        return await self._database.read(work)
+
+    async def watch_reports(self, run: str) -> AsyncGenerator[Sequence[UnitReport], None]:
+        number, pause_s = 0, POLL_S
+        while True:
+            grown = self._wakes.next_of(run)
+            if new := [report for report in await self.reports(run) if report.number > number]:
+                number, pause_s = new[-1].number, POLL_S
+                yield new
+                continue
             with anyio.move_on_after(pause_s):
                 await grown.wait()
             pause_s = self._wakes.longest(pause_s)

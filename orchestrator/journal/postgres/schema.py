@@ -98,7 +98,14 @@ MIGRATIONS = (
             seen_at timestamptz NOT NULL, lasts_s double precision NOT NULL
         );
         CREATE SEQUENCE orchestrator.drive_fences;
-        CREATE TABLE orchestrator.commits (mark bytea PRIMARY KEY, at timestamptz NOT NULL DEFAULT now())
+        CREATE TABLE orchestrator.commits (mark bytea PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
+        ALTER TABLE orchestrator.runs
+            ADD reports bigint NOT NULL DEFAULT 0, ADD told boolean NOT NULL DEFAULT false;
+        CREATE INDEX runs_that_were_told ON orchestrator.runs (id) WHERE told AND status = 'waiting';
+        CREATE TABLE orchestrator.reports (
+            run bigint NOT NULL, number bigint NOT NULL, path bytea NOT NULL, data bytea NOT NULL,
+            PRIMARY KEY (run, number)
+        )
         """,
     ),
 )

@@ -44,6 +44,13 @@ _SIGNALS = """
     INSERT INTO orchestrator.signals (run, key, name, data)
     SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[], %s::bytea[])
     """
+_REPORTS = """
+    INSERT INTO orchestrator.reports SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bytea[], %s::bytea[])
+    """
+_TAKEN = """
+    DELETE FROM orchestrator.reports r USING unnest(%s::bigint[], %s::bigint[]) AS x (run, number)
+    WHERE r.run = x.run AND r.number <= x.number
+    """
 _FORGOTTEN = "DELETE FROM orchestrator.bills WHERE run = ANY(%s::bigint[])"
 _BILLS = """
     INSERT INTO orchestrator.bills SELECT * FROM unnest(
@@ -54,11 +61,11 @@ _BILLS = """
 _RUNS = """
     UPDATE orchestrator.runs r SET squad = x.squad, created_at = CASE WHEN x.is_new THEN x.created_at ELSE r.created_at
     END, status = x.status, cost = x.cost, last_seq = x.last_seq, edits = x.edits, asked = x.asked,
-    cancelled = x.cancelled
+    cancelled = x.cancelled, reports = x.reports, told = x.told
     FROM unnest(
         %s::bigint[], %s::bytea[], %s::float8[], %s::boolean[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
-        %s::boolean[], %s::boolean[]
-    ) AS x (id, squad, created_at, is_new, status, cost, last_seq, edits, asked, cancelled)
+        %s::boolean[], %s::boolean[], %s::bigint[], %s::boolean[]
+    ) AS x (id, squad, created_at, is_new, status, cost, last_seq, edits, asked, cancelled, reports, told)
     WHERE r.id = x.id
     """
 _UNUSED = "DELETE FROM orchestrator.runs WHERE id = ANY(%s::bigint[])"
@@ -111,6 +118,8 @@ async def store(
         (_UNITS, _units(rows, changes)),
         (_STEPS, _steps(rows, changes)),
         (_SIGNALS, changes.signals),
+        (_REPORTS, changes.reports),
+        (_TAKEN, changes.taken),
         (_FORGOTTEN, [(run,) for run in changes.forgotten]),
         (_BILLS, changes.bills),
         (_RUNS, _runs(rows)),
@@ -150,4 +159,5 @@ def _runs(rows: Loaded) -> Iterable[tuple[Any, ...]]:
     for run in rows.runs.values():
         if run.is_changed:
             counts = (run.cost, run.last_seq, run.edits)
-            yield run.id, run.squad, run.created_at, run.is_new, run.status, *counts, run.asked, run.cancelled
+            states = (run.asked, run.cancelled, run.reports, run.told)
+            yield run.id, run.squad, run.created_at, run.is_new, run.status, *counts, *states

@@ -21,6 +21,8 @@ from orchestrator.journal.postgres.operations import (
     GiveUpStep,
     JournalCall,
     RecordOfUnit,
+    ReportUnit,
+    TakeReports,
     encoded,
     named,
     of_manifest,
@@ -109,6 +111,17 @@ class PostgresWrites:
     async def record(self, run: str, unit: Unit, fence: Fence, events: Sequence[Event]) -> None:
         refuse_bad_id(run)
         await self._do(RecordOfUnit(run=run, unit=named(unit.path), fence=fence, events=rows_of(events)))
+
+    async def report(
+        self, run: str, unit: Unit, fence: Fence, outcome: Any, events: Sequence[Event] = (), *, is_final: bool
+    ) -> None:
+        refuse_bad_id(run)
+        of, record, rows = named(unit.path), packed(outcome), rows_of(events)
+        await self._do(ReportUnit(run=run, unit=of, fence=fence, record=record, is_final=is_final, events=rows))
+
+    async def take_reports(self, run: str, number: int, events: Sequence[Event] = ()) -> None:
+        refuse_bad_id(run)
+        await self._do(TakeReports(run=run, number=number, events=rows_of(events), driver=self._driver(run)))
 
     async def append(self, run: str, events: Sequence[Event]) -> None:
         refuse_bad_id(run)
