@@ -19,7 +19,7 @@ MOST_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class ClusterDatabase:
     """One database's journal and queue. What belongs together is recorded in one transaction."""
 
     journal: PostgresJournal
@@ -67,7 +67,7 @@ class Cluster:
 @asynccontextmanager
 async def open_cluster(
     url: str, *, timing: ClusterTiming | None = None, create: bool = True, warn: Callable[[str], None] = lambda _: None
-) -> AsyncIterator[Cluster]:
+) -> AsyncIterator[ClusterDatabase]:
     """Open the cluster whose database is at `url`: `postgresql://...`. Its tables are made, if it may `create` them.
 
     Raises `JournalUnusable` at once where the database cannot be reached, and what else `open_journal` raises.
@@ -76,4 +76,4 @@ async def open_cluster(
     async with open_postgres(url, create=create, timing=timing, warn=warn) as journal, JobQueue(url) as queue:
         if create:
             await queue.prepare()
-        yield Cluster(journal, queue)
+        yield ClusterDatabase(journal, queue)

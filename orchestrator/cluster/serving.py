@@ -1,0 +1,48 @@
+"""A worker process: it takes jobs from the cluster's queue until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import anyio
+
+from orchestrator.cluster.opening import ClusterDatabase
+from orchestrator.cluster.unit_host import SquadOf
+from orchestrator.cluster.worker import RunWorker
+from orchestrator.dispatch.cluster.job import RUNS, TASKS
+from orchestrator.dispatch.cluster.queue import StopSignal
+from orchestrator.dispatch.cluster.settings import WorkerTimes
+from orchestrator.journal.protocols import Fenced
+from orchestrator.options import RunOptions
+
+
+async def serve_worker(
+    database: ClusterDatabase,
+    squad_of: SquadOf,
+    options: RunOptions,
+    slots: Mapping[str, int],
+    *,
+    stop: StopSignal,
+    times: WorkerTimes | None = None,
+    out: Path | None = None,
+) -> None:
+    """Do jobs, at once so many of each queue as `slots` says, until `stop`; then hand all work over.
+
+    The process ends at once where it finds that its work was given to another one. `out` is a folder that all workers
+    share, for the files of the runs; without one, files are in the record alone.
+    """
+    async with anyio.create_task_group() as tasks:
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        worker = RunWorker(tasks, database.journal, database.hand_over, database.cut_off, squad_of, options, owner, out)
+
+        async def stop_worker() -> None:
+            await stop.wait()
+            worker.stop()
+
+        tasks.start_soon(stop_worker)
+        handlers = {RUNS: worker.do, TASKS: worker.do}
+        await database.queue.serve(handlers, slots, stop=stop, times=times, sweep=database.sweep, fatal=(Fenced,))
+        tasks.cancel_scope.cancel()
