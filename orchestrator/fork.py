@@ -5,16 +5,16 @@ What is taken over was paid for by the other run: it is in the fork's record, an
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agents.run_context import Complete
 from orchestrator.events import Event, RunStarted
 from orchestrator.execution import Run
-from orchestrator.journal.protocols import Journal
+from orchestrator.journal.protocols import Journal, RunManifest, StepRecord
 from orchestrator.manifest import inputs_for, manifest_of, refuse_chat
 from orchestrator.options import RunOptions, leave_unanswered, raised, steady
 from orchestrator.out_folder import refuse_foreign, run_folder
@@ -105,8 +105,26 @@ async def fork_with(
     squad: Squad, source: str, journal: Journal, options: RunOptions, *, start: str | None = None
 ) -> AsyncIterator[Run]:
     """Fork a run that `journal` holds: `fork_run` for callers that hold the options as a value."""
-    clock, folder = options.clock or steady(), options.folder
+    clock = options.clock or steady()
     squad = await squad.loaded(options.trust, options.variables)
+    new = await new_fork(squad, source, journal, replace(options, clock=clock), start)
+    await journal.create(new.run, new.manifest, new.events, new.steps)
+    async with resume_with(squad, new.run, journal, replace(options, clock=clock)) as run:
+        yield run
+
+
+class NewFork(NamedTuple):
+    """A run that takes over what another did, as it is to be recorded."""
+
+    run: str
+    manifest: RunManifest
+    events: Sequence[Event]
+    steps: Sequence[StepRecord]
+
+
+async def new_fork(squad: Squad, source: str, journal: Journal, options: RunOptions, start: str | None) -> NewFork:
+    """Return the fork of a run, of which nothing is recorded yet. The squad is loaded."""
+    clock, folder = options.clock or steady(), options.folder
     was, past, now = await journal.manifest(source), await journal.events(source), clock()
     refuse_chat(source, was)
     squad = squad.with_mcp({**definitions_in(was.sources), **squad.definitions})
@@ -125,6 +143,4 @@ async def fork_with(
     refuse_foreign(plan, run_folder(folder, squad, options, overwrite=options.overwrite), kept)
     started = RunStarted(plan.name, tuple(plan.tasks), bool(recorded.get("stub")), shown)
     events = events_of_fork(source, past, edit, Event(name, None, (), 0, 1, now, started))
-    await journal.create(name, manifest, events, moved_steps(await journal.steps(source), edit.kept))
-    async with resume_with(squad, name, journal, replace(options, clock=clock)) as run:
-        yield run
+    return NewFork(name, manifest, events, moved_steps(await journal.steps(source), edit.kept))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from orchestrator.cli.app import Settings
@@ -81,3 +82,24 @@ class Desk(RunList, Protocol):
 
     async def answer(self, run: str, given: GivenToQuestion) -> tuple[str, str]:
         """Answer a question; return its name, and what happens next. Raise `Unusable` for what is no choice."""
+
+
+class FollowedDesk(Desk, Protocol):
+    """A desk whose runs are at work elsewhere, and are followed here to their end."""
+
+    @property
+    def place(self) -> str:
+        """Where the runs are at work, in words that follow `at`."""
+
+    async def state(self, run: str) -> str:
+        """Return the state of a run."""
+
+    async def questions_of(self, run: str) -> Sequence[GateOpened]:
+        """Return the open questions of one run."""
+
+    def spoken(self, run: str, after: str) -> AsyncGenerator[RunDelta, None]:
+        """Yield what agents say after a position, as it comes; it never ends by itself."""
+
+    async def fetch(self, run: str, names: Collection[str], out: Path, *, overwrite: bool) -> None:
+        """Write files that a run made below a folder. Raise `CannotWrite` for one that cannot be, or is there already
+        and is not to be replaced."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.desk import GivenToQuestion
@@ -29,6 +30,9 @@ MOST_RUNS = 1000
 @dataclass(frozen=True, slots=True)
 class LocalDesk(LocalList):
     """A `Desk` over a journal."""
+
+    is_elsewhere: ClassVar[bool] = False
+    """Whether other processes do the runs' work: they are gone on with there, and followed from here."""
 
     @property
     def settings(self) -> Settings:
@@ -82,12 +86,16 @@ class LocalDesk(LocalList):
     async def question(self, run: str, name: str | None) -> GateOpened:
         return (await questions_of(self.records.journal, run)).named(name)
 
-    async def answer(self, run: str, given: GivenToQuestion) -> tuple[str, str]:
+    async def answered(self, run: str, given: GivenToQuestion) -> GateOpened:
+        """Enter an answer, and return its question. Raise `Unusable` for what is no choice."""
         journal, (name, choice, comment, edited, for_run) = self.records.journal, given
         try:
-            gate = await answer_question(journal, run, name, choice, comment, by="cli", edited=edited, for_run=for_run)
+            return await answer_question(journal, run, name, choice, comment, by="cli", edited=edited, for_run=for_run)
         except ValueError as error:
             raise Unusable(str(error)) from None
+
+    async def answer(self, run: str, given: GivenToQuestion) -> tuple[str, str]:
+        journal, gate = self.records.journal, await self.answered(run, given)
         if await goes_on(journal, run):
             return gate.name, "the run is at work and continues with this answer"
         is_chat = (await journal.manifest(run)).options.get("chat")

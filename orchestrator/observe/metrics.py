@@ -16,6 +16,7 @@ from prometheus_client.exposition import choose_encoder
 from agents.events import TextsEmbedded, ToolEnded, TurnEnded
 from orchestrator._version import __version__
 from orchestrator.events import BudgetReached, Event, RunFinished, TaskEnded
+from orchestrator.observe.cluster_figures import ClusterFigures
 from orchestrator.observe.open_spans import SpanRecord
 from orchestrator.observe.spans import FIRST_TOKEN, SpanTree, input_tokens, provider_name
 from orchestrator.subscribers import CallEnded, Subject, SubjectEnded, Subscriber
@@ -110,6 +111,10 @@ class Metrics(Subscriber):
         registry, in_flight = self.registry, "Attempts of runs that are under way."
         self._in_flight = Gauge("orchestrator_attempts_in_flight", in_flight, ("provider",), registry=registry)
         self._runs_in_flight = Gauge("orchestrator_runs_in_flight", "Runs at work here.", registry=registry)
+
+    def with_cluster(self) -> ClusterFigures:
+        """Have figures of a cluster told with these, and return what sets them. Once."""
+        return ClusterFigures(self.registry)
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """Return all figures in the format that is asked for, and its media type."""

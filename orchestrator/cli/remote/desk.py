@@ -38,6 +38,10 @@ class RemoteDesk:
     console: Console
     shown: Mapping[str, Any]
 
+    @property
+    def place(self) -> str:
+        return self.api.url
+
     def command(self, *words: str) -> str:
         return command_line(self.settings, *words, server=self.api.url)
 
@@ -111,12 +115,15 @@ class RemoteDesk:
             async for event in events:
                 yield delta_of(event.data)
 
+    async def state(self, run: str) -> str:
+        return str((await self.api.get("runs", run))["state"])
+
     async def is_last(self, run: str, number: int) -> bool:
         return int((await self.api.get("runs", run))["last_event"]) <= number
 
     async def cancel(self, run: str) -> bool:
         await self.api.post("runs", run, "cancel")
-        return str((await self.api.get("runs", run))["state"]) == "running"
+        return await self.state(run) == "running"
 
     async def resume(self, run: str, **how: Any) -> None:
         """Have the server go on with a run. `how`: fields of the request."""

@@ -1,19 +1,19 @@
-"""A run at a server, begun or gone on with from here: shown as one of this machine is, to its end."""
+"""A run at a server or in a cluster, begun or gone on with from here: shown as one of this machine is, to its end."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import anyio
 
-from orchestrator.cli.desk import GivenToQuestion
+from orchestrator.cli.desk import FollowedDesk, GivenToQuestion
 from orchestrator.cli.exits import Exit, Interrupted, NothingSelected, Terminated, exit_of_run
-from orchestrator.cli.remote.desk import RemoteDesk
 from orchestrator.cli.session import RunSession, RunSpeech, beat, show
 from orchestrator.cli.signals import Interruption
 from orchestrator.cli.ui.gates import Asking, answering
@@ -26,6 +26,8 @@ from orchestrator.run.deltas import AnswerEnded, Position, RunDelta
 from orchestrator.run.result import RunResult
 from providers.messages import Usage
 
+Watcher = Callable[[Callable[[str], None]], Coroutine[Any, Any, None]]
+"""Watches something beside a run, and tells lines about it."""
 BEHIND_S = 2.0
 """How long what follows from an answer waits for the answer to be told."""
 
@@ -92,13 +94,13 @@ class _Shown:
 
 
 class ToldDeltas:
-    """What a server tells of what agents say, beside the events of the run."""
+    """What a desk tells of what agents say, beside the events of the run."""
 
     def __init__(self) -> None:
         self._ready: list[RunDelta] = []
         self._changed, self._is_over, self._ended = anyio.Event(), False, 0
 
-    async def take(self, desk: RemoteDesk, run: str, after: int) -> None:
+    async def take(self, desk: FollowedDesk, run: str, after: int) -> None:
         """Take all that comes after so many answers, until cancelled."""
         async with aclosing(desk.spoken(run, str(Position(after)))) as deltas:
             async for delta in deltas:
@@ -132,18 +134,19 @@ class ToldDeltas:
 
 
 async def follow_there(
-    desk: RemoteDesk,
+    desk: FollowedDesk,
     session: RunSession,
     run: str,
     past: list[Document],
     *,
     out: Path | None = None,
     overwrite: bool = False,
+    beside: Watcher | None = None,
 ) -> Exit:
-    """Show a run at a server from after its `past` events on, print its outputs at its end, and return the exit code.
+    """Show a run elsewhere from after its `past` events on, print its outputs at its end, and return the exit code.
 
     What files it made by then are written below `out`, where that is given. Ctrl-C leaves the run as it is, and says
-    how it is followed.
+    how it is followed. `beside` is called with what tells a line, and runs until the run has ended.
     """
     progress, environ = Progress(), os.environ
     screen = session.screen(progress, environ)
@@ -154,10 +157,11 @@ async def follow_there(
         shown.so_far.apply(document)
     try:
         with screen:
-            last = await _to_its_end(desk, session, run, shown, len(past), answers)
+            last = await _to_its_end(desk, session, run, shown, len(past), answers, beside)
     except (Interrupted, Terminated):
         watch = desk.command("runs", "watch", run)
-        desk.console.say(f"{run} goes on at {desk.api.url}: `{watch}` follows it")
+        stop = desk.command("runs", "cancel", run)
+        desk.console.say(f"{run} goes on at {desk.place}: `{watch}` follows it, `{stop}` ends it")
         raise
     result = shown.so_far.result(last)
     if not session.as_json:
@@ -168,7 +172,7 @@ async def follow_there(
     following = desk.command("runs", "show", run)
     if result.status in ("waiting", "paused", "cancelled"):
         following = desk.goes_on_by(run, questions, is_chat=False)
-    state = (await desk.api.get("runs", run))["state"]
+    state = await desk.state(run)
     after = Continuation(
         session.file,
         desk.command,
@@ -182,7 +186,13 @@ async def follow_there(
 
 
 async def _to_its_end(
-    desk: RemoteDesk, session: RunSession, run: str, shown: _Shown, after: int, answers: int
+    desk: FollowedDesk,
+    session: RunSession,
+    run: str,
+    shown: _Shown,
+    after: int,
+    answers: int,
+    beside: Watcher | None,
 ) -> Document:
     """Return a run's last event, having shown each; questions are answered as `--approve` says."""
     at_terminal = sys.stdin.isatty() and sys.stderr.isatty()
@@ -193,6 +203,8 @@ async def _to_its_end(
         interruption = Interruption(tasks.cancel_scope, lambda: False)
         await tasks.start(interruption.watch)
         tasks.start_soon(beat, shown.screen)
+        if beside is not None:
+            tasks.start_soon(beside, _teller(desk, shown.screen))
         said, turns = ToldDeltas() if session.stream else None, 0
         if said is not None:
             shown.speech.begin(said)
@@ -220,7 +232,17 @@ async def _to_its_end(
     return last
 
 
-async def _answered(desk: RemoteDesk, run: str, asking: Asking) -> bool:
+def _teller(desk: FollowedDesk, screen: Screen) -> Callable[[str], None]:
+    """Return what tells a line beside what the screen shows."""
+
+    def tell(line: str) -> None:
+        with screen.aside():
+            desk.console.say(line)
+
+    return tell
+
+
+async def _answered(desk: FollowedDesk, run: str, asking: Asking) -> bool:
     """Answer what the run waits for; return whether it goes on thereby."""
     is_any = False
     for gate in await desk.questions_of(run):
