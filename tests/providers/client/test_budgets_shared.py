@@ -6,11 +6,15 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 import pytest
 
+from providers.limits.ledger import Ledger
+from providers.limits.ledger.postgres.ledger import PostgresLedger
+from providers.limits.ledger.redis import RedisLedger
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.limits.rules import caps_of
 from providers.policy.model import DailyBudget
@@ -25,6 +29,8 @@ from providers.adapters import HttpReply
 from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.errors import NoRoute
 from providers.events import BudgetAlert
+from providers.limits.ledger.postgres.ledger import PostgresLedger
+from providers.limits.ledger.redis import RedisLedger
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.messages import FinishReason, Request, Response, Usage, assistant, user
 from providers.policy.model import DailyBudget, Policy
@@ -45,7 +51,9 @@ async def main(path, cap):
     model = Model("m", 10_000, 1_000, price=Price(1, 10))
     one = Candidate(Provider("a", "test", "a", None, {"m": model}), model, "k")
     policy = Policy({"worker": ("a/m",)}, last_resort=(), budget=DailyBudget(cap))
-    ledger = SqliteLedger(Path(path))
+    kinds = {"redis": RedisLedger, "postgresql": PostgresLedger}
+    kind = kinds.get(path.partition(":")[0])
+    ledger = SqliteLedger(Path(path)) if kind is None else kind(path, timeout_s=120)
     manager = ProviderManager([one], policy, adapters={"test": Dialect()}, transport=Net(), ledger=ledger)
     alerts, answered, refused = [], 0, 0
     def emit(event):
@@ -69,25 +77,43 @@ anyio.run(main, sys.argv[1], int(sys.argv[2]))
 """
 
 
-@pytest.mark.long
-@pytest.mark.skipif(
+late = pytest.mark.skipif(
     time.gmtime().tm_hour == 23 and time.gmtime().tm_min > 57, reason="the day is about to end: run it after midnight"
 )
+
+
+@pytest.mark.long
+@late
 def test_processes_that_share_a_file_do_not_pass_a_cap_and_tell_of_each_share_once(tmp_path: Path) -> None:
     path = tmp_path / "limits.sqlite3"
-    command = [sys.executable, "-c", WORKER, str(path), str(CAP)]
-    workers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
+    check_cap(str(path), 3, lambda: SqliteLedger(path))
+
+
+@late
+def test_workers_on_one_redis_do_not_pass_a_cap(redis_server) -> None:
+    check_cap(redis_server.url, 4, lambda: RedisLedger(redis_server.url, timeout_s=PATIENCE_S))
+
+
+@late
+def test_workers_on_one_postgresql_do_not_pass_a_cap(postgres_url) -> None:
+    check_cap(postgres_url, 4, lambda: PostgresLedger(postgres_url, timeout_s=PATIENCE_S))
+
+
+def check_cap(address: str, count: int, opened: Callable[[], Ledger]) -> None:
+    """Hold that so many processes with a hundred calls each spend what a cap allows, to the last call, and not more."""
+    command = [sys.executable, "-c", WORKER, address, str(CAP)]
+    workers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
     told = [json.loads(worker.communicate(timeout=PATIENCE_S)[0]) for worker in workers]
 
     async def spent() -> float:
-        ledger = SqliteLedger(path)
+        ledger = opened()
         (used,) = await ledger.usage([cap.meter for cap in caps_of(DailyBudget(CAP))], time.time())
         await ledger.aclose()
         return used.used
 
     total = anyio.run(spent)
     answered = sum(each[0] for each in told)
-    assert [each[0] + each[1] for each in told] == [100, 100, 100]
+    assert [each[0] + each[1] for each in told] == [100] * count
     assert total == answered * COST <= CAP
     assert total > CAP - 505, "no more is left than one call may cost"
     assert sorted(share for each in told for share in each[2]) == [0.5, 0.8, 1.0]

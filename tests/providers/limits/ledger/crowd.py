@@ -1,4 +1,4 @@
-"""A crowd of router processes on one Redis, and the upstream that they ask: it keeps its limits itself, and counts.
+"""A crowd of router processes on one ledger, and the upstream that they ask: it keeps its limits itself, and counts.
 
 Run as a program it is one of the processes: `python crowd.py ORDER`, where ORDER is JSON (`Order`). Once it is ready it
 says so, and is told when all of them begin.
@@ -38,7 +38,7 @@ class Order:
     """What a process is to do: ask `rate` times a second for `seconds`, each with `patience` seconds."""
 
     url: str
-    redis: str
+    ledger: str
     limits: Mapping[str, Mapping[str, object]]
     seconds: float
     rate: float
@@ -52,6 +52,8 @@ class Told:
     answers: int = 0
     refused: int = 0
     limited: int = 0
+    slowest: float = 0.0
+    """Seconds of the call that took longest."""
     late: float = 0.0
     """Seconds by which the process was late altogether: a busy machine let them pass."""
     events: list[str] = field(default_factory=list)
@@ -81,17 +83,19 @@ async def work(order: Order) -> Told:
 
     async def call() -> None:
         request = Request((user("hi"),), max_output_tokens=10, needs=Needs(deadline_s=order.patience))
+        began = time.monotonic()
         try:
             await manager.complete(request)
             told.answers += 1
         except RoutingError as error:
             told.refused += 1
             told.limited += "429" in str(error)
+        told.slowest = max(told.slowest, time.monotonic() - began)
 
     def notify(event: object) -> None:
         told.events.append(type(event).__name__)
 
-    async with open_manager(policy, catalog, {"ORCHESTRATOR_LEDGER": order.redis}, notify=notify) as manager:
+    async with open_manager(policy, catalog, {"ORCHESTRATOR_LEDGER": order.ledger}, notify=notify) as manager:
         print("ready", flush=True)
         begins = float(await anyio.to_thread.run_sync(sys.stdin.readline))
         async with anyio.create_task_group() as watching:

@@ -82,7 +82,7 @@ async def usage(order: Order, now: float) -> Used:
     (candidate,) = catalog.candidates({})
     bound = allowance(candidate)
     assert bound is not None
-    ledger = RedisLedger(order.redis, own_clock=True)
+    ledger = RedisLedger(order.ledger, own_clock=True)
     try:
         return (await ledger.usage(bound.meters[:1], now))[0]
     finally:
@@ -106,7 +106,7 @@ async def test_while_redis_is_down_processes_go_on_with_a_bounded_share_and_then
             await anyio.to_thread.run_sync(redis_server.start)
             told = [await end_of(process) for process in processes]
     alone = PROCESSES * SHARE * most
-    assert [each.events for each in told] == [["LedgerLost", "LedgerRegained"]] * PROCESSES
+    assert [each.events for each in told] == [["LedgerLost", "LedgerEmptied", "LedgerRegained"]] * PROCESSES
     # Before: the limit. While it is down: their shares, beside what was used before. Anybody who regains it finds what
     # he used alone there, and not yet what the others did. After: the limit.
     assert upstream.most("lost", 0, lost) <= most
