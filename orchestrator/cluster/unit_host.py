@@ -15,24 +15,7 @@ from pathlib import Path
 from agents.run_context import Complete, Surroundings
 from agents.run_folder import RunFolder, origins_of
 from orchestrator.errors import RunChanged
-from orchestrator.events import (
-    ElementEnded,
-    ElementStarted,
-    FileUnwritten,
-    GateAnswered,
-    GateOpened,
-    RunEdited,
-    RunFinished,
-    RunResumed,
-    RunStatus,
-    TaskEnded,
-    TaskExpanded,
-    TaskParked,
-    TaskRepeated,
-    TaskReset,
-    TaskRetried,
-    TaskStarted,
-)
+from orchestrator.events import RunEdited, RunFinished, RunResumed, RunStatus, TaskParked
 from orchestrator.execution import in_doubt
 from orchestrator.journal.protocols import RunManifest, SharedJournal
 from orchestrator.mcp_tools import mcp_opened
@@ -48,7 +31,7 @@ from orchestrator.run.history import history_of
 from orchestrator.run.memory import MemorySetting, RunMemory, open_memory
 from orchestrator.run.questions import Asker
 from orchestrator.run.recorder import Recorder
-from orchestrator.run.state import RunState
+from orchestrator.run.state import FOLDED, RunState
 from orchestrator.run.unit_work import UnitOutcome, UnitWork
 from orchestrator.run.work_clock import RunClock
 from orchestrator.run.worker import TaskRunner
@@ -60,24 +43,6 @@ from orchestrator.units import Unit
 from providers.budgets import BudgetRef
 from providers.emit import Emit
 
-FOLDED = (
-    ElementEnded,
-    ElementStarted,
-    FileUnwritten,
-    GateAnswered,
-    GateOpened,
-    RunEdited,
-    RunFinished,
-    RunResumed,
-    TaskEnded,
-    TaskExpanded,
-    TaskParked,
-    TaskRepeated,
-    TaskReset,
-    TaskRetried,
-    TaskStarted,
-)
-"""The events that the state of a run is made of, or that change what it is made of."""
 SquadOf = Callable[[RunManifest], Squad]
 """Returns the squad that a run is recorded to be made of."""
 
@@ -162,13 +127,13 @@ class UnitHost:
             is_handed_over=is_handed_over,
         )
         end = await work.outcome(unit, fence)
-        outcome = UnitOutcome(end, stops[0] if stops else None)
+        outcome = UnitOutcome(end, stops[0] if stops else None, recorder.last_of(unit))
         is_final = not isinstance(end, TaskParked)
         await self.journal.report(self.run, unit, fence, outcome, recorder.take(), is_final=is_final)
 
     async def _catch_up(self) -> None:
         """Fold in what has happened since the last time. Raise `HostOutdated` where the run is another one now."""
-        found = await self.journal.events_of_kinds(self.run, FOLDED, self._seq)
+        found = await self.journal.events_of_kinds(self.run, (*FOLDED, RunFinished), self._seq)
         turned = any(isinstance(event.data, RunEdited | RunResumed) for _, event in found)
         if turned and self._seq and await self.journal.manifest(self.run) != self.manifest:
             raise HostOutdated(self.run)

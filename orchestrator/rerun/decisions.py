@@ -22,6 +22,7 @@ from orchestrator.events import (
     RunResumed,
     RunStarted,
     TaskParked,
+    TaskResumed,
     TaskStarted,
 )
 from orchestrator.rerun.record import Difference, PlacedEvent, RecordPart, same
@@ -109,7 +110,7 @@ class _Fold:
                 return replace(data, done=tuple(done))
             case RunFinished():
                 return self._finish(data)
-            case ElementEnded() | TaskParked() if place.unit is None:
+            case ElementEnded() | TaskParked() | TaskResumed() if place.unit is None:
                 return None  # no such unit is at work
             case BudgetReached(which=which) if place.step is None and which != "day":
                 return replace(data, action=on_exceed(self.plan, BudgetRef.read(which)))

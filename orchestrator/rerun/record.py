@@ -46,6 +46,7 @@ from orchestrator.events import (
     TaskParked,
     TaskRepeated,
     TaskReset,
+    TaskResumed,
     TaskRetried,
     TaskStarted,
 )
@@ -210,7 +211,7 @@ class _Reader:
                 return PlacedEvent(event, self.at_work.pop((task, None), None))
             case ElementEnded(task, key):
                 return PlacedEvent(event, self.at_work.pop((task, key), None))
-            case TaskParked(task, key):
+            case TaskParked(task, key) | TaskResumed(task, key):
                 return PlacedEvent(event, self.at_work.get((task, key)))
             case _:
                 unit = event.unit if event.unit in self.units else None  # else it is of a task that a person answers

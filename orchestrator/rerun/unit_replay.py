@@ -25,6 +25,7 @@ from orchestrator.events import (
     MessageSpoken,
     TaskEnded,
     TaskParked,
+    TaskResumed,
     TaskRetried,
 )
 from orchestrator.journal.protocols import JournalError, StepRecord
@@ -135,10 +136,17 @@ class UnitReplay:
 
     def __post_init__(self) -> None:
         self._task = _without_timeouts(task_of(self.shared.plan, self.unit.task))
-        self.left, self.latest = self.shared.part.of_unit(self.unit), self.begun.number
+        self.left, self.latest = self._without_pauses(self.shared.part.of_unit(self.unit)), self.begun.number
         for i in self.left:
             if (at := self._place(i).at) is not None:
                 self._inside.setdefault(at, []).append(i)
+
+    def _without_pauses(self, places: list[int]) -> list[int]:
+        """Return the places without those where the unit paused and went on: nothing that it did was told twice."""
+        resumed = [i for i in places if isinstance(self._place(i).event.data, TaskResumed)]
+        parked = [i for i in places if isinstance(self._place(i).event.data, TaskParked)]
+        left_out = {*resumed, *parked[: len(resumed)]}
+        return [i for i in places if i not in left_out]
 
     @property
     def unit(self) -> Unit:

@@ -286,7 +286,8 @@ class Driver:
     def _take_ended(self, ended: EndedUnits) -> None:
         """Record how units ended that other processes worked on. One that is not at work had ended before."""
         for unit, outcome in ended:
-            end, stops_run_as = UnitOutcome(*outcome)
+            end, stops_run_as, last = UnitOutcome(*outcome)
+            self._recorder.count_on(unit, last)
             if self.state.is_at_work(unit):
                 self._record(end)
                 if stops_run_as is not None:

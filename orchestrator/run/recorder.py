@@ -75,6 +75,14 @@ class Recorder:
                 if self._listen is not None:
                     self._listen(event)
 
+    def last_of(self, unit: Unit) -> int:
+        """Return the number of the last event of the unit itself, outside of its steps; 0: there is none."""
+        return self._latest.get((unit, (), 0), 0)
+
+    def count_on(self, unit: Unit, last: int) -> None:
+        """Count on from the number of a unit's last event, which another process recorded."""
+        self._latest[unit, (), 0] = max(last, self.last_of(unit))
+
     def _count(self, unit: Unit | None, step: StepPath, payload: Any) -> None:
         bill = bill_of(payload)
         self.cut_short += in_doubt(self._open_calls.take(unit, step, payload), bill)

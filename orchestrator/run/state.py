@@ -51,6 +51,12 @@ from orchestrator.squad.plan import (
 )
 from orchestrator.units import Unit
 
+FOLDED = (
+    *(TaskStarted, TaskEnded, TaskExpanded, TaskParked, TaskResumed, TaskReset, TaskRetried, TaskRepeated),
+    *(ElementStarted, ElementEnded, FileUnwritten, GateOpened, GateAnswered, RunEdited, RunResumed),
+)
+"""The events that `RunState.apply` takes: all others change no state."""
+
 
 class RunState:
     """The fold of a run's events over its plan."""

@@ -46,10 +46,14 @@ UnitEnd = TaskEnded | ElementEnded | TaskParked
 
 
 class UnitOutcome(NamedTuple):
-    """How the work of a unit ended, and whether the run ends by it."""
+    """How the work of a unit ended in another process than the one that drives its run, and whether the run ends by it.
+
+    `last` is the number of the last event that was recorded there of the unit itself: that of its end comes after it.
+    """
 
     end: UnitEnd
     stops_run_as: RunStatus | None = None
+    last: int = 0
 
 
 Perform = Callable[[TaskPlan, Assignment, RunContext], Awaitable[UnitResult]]

@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.dispatch.cluster.job import Job
 from orchestrator.events import RunFinished
+from orchestrator.rerun.replay import replay
 from orchestrator.run.approvals import answer_question
 from orchestrator.units import Unit
 from providers.messages import Request
@@ -73,6 +74,8 @@ async def test_a_killed_worker_s_units_go_on_elsewhere_and_nothing_recorded_is_p
         await cluster.worker("w2")
         finished = await cluster.ended()
         events = list(await cluster.journal.events("r"))
+        replayed = await replay(cluster.journal, "r", against=given)
+    assert replayed.difference is None
     assert finished.status == "done"
     repeated = of_type(events, "call.repeated")
     assert "build[c]/try-1/turn-1/model" in [one.step for one in repeated]
@@ -102,6 +105,8 @@ async def test_a_unit_that_waits_for_a_person_holds_no_slot_and_goes_on_with_the
         waiting.set()
         finished = await cluster.ended()
         events = list(await cluster.journal.events("r"))
+        replayed = await replay(cluster.journal, "r", against=given)
+    assert replayed.difference is None
     assert finished.status == "done"
     assert till.done == ["ann"]
     assert len(of_type(events, "task.resumed")) == 1
@@ -161,3 +166,15 @@ async def test_a_stopping_worker_hands_over_what_it_works_on_after_the_calls_in_
     assert finished.status == "done"
     assert len(manager.asked) == 6
     assert not of_type(events, "call.repeated")
+
+
+async def test_a_replay_of_what_several_workers_did_says_the_same() -> None:
+    given, parts = squad(CHAIN, inputs=INPUTS, outputs={"x": "${{ tasks.sum.output }}"}), list("abcdefgh")
+    async with in_memory_cluster(given, Answers()) as cluster:
+        await cluster.worker("w1")
+        await cluster.worker("w2")
+        await cluster.start(inputs={"parts": parts})
+        await cluster.ended()
+        replayed = await replay(cluster.journal, "r", against=given)
+    assert replayed.difference is None
+    assert replayed.is_equal
