@@ -29,6 +29,9 @@ LIVENESS = {
     "tcp_user_timeout": 10_000,  # milliseconds
 }
 """How a dead peer is noticed within some 11 s, where the network says nothing. A URL may say otherwise."""
+PLANNING = "-c enable_hashjoin=off -c enable_mergejoin=off -c enable_sort=off"
+"""Has the next job found by walking an index in order. Where many jobs were just submitted, PostgreSQL's statistics do
+not know of them yet: it would join and sort all that wait for each one taken, 200 ms of 30,000 instead of 0.4."""
 READ_ONLY = "25006"
 """SQLSTATE of a write to a standby: after a failover the old address may lead there for a while."""
 
@@ -50,7 +53,7 @@ def conninfo_of(url: str, schema: str, application: str) -> str:
         own = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise JobQueueUnusable("the database's URL cannot be read: expected postgresql://USER@HOST:PORT/NAME") from None
-    options = " ".join(filter(None, [str(own.get("options") or ""), f"-c search_path={schema}"]))
+    options = " ".join(filter(None, [str(own.get("options") or ""), f"-c search_path={schema}", PLANNING]))
     return make_conninfo("", **{**LIVENESS, "application_name": application, **own, "options": options})
 
 
