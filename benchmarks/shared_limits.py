@@ -2,9 +2,9 @@
 second.
 
 `python -m benchmarks.shared_limits LEDGER... [--calls N] [--processes N]`, where LEDGER is the address of a server that
-is there for this alone: `redis://127.0.0.1:6379/0`, `postgresql://postgres@127.0.0.1/bench`. A check reserves of a limit
-of requests a minute and of a hold, as a turn does, and then also of a cap on a day's money, which PostgreSQL has on disk
-when it answers.
+is there for this alone: `redis://127.0.0.1:6379/0`, `postgresql://postgres@127.0.0.1/bench`. A check reserves of a
+limit of requests a minute and of a hold, as a turn does, and then also of a cap on a day's money, which PostgreSQL has
+on disk when it answers.
 """
 
 from __future__ import annotations
