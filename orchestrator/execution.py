@@ -187,7 +187,7 @@ class Run:
         in_flight = in_doubt(await self._journal.cut_short(self.run_id), past)
         self._driven = self._take_up(past, in_flight)
         await self._driven.driver.catch_up()
-        return _resumed(self._driven.driver, in_flight)
+        return _resumed(self._driven.driver, in_flight, by_workers=self._is_shared)
 
     async def _take_over(self) -> Sequence[FileUnwritten]:
         """See to it that the files of earlier processes are there, and return those that cannot be written now."""
@@ -307,7 +307,7 @@ async def _driven(
     await driven.driver.catch_up()
     opening: RunStarted | RunResumed | None = started
     if opening is None and not (is_shared and setting.past.status is None):
-        opening = _resumed(driven.driver, in_flight)
+        opening = _resumed(driven.driver, in_flight, by_workers=is_shared)
     with receive:
         try:
             async with anyio.create_task_group() as tasks:
@@ -320,6 +320,6 @@ async def _driven(
             raise group.exceptions[0] from None
 
 
-def _resumed(driver: Driver, in_flight: Sequence[InFlightStep]) -> RunResumed:
+def _resumed(driver: Driver, in_flight: Sequence[InFlightStep], *, by_workers: bool) -> RunResumed:
     done = tuple(name for name, task in driver.state.tasks.items() if task.status in ("ok", "skipped"))
-    return RunResumed(done, tuple(step.path for step in in_flight))
+    return RunResumed(done, tuple(step.path for step in in_flight), by_workers)

@@ -8,30 +8,35 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import anyio
+
 from agents.run_context import Complete, Surroundings
 from agents.run_folder import RunFolder, origins_of
+from orchestrator.cluster.claiming import claimed
 from orchestrator.errors import RunChanged
 from orchestrator.events import RunEdited, RunFinished, RunResumed, RunStatus, TaskParked
 from orchestrator.execution import in_doubt
-from orchestrator.journal.protocols import RunManifest, SharedJournal
+from orchestrator.journal.protocols import Fence, RunManifest, SharedJournal
 from orchestrator.mcp_tools import mcp_opened
 from orchestrator.options import RunOptions, capped, leave_unanswered, steady
 from orchestrator.out_folder import builtin_tools, run_folder
 from orchestrator.rerun.fingerprint import changed, parts_of
-from orchestrator.run.accounts import AccountScope, CallsOfRun
+from orchestrator.run.accounts import AccountScope
 from orchestrator.run.artifacts import Artifacts
-from orchestrator.run.budget import open_account
+from orchestrator.run.budget import has_caps
 from orchestrator.run.crew import Crew
 from orchestrator.run.ended_outside import ended_outside
-from orchestrator.run.history import history_of
+from orchestrator.run.history import RunHistory
 from orchestrator.run.memory import MemorySetting, RunMemory, open_memory
 from orchestrator.run.questions import Asker
 from orchestrator.run.recorder import Recorder
+from orchestrator.run.shared_calls import SharedCalls
 from orchestrator.run.state import FOLDED, RunState
+from orchestrator.run.unit_accounts import OpenShared
 from orchestrator.run.unit_work import UnitOutcome, UnitWork
 from orchestrator.run.work_clock import RunClock
 from orchestrator.run.worker import TaskRunner
@@ -65,6 +70,8 @@ class UnitHost:
     around: Surroundings
     memory: RunMemory | None = None
     folder: RunFolder | None = None
+    calls: SharedCalls | None = None
+    """Those that draw on caps together with other processes; None: nothing of the run is capped."""
     is_cancelled: bool = False
     _state: RunState = field(init=False)
     _seq: int = 0
@@ -83,13 +90,49 @@ class UnitHost:
         await self._catch_up()
         if not self._state.is_at_work(unit):
             return
-        fence = await self.journal.claim(self.run, unit, owner)
-        if fence is None:
+        mine = await claimed(self.journal, self.run, unit, owner, self.clock)
+        if mine is None:
             return
-        # Read after the claim: from then on no earlier owner adds to it.
-        past = history_of(await self.journal.events_of_unit(self.run, unit))
+        fence, past, recorder = mine
+        async with self._budgets(unit, fence, recorder) as (budgets, shared):
+            outcome = await self._outcome(unit, fence, past, recorder, budgets, shared, is_handed_over)
+        is_final = not isinstance(outcome.end, TaskParked)
+        await self.journal.report(self.run, unit, fence, outcome, recorder.take(), is_final=is_final)
+
+    @asynccontextmanager
+    async def _budgets(
+        self, unit: Unit, fence: Fence, recorder: Recorder
+    ) -> AsyncIterator[tuple[AccountScope, OpenShared | None]]:
+        """Yield what the unit's work is paid from, and what opens the accounts that processes share."""
+        if self.calls is None:
+            yield AccountScope((), self.clock), None
+            return
+        calls = await self.calls.of_unit(unit, fence, recorder.take)
+        budgets, shared = AccountScope((), self.clock, calls), self.calls.tally.open
+        if (cap := self.plan.budget) is not None:  # for how long the run may be at work its driver sees to
+            budgets = budgets.within(shared("squad", BudgetRef("squad"), replace(cap, max_time=None), lambda _: True))
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(calls.serve)
+                yield budgets, shared
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) > 1:
+                raise
+            raise group.exceptions[0] from None
+
+    async def _outcome(
+        self,
+        unit: Unit,
+        fence: Fence,
+        past: RunHistory,
+        recorder: Recorder,
+        budgets: AccountScope,
+        shared: OpenShared | None,
+        is_handed_over: Callable[[], bool],
+    ) -> UnitOutcome:
         in_flight = in_doubt(await self.journal.cut_short(self.run, unit), past) if fence > 1 else ()
-        recorder, work_clock = Recorder(self.run, None, self.clock, past), RunClock()
+        work_clock = RunClock()
 
         async def flush() -> None:
             if events := recorder.take():
@@ -98,7 +141,6 @@ class UnitHost:
         stops: list[RunStatus] = []
         asker = Asker(self.journal, recorder, leave_unanswered, past, work_clock, self.notify, flush=flush)
         work_clock.on_change = asker.release  # a unit that waits for a person holds no slot
-        account = open_account(BudgetRef("squad"), self.plan.budget, self.clock() - past.worked_s, past.paid)
         crew = Crew(
             self.plan,
             self.complete,
@@ -110,6 +152,7 @@ class UnitHost:
             work_clock,
             around=self.around,
         )
+        crew.accounts.shared = shared
         crew.ended_outside = partial(ended_outside, self.journal, self.run)
         work = UnitWork(
             self._state,
@@ -117,7 +160,7 @@ class UnitHost:
             self.journal,
             recorder,
             asker,
-            AccountScope((), self.clock, CallsOfRun(flush, past.sizes)).within(account),
+            budgets,
             past,
             {unit: {step.key for step in in_flight}},
             self.clock,
@@ -127,9 +170,7 @@ class UnitHost:
             is_handed_over=is_handed_over,
         )
         end = await work.outcome(unit, fence)
-        outcome = UnitOutcome(end, stops[0] if stops else None, recorder.last_of(unit))
-        is_final = not isinstance(end, TaskParked)
-        await self.journal.report(self.run, unit, fence, outcome, recorder.take(), is_final=is_final)
+        return UnitOutcome(end, stops[0] if stops else None, recorder.last_of(unit))
 
     async def _catch_up(self) -> None:
         """Fold in what has happened since the last time. Raise `HostOutdated` where the run is another one now."""
@@ -171,4 +212,10 @@ async def open_unit_host(
         beside = Path(squad.file).parent
         remembered = MemorySetting(run, clock, beside, options.memory, options.state, complete)
         memory = await opened.enter_async_context(open_memory(plan, remembered))
-        yield UnitHost(run, manifest, plan, complete, journal, clock, options.notify, options.around, memory, folder)
+        calls = SharedCalls(run, journal, clock) if has_caps(plan) else None
+        async with anyio.create_task_group() as tasks:
+            if calls is not None:
+                tasks.start_soon(calls.serve)
+            around = options.around
+            yield UnitHost(run, manifest, plan, complete, journal, clock, options.notify, around, memory, folder, calls)
+            tasks.cancel_scope.cancel()

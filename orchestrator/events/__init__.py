@@ -19,6 +19,7 @@ from orchestrator.events.questions import AnswerOverruled, GateAnswered, GateOpe
 from orchestrator.events.runs import (
     BudgetReached,
     CallRepeated,
+    CallsCutShort,
     RoutingReread,
     RunEdited,
     RunFinished,
@@ -50,6 +51,7 @@ __all__ = [
     "ArtifactWritten",
     "BudgetReached",
     "CallRepeated",
+    "CallsCutShort",
     "CaseChosen",
     "ChatPartner",
     "ControlUnread",

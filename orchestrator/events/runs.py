@@ -28,6 +28,8 @@ class RunResumed:
     done: tuple[str, ...]
     """Tasks that ended before: they are not done again."""
     in_flight: tuple[str, ...]
+    by_workers: bool = False
+    """Other processes do its units' work, and went on with it meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ class RunForked:
     parts: tuple[str, ...]
     usage: Usage
     cost: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallsCutShort:
+    """The process that worked on a unit is gone, and its calls in flight with it: they may have been billed."""
 
 
 @dataclass(frozen=True, slots=True)

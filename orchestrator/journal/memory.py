@@ -16,9 +16,11 @@ from agents.run_context import StepKey
 from orchestrator.errors import RunNotFound
 from orchestrator.events import Event, GateOpened, RunEdited, RunFinished, RunResumed, RunStarted
 from orchestrator.journal.protocols import (
+    DecideHolds,
     Fence,
     Fenced,
     Go,
+    HeldCall,
     InFlightStep,
     Recorded,
     RunBusy,
@@ -64,6 +66,9 @@ class _Run:
     reports: list[UnitReport] = field(default_factory=list)
     """Those that were not taken yet."""
     reported: int = 0
+    holds: dict[str, HeldCall] = field(default_factory=dict)
+    numbered: int = 0
+    """The number of the last hold."""
     cancel: bool = False
     is_told: bool = False
     """Whether it was signalled anything since a process began to drive it."""
@@ -268,6 +273,39 @@ class MemoryJournal:
             for name, run in self._runs.items()
             if run.is_told and name not in self._driven and _line(name, run).status == "waiting"
         ]
+
+    async def hold(
+        self, run: str, kinds: Collection[type], after_seq: int, decide: DecideHolds
+    ) -> Collection[HeldCall]:
+        found, events = self._run(run), await self.events_of_kinds(run, kinds, after_seq)
+        found.holds = {name: hold for name, hold in found.holds.items() if self._is_held(run, hold)}
+        put, drop = decide(events, list(found.holds.values()))
+        for name in drop:
+            found.holds.pop(name, None)
+        for hold in put:
+            if self._is_held(run, hold):
+                found.numbered += 1
+                before = found.holds.get(hold.id)
+                found.holds[hold.id] = hold._replace(number=before.number if before else found.numbered)
+        if drop:
+            found.wake()
+        return [hold for hold in put if hold.id not in found.holds]
+
+    def _is_held(self, run: str, hold: HeldCall) -> bool:
+        unit = self._units[run].get(hold.unit)
+        return unit is not None and unit.fence == hold.fence and not unit.ended
+
+    async def record_calls(
+        self, run: str, unit: Unit, fence: Fence, events: Sequence[Event], ids: Sequence[str]
+    ) -> None:
+        await self.record(run, unit, fence, events)
+        for name in ids:
+            self._run(run).holds.pop(name, None)
+
+    async def stirs(self, run: str) -> AsyncGenerator[None, None]:
+        while True:
+            await self._run(run).next_change()
+            yield
 
     async def cut_short(self, run: str, unit: Unit | None = None) -> Sequence[InFlightStep]:
         units = (

@@ -7,7 +7,7 @@ tasks were reordered.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -357,5 +357,62 @@ class Reports(Protocol):
         last one drove them."""
 
 
-class SharedJournal(Journal, Reports, Protocol):
+class HeldCall(NamedTuple):
+    """What a call may take under caps that several processes draw on, as long as its beginning is not on record.
+
+    `of` names the accounts. `waits`: there is no room for it yet; then it holds nothing, and keeps its place.
+    """
+
+    id: str
+    unit: Unit
+    fence: Fence
+    cost: int
+    """Micro-USD."""
+    tokens: int
+    turns: int
+    of: tuple[str, ...]
+    waits: bool = False
+    number: int = 0
+    """Its place among all of the run: it grows, and the journal gives it."""
+
+
+class HoldChanges(NamedTuple):
+    """Holds that are new, or changed, and the ids of those that are no more."""
+
+    put: Sequence[HeldCall] = ()
+    drop: Collection[str] = ()
+
+
+DecideHolds = Callable[[Sequence[tuple[int, Event]], Sequence[HeldCall]], HoldChanges]
+
+
+class Holds(Protocol):
+    """What calls of a run hold of its caps that are about to be made, in whichever process. Guarantee: of two that ask
+    at once, one sees what the other holds, and what is recorded until then."""
+
+    async def hold(
+        self, run: str, kinds: Collection[type], after_seq: int, decide: DecideHolds
+    ) -> Collection[HeldCall]:
+        """Change what is held, as `decide` says: it is given (sequence, event) after `after_seq` of the events whose
+        `data` is of these classes, and the holds in the order of their numbers. Nothing is recorded of the run
+        meanwhile. It may be called again, where it is not known whether the change was made.
+
+        Holds of a unit that has ended, or was claimed by another owner, are none any more. Return the new ones that are
+        none.
+        """
+
+    async def record_calls(
+        self, run: str, unit: Unit, fence: Fence, events: Sequence[Event], ids: Sequence[str]
+    ) -> None:
+        """Record events of a unit's work, and that these holds are no more, at once: the events tell of their calls
+        from then on. Raise `Fenced`."""
+
+    def stirs(self, run: str) -> AsyncGenerator[None, None]:
+        """Yield whenever something more may be recorded of a run or a hold is no more. It may miss some.
+
+        It never ends by itself: iterate inside `contextlib.aclosing`.
+        """
+
+
+class SharedJournal(Journal, Reports, Holds, Protocol):
     """A journal that several processes work on, on one run too."""

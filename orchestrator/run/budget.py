@@ -126,6 +126,13 @@ def open_account(
     return account
 
 
+def has_caps(plan: Plan) -> bool:
+    """Return whether anything in the plan has a budget."""
+    parts: tuple[Mapping[str, Any], ...] = (plan.tasks, plan.templates, plan.agents, plan.conversations, plan.squads)
+    within = (one for part in parts for one in part.values())
+    return any(getattr(one, "budget", None) is not None for one in (plan, *within))
+
+
 def on_exceed(plan: Plan, ref: BudgetRef) -> OnExceed:
     """Return what the plan wants done when one of its budgets is spent."""
     places: Mapping[str, Any] = {

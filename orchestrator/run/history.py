@@ -84,6 +84,8 @@ class RunHistory:
     sizes: CallSizes = field(default_factory=CallSizes)
     """What calls really took."""
     open_calls: OpenCalls = field(default_factory=OpenCalls)
+    was_cut_short: bool = False
+    """Whether calls were open at the end of the record."""
     agents: dict[tuple[Unit | None, StepPath], str] = field(default_factory=dict)
     """Who had the last turn at each place."""
     tried: dict[Unit | None, int] = field(default_factory=dict)
@@ -117,7 +119,8 @@ def history_of(events: Sequence[Event]) -> RunHistory:
     past, work = RunHistory(events, standing(events)), WorkTime()
     for event in events:
         work.apply(event)
-        _count(past, event)
+        count(past, event)
+    past.was_cut_short = bool(past.open_calls.all)
     for call in past.open_calls.cut_short():
         _book(past, call)
     past.worked_s = work.seconds
@@ -163,8 +166,8 @@ def _under(edit: RunEdited, event: Event) -> Event:
     return event._replace(unit=_renamed(event.unit, edit.renamed), data=data)
 
 
-def _count(past: RunHistory, event: Event) -> None:
-    """Count what was spent, whatever it was spent on."""
+def count(past: RunHistory, event: Event) -> None:
+    """Take from the next event what was spent, whatever it was spent on, and what calls in flight have reserved."""
     answered = past.open_calls.answered(event.unit, event.step) if isinstance(event.data, TurnEnded) else ()
     lost = past.open_calls.take(event.unit, event.step, event.data)
     bill = counted_of(event.data)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from agents.events import TextsEmbedded, TurnEnded, TurnStarted
-from orchestrator.events import Event, RunEdited, RunForked, RunResumed
+from orchestrator.events import CallsCutShort, Event, RunEdited, RunForked, RunResumed
 from orchestrator.events.bills import Bill, bill_of
 from orchestrator.units import StepPath, Unit
 from providers.events import AttemptEnded, AttemptStarted
@@ -40,6 +40,10 @@ class OpenCalls:
         """Return those at a place that were answered: of a turn whose answer was continued there are several."""
         return tuple(call for call in self._open.get((unit, step), ()) if call.answered)
 
+    @property
+    def all(self) -> tuple[OpenCall, ...]:
+        return tuple(call for here in self._open.values() for call in here)
+
     def take(self, unit: Unit | None, step: StepPath, data: Any) -> tuple[OpenCall, ...]:
         """Take the next event; return the calls of which it shows that nobody will ever know what they came to.
 
@@ -64,6 +68,10 @@ class OpenCalls:
                 self._open.pop(place, None)
             case TurnStarted():
                 return tuple(self._open.pop(place, ()))
+            case CallsCutShort():
+                return tuple(call for one in [at for at in self._open if at[0] == unit] for call in self._open.pop(one))
+            case RunResumed(by_workers=True):
+                return ()  # each unit tells by itself where its process is gone
             case RunResumed() | RunEdited():
                 return self.cut_short()
             case RunForked():  # they are the other run's
@@ -72,7 +80,7 @@ class OpenCalls:
 
     def cut_short(self) -> tuple[OpenCall, ...]:
         """Return all that are open: no process is at work on them any more."""
-        left = tuple(call for here in self._open.values() for call in here)
+        left = self.all
         self._open.clear()
         return left
 

@@ -12,18 +12,25 @@ from orchestrator.run.assignment import Assignment
 from orchestrator.run.budget import Account, Paid, open_account
 from orchestrator.run.work_clock import RunClock
 from orchestrator.squad.elements import is_inside, squad_of, squads_around
-from orchestrator.squad.plan import Plan, TaskPlan
+from orchestrator.squad.plan import Budget, Plan, TaskPlan
 from orchestrator.units import StepPath, Unit
 from providers.budgets import BudgetRef
+
+OpenShared = Callable[[str, BudgetRef, Budget, Callable[[Paid], bool]], Account]
+"""Returns the account of a name that processes share."""
 
 
 @dataclass(slots=True)
 class UnitAccounts:
-    """`paid` is what earlier processes of the run paid for: it is in each account whose work it was."""
+    """`paid` is what earlier processes of the run paid for: it is in each account whose work it was.
+
+    Where several processes do the run's work, `shared` opens the accounts that more than one unit draws on.
+    """
 
     clock: Callable[[], float]
     paid: Sequence[Paid]
     work_clock: RunClock
+    shared: OpenShared | None = None
     _of_agents: dict[str, Account | None] = field(default_factory=dict)
     _of_tasks: dict[tuple[str, int], Account | None] = field(default_factory=dict)
     _of_squads: dict[str, Account | None] = field(default_factory=dict)
@@ -35,7 +42,7 @@ class UnitAccounts:
             return self.open(ref, task.budget, paid_below(unit, step), given.clock.waited)
         if (place := (task.id, unit.attempt)) not in self._of_tasks:
             is_its = _paid_by_elements(*place)
-            self._of_tasks[place] = self.open(ref, task.budget, is_its, self.work_clock.waited)
+            self._of_tasks[place] = self._spanning(f"task {task.id}#{unit.attempt}", ref, task.budget, is_its)
         return self._of_tasks[place]
 
     def of_squads(self, inside: str | None, plan: Plan) -> list[Account | None]:
@@ -44,16 +51,21 @@ class UnitAccounts:
         for scope in around:
             if scope not in self._of_squads:
                 is_its, cap = _paid_in(scope), squad_of(plan, scope).budget
-                account = self.open(BudgetRef("task", scope), cap, is_its, self.work_clock.waited)
-                self._of_squads[scope] = account
+                self._of_squads[scope] = self._spanning(f"task {scope}", BudgetRef("task", scope), cap, is_its)
         return [self._of_squads[scope] for scope in around]
 
     def of_agent(self, agent: str, cap: Any) -> Account | None:
         """An agent's account spans all its work in the run."""
         if agent not in self._of_agents:
-            ref, waited = BudgetRef("agent", agent), self.work_clock.waited
-            self._of_agents[agent] = self.open(ref, cap, lambda call: call.agent == agent, waited)
+            is_its = _paid_to(agent)
+            self._of_agents[agent] = self._spanning(f"agent {agent}", BudgetRef("agent", agent), cap, is_its)
         return self._of_agents[agent]
+
+    def _spanning(self, name: str, ref: BudgetRef, cap: Any, is_its: Callable[[Paid], bool]) -> Account | None:
+        """Open an account that many units draw on."""
+        if cap is None or self.shared is None:
+            return self.open(ref, cap, is_its, self.work_clock.waited)
+        return self.shared(name, ref, cap, is_its)
 
     def open(
         self, ref: BudgetRef, cap: Any, is_its: Callable[[Paid], bool], waited: Callable[[], float]
@@ -71,6 +83,11 @@ def with_account(ctx: RunContext, account: Account | None) -> RunContext:
 def paid_below(unit: Unit, step: StepPath) -> Callable[[Paid], bool]:
     """Return what tells whether a call was made at a place in the run or below it."""
     return lambda call: call.unit == unit and call.step[: len(step)] == step
+
+
+def _paid_to(agent: str) -> Callable[[Paid], bool]:
+    """Return what tells whether a call was made by an agent."""
+    return lambda call: call.agent == agent
 
 
 def _paid_in(scope: str) -> Callable[[Paid], bool]:

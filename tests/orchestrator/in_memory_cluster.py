@@ -10,7 +10,9 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
+from agents.run_context import Complete
 from orchestrator import Squad
+from orchestrator.cluster.claiming import disown
 from orchestrator.cluster.submission import submit_run
 from orchestrator.cluster.worker import RunWorker
 from orchestrator.dispatch.cluster.job import Job, JobPutOff
@@ -24,7 +26,7 @@ from tests.orchestrator.squads import Answers
 class InMemoryCluster:
     """`given` is the squad of all its runs."""
 
-    def __init__(self, tasks: TaskGroup, given: Squad, manager: Answers) -> None:
+    def __init__(self, tasks: TaskGroup, given: Squad, manager: Complete) -> None:
         self.journal = MemoryJournal()
         self.given, self.manager = given, manager
         self.jobs: deque[Job] = deque()
@@ -55,6 +57,17 @@ class InMemoryCluster:
         self._scopes.pop(name).cancel()
         await anyio.wait_all_tasks_blocked()
 
+    def kill_soon(self, name: str, slots: int = 4) -> None:
+        """Kill a worker as soon as whoever asks for it waits, and start it again a second later."""
+
+        async def replace() -> None:
+            if name in self.workers:
+                await self.kill(name)
+                await anyio.sleep(1)
+                await self.worker(name, slots)
+
+        self._tasks.start_soon(replace)
+
     def stop(self, name: str) -> None:
         """Let a worker hand over its jobs."""
         self.workers.pop(name).stop()
@@ -80,6 +93,9 @@ class InMemoryCluster:
         finally:
             del self.at_work[job]
             if not is_done:
+                if job.unit is not None and name not in self.workers:
+                    with anyio.CancelScope(shield=True):  # as the one does that finds the worker dead
+                        await disown(self.journal, job.run, job.unit, anyio.current_time)
                 self.jobs.append(job)
             self._wake()
 
@@ -119,7 +135,7 @@ class InMemoryCluster:
 
 
 @asynccontextmanager
-async def in_memory_cluster(given: Squad, manager: Answers | None = None) -> AsyncIterator[InMemoryCluster]:
+async def in_memory_cluster(given: Squad, manager: Complete | None = None) -> AsyncIterator[InMemoryCluster]:
     async with anyio.create_task_group() as tasks:
         yield InMemoryCluster(tasks, given, manager or Answers())
         tasks.cancel_scope.cancel()

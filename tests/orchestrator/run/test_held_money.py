@@ -92,7 +92,7 @@ class Lab:
         return ServerFault("down", status=500)
 
 
-def manager(lab: Lab, **policy: Any) -> ProviderManager:
+def manager(lab: Lab, *, clock: Callable[[], float] | None = None, **policy: Any) -> ProviderManager:
     """A dear model for the tier of workers, a cheap one to fall back to."""
     capabilities = frozenset({Capability.TOOLS, Capability.JSON_SCHEMA})
     dear = Model("dear", 200_000, 64_000, capabilities, Price(1, 20))
@@ -100,9 +100,8 @@ def manager(lab: Lab, **policy: Any) -> ProviderManager:
     rows = [Candidate(Provider(m.name, "lab", "", None, {m.name: m}), m) for m in (dear, cheap)]
     tiers = {"worker": (rows[0].name,), "fallback": (rows[1].name,)}
     made: Any = lab
-    return ProviderManager(
-        rows, Policy(tiers, last_resort=(), strategy="chain", **policy), adapters={"lab": made}, transport=made
-    )
+    chain = Policy(tiers, last_resort=(), strategy="chain", **policy)
+    return ProviderManager(rows, chain, adapters={"lab": made}, transport=made, clock=clock)
 
 
 def crowd(tasks: int, at_once: int, **more: Any) -> Any:

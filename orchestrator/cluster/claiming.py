@@ -1,0 +1,48 @@
+"""Taking a unit over: from then on its former process writes nothing, and what its calls may have cost counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from orchestrator.errors import RunNotFound
+from orchestrator.events import CallsCutShort
+from orchestrator.journal.protocols import Fence, SharedJournal
+from orchestrator.run.history import RunHistory, history_of
+from orchestrator.run.recorder import Recorder
+from orchestrator.units import Unit
+
+
+class ClaimedUnit(NamedTuple):
+    """A unit that is its claimer's, and what is recorded of its work."""
+
+    fence: Fence
+    past: RunHistory
+    recorder: Recorder
+
+
+async def claimed(
+    journal: SharedJournal, run: str, unit: Unit, owner: str, clock: Callable[[], float]
+) -> ClaimedUnit | None:
+    """Claim a unit; None where it has ended. Where calls of its former owner are open, that they are cut short is
+    recorded."""
+    fence = await journal.claim(run, unit, owner)
+    if fence is None:
+        return None
+    # Read after the claim: from then on no earlier owner adds to it.
+    past = history_of(await journal.events_of_unit(run, unit))
+    recorder = Recorder(run, None, clock, past)
+    if past.was_cut_short:
+        recorder.record(CallsCutShort(), unit)
+        await journal.record(run, unit, fence, recorder.take())
+    return ClaimedUnit(fence, past, recorder)
+
+
+async def disown(journal: SharedJournal, run: str, unit: Unit, clock: Callable[[], float]) -> None:
+    """Take a unit from a process that is gone, before it is given to others: at once other calls may have the room
+    that its calls held, also where all workers wait for it and none is free to go on with the unit."""
+    try:
+        await journal.manifest(run)
+    except RunNotFound:
+        return
+    await claimed(journal, run, unit, "", clock)
