@@ -128,6 +128,7 @@ class RowChanges:
     steps: set[RowKey] = field(default_factory=set)
     signals: list[tuple[int, bytes, bytes, bytes]] = field(default_factory=list)
     reports: list[tuple[int, int, bytes, bytes]] = field(default_factory=list)
+    unheld: list[tuple[int, str]] = field(default_factory=list)
     taken: list[tuple[int, int]] = field(default_factory=list)
     """By run: the number up to which its reports are taken."""
     bills: list[tuple[Any, ...]] = field(default_factory=list)
@@ -251,6 +252,8 @@ class Decider:
                     step.given_up, step.in_flight = step.attempts, max(step.in_flight - 1, 0)
             case RecordOfUnit(is_end=True):
                 self._unit(run, asked.unit).ended = True
+            case RecordOfUnit(holds=holds):
+                self.changes.unheld += [(run.id, hold) for hold in holds]
             case ReportUnit():
                 self._report(run, asked)
         self._record(run, asked.events)

@@ -7,7 +7,7 @@ connections read. While the database is away, calls wait for it as long as `Clus
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 import anyio
 import psycopg
 
-from orchestrator.journal.postgres.committing import Committer
+from orchestrator.journal.postgres.committing import CHANNEL, Committer
 from orchestrator.journal.postgres.connecting import Database, dropped
+from orchestrator.journal.postgres.holds import change_holds
 from orchestrator.journal.postgres.leases import Leases
 from orchestrator.journal.postgres.operations import JournalCall
 from orchestrator.journal.postgres.reading import PostgresReader
@@ -26,7 +27,7 @@ from orchestrator.journal.postgres.upkeep import reclaim, remove_run
 from orchestrator.journal.postgres.wakes import Wakes
 from orchestrator.journal.postgres.writer import PostgresWriter
 from orchestrator.journal.postgres.writes import PostgresWrites
-from orchestrator.journal.protocols import Fence, JournalError, RunManifest
+from orchestrator.journal.protocols import DecideHolds, Fence, HeldCall, JournalError, RunManifest
 from orchestrator.journal.timing import ClusterTiming
 
 
@@ -89,6 +90,30 @@ class PostgresJournal(PostgresReader, PostgresWrites):
     def between_commits(self) -> AbstractContextManager[None]:
         """A process that is stopped in a transaction holds up others until the server ends that: `stalled_s`."""
         return nullcontext()
+
+    # -- what calls hold
+
+    async def hold(
+        self, run: str, kinds: Collection[type], after_seq: int, decide: DecideHolds
+    ) -> Collection[HeldCall]:
+        async def once() -> tuple[Collection[HeldCall], bool]:
+            async with self._database.transactions.lent() as connection:
+                found = await change_holds(connection, run, kinds, after_seq, decide)
+                async with connection.pipeline():
+                    await connection.execute("COMMIT")
+                    if found[1]:
+                        await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, self._committer.note({run})))
+                return found
+
+        refused, is_freed = await self._database.retried(once)
+        if is_freed:
+            self._wakes.tell({run})
+        return refused
+
+    async def stirs(self, run: str) -> AsyncGenerator[None, None]:
+        while True:
+            await self._wakes.next_of(run).wait()
+            yield
 
     # -- transactions
 

@@ -164,4 +164,5 @@ def columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
 async def asked(connection: PostgresConnection, statement: str, *given: Any) -> Cursor:
     """Execute a statement that is always the same: it is prepared once, and answered without texts to be parsed."""
     cursor = connection.cursor(binary=True)
-    return await cursor.execute(statement.encode(), given, prepare=True)
+    # In binary a list of numbers has the type of its dumper; as text it has that of the smallest list before it.
+    return await cursor.execute(statement.replace("%s", "%b").encode(), given, prepare=True)

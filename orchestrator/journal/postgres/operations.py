@@ -135,9 +135,10 @@ class ClaimUnit(OfUnit):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordOfUnit(OfUnit):
-    """Events, and the end of the unit where `is_end`."""
+    """Events, and the end of the unit where `is_end`. `holds` are no more: the events tell of their calls."""
 
     is_end: bool = False
+    holds: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

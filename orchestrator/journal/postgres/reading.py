@@ -23,7 +23,7 @@ from orchestrator.units import Unit, key_of, place_of, unit_of
 
 _ID = "(SELECT id FROM orchestrator.runs WHERE run = %(run)s)"
 _MANIFESTS = f"SELECT data FROM orchestrator.manifests WHERE run = {_ID} ORDER BY number"  # noqa: S608  # made of constants
-_EVENTS = f"""
+EVENTS = f"""
     SELECT e.seq, p.path, e.turn, e.number, e.at, e.data
     FROM orchestrator.events e JOIN orchestrator.places p ON p.run = e.run AND p.place = e.place
     WHERE e.run = {_ID} AND e.seq > %(after)s
@@ -153,7 +153,7 @@ class PostgresReader:
 
     async def _after(self, run: str, after_seq: int, most: int | None = None) -> list[tuple[int, Event]]:
         async def work(connection: PostgresConnection) -> list[tuple[int, Event]]:
-            query, known_as = f"{_EVENTS} ORDER BY e.seq LIMIT %(most)s", asked_for(run)
+            query, known_as = f"{EVENTS} ORDER BY e.seq LIMIT %(most)s", asked_for(run)
             rows = await fetched(connection, query, run=known_as, after=after_seq, most=most)
             if len(rows) == most:
                 expected = after_seq + len(rows)
@@ -162,14 +162,14 @@ class PostgresReader:
                 expected = max(last[0][0] if last else 0, after_seq)
             if [row[0] for row in rows] != [*range(after_seq + 1, expected + 1)]:
                 raise JournalDamaged("events are missing")
-            return await _events_of(connection, run, rows)
+            return await events_of(connection, run, rows)
 
         return await self._database.read(work)
 
     async def _some(self, run: str, after_seq: int, condition: str, **given: Any) -> list[tuple[int, Event]]:
         async def work(connection: PostgresConnection) -> list[tuple[int, Event]]:
-            query = f"{_EVENTS} {condition} ORDER BY e.seq"
-            return await _events_of(
+            query = f"{EVENTS} {condition} ORDER BY e.seq"
+            return await events_of(
                 connection, run, await fetched(connection, query, run=asked_for(run), after=after_seq, **given)
             )
 
@@ -245,7 +245,7 @@ async def fetched(connection: PostgresConnection, query: str, **given: Any) -> l
     return await (await connection.execute(query.encode(), given, binary=True)).fetchall()
 
 
-async def _events_of(connection: PostgresConnection, run: str, rows: Sequence[Any]) -> list[tuple[int, Event]]:
+async def events_of(connection: PostgresConnection, run: str, rows: Sequence[Any]) -> list[tuple[int, Event]]:
     texts = await Texts.of(connection, [row[-1] for row in rows])
     return [
         (seq, Event(run, *place_of(decoded(path)), turn, number, at, texts.value(data)))

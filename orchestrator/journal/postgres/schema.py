@@ -108,6 +108,17 @@ MIGRATIONS = (
         )
         """,
     ),
+    Migration(
+        1,
+        """
+        CREATE TABLE orchestrator.holds (
+            run bigint NOT NULL, id text COLLATE "C" NOT NULL, number bigint GENERATED ALWAYS AS IDENTITY,
+            unit bytea NOT NULL, path bytea NOT NULL, fence bigint NOT NULL,
+            cost bigint NOT NULL, tokens bigint NOT NULL, turns bigint NOT NULL, accounts bytea NOT NULL,
+            waits boolean NOT NULL, PRIMARY KEY (run, id)
+        )
+        """,
+    ),
 )
 
 _FOUND = "SELECT to_regclass('orchestrator.migrations') IS NOT NULL"

@@ -51,6 +51,10 @@ _TAKEN = """
     DELETE FROM orchestrator.reports r USING unnest(%s::bigint[], %s::bigint[]) AS x (run, number)
     WHERE r.run = x.run AND r.number <= x.number
     """
+_UNHELD = """
+    DELETE FROM orchestrator.holds h USING unnest(%s::bigint[], %s::text[]) AS x (run, id)
+    WHERE h.run = x.run AND h.id = x.id
+    """
 _FORGOTTEN = "DELETE FROM orchestrator.bills WHERE run = ANY(%s::bigint[])"
 _BILLS = """
     INSERT INTO orchestrator.bills SELECT * FROM unnest(
@@ -120,6 +124,7 @@ async def store(
         (_SIGNALS, changes.signals),
         (_REPORTS, changes.reports),
         (_TAKEN, changes.taken),
+        (_UNHELD, changes.unheld),
         (_FORGOTTEN, [(run,) for run in changes.forgotten]),
         (_BILLS, changes.bills),
         (_RUNS, _runs(rows)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.journal.postgres.connecting import PostgresConnection
 
-TABLES = ("events", "bills", "reports", "signals", "manifests", "places", "steps", "units", "uses")
+TABLES = ("events", "bills", "holds", "reports", "signals", "manifests", "places", "steps", "units", "uses")
 """Those whose rows belong to a run."""
 _UNUSED = """
     DELETE FROM orchestrator.bodies b WHERE NOT EXISTS (SELECT 1 FROM orchestrator.uses u WHERE u.digest = b.digest)

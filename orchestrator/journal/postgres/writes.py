@@ -112,6 +112,12 @@ class PostgresWrites:
         refuse_bad_id(run)
         await self._do(RecordOfUnit(run=run, unit=named(unit.path), fence=fence, events=rows_of(events)))
 
+    async def record_calls(
+        self, run: str, unit: Unit, fence: Fence, events: Sequence[Event], ids: Sequence[str]
+    ) -> None:
+        refuse_bad_id(run)
+        await self._do(RecordOfUnit(run=run, unit=named(unit.path), fence=fence, events=rows_of(events), holds=ids))
+
     async def report(
         self, run: str, unit: Unit, fence: Fence, outcome: Any, events: Sequence[Event] = (), *, is_final: bool
     ) -> None:

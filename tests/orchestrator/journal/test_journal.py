@@ -408,3 +408,15 @@ async def test_what_another_process_takes_over_is_known_at_once(tmp_path: Path) 
         await other.end("r", A, theirs)
         assert await mine.claim("r", A, "me") is None
         assert [seen.seq for seen in await mine.events("r")] == [1, 2, 3]
+
+
+async def test_a_bill_may_be_small_and_the_next_one_large(journal: Journal) -> None:
+    def turn(number: int, tokens: int) -> Event:
+        return Event(
+            "r", A, (), number, 1, 1.0, TurnEnded("ann", number, "p", "m", Usage(tokens), tokens, FinishReason.STOP)
+        )
+
+    for number, tokens in enumerate((1, 40_000, 3_000_000_000), 1):
+        await journal.append("r", [turn(number, tokens)])
+    ((_, spending),) = await journal.spent(["run"])
+    assert (spending.input, spending.cost) == (3_000_040_001, 3_000_040_001)
