@@ -10,7 +10,7 @@ from orchestrator.events import CallsCutShort
 from orchestrator.journal.protocols import Fence, SharedJournal
 from orchestrator.run.history import RunHistory, history_of
 from orchestrator.run.recorder import Recorder
-from orchestrator.units import Unit
+from orchestrator.units import Unit, step_of
 
 
 class ClaimedUnit(NamedTuple):
@@ -33,7 +33,8 @@ async def claimed(
     past = history_of(await journal.events_of_unit(run, unit))
     recorder = Recorder(run, None, clock, past)
     if past.was_cut_short:
-        recorder.record(CallsCutShort(), unit)
+        # At a place of this claim's own: the process that drives the run numbers what it records of the unit itself.
+        recorder.record(CallsCutShort(), unit, step_of(f"claim-{fence}"))
         await journal.record(run, unit, fence, recorder.take())
     return ClaimedUnit(fence, past, recorder)
 
