@@ -41,7 +41,7 @@ LATE = {
     ("orchestrator/runtime.py", "run_squad"): "the same",
     ("orchestrator/runtime.py", "run_sync"): "the same",
     ("providers/limits/ledger/opening.py", "kept_in"): "sqlite3",
-    ("providers/limits/ledger/opening.py", "_shared"): "the clients of Redis and of PostgreSQL",
+    ("providers/limits/ledger/opening.py", "ledger_at"): "the clients of Redis and of PostgreSQL",
     ("providers/simulation/__init__.py", "load_scenario"): "pydantic",
     ("providers/simulation/__init__.py", "shipped"): "pydantic",
     ("providers/simulation/__init__.py", "simulate"): "the simulator",

@@ -36,7 +36,9 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-ONLINE = "Also ask configured providers for their models, and the MCP servers of SQUAD for their tools; costs nothing."
+ONLINE = (
+    "Also ask providers for their models, a shared ledger, and the MCP servers of SQUAD for their tools; costs nothing."
+)
 
 
 @click.command("doctor", cls=Command)
@@ -50,6 +52,7 @@ def doctor_command(context: click.Context, file: str | None, online: bool, as_js
     found = list(findings(settings))
     if online:
         found += guarded("online", settings)
+        found += guarded("ledger", settings)
     if file is not None:
         found += of_squad(file, settings, online)
     if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
@@ -18,6 +19,7 @@ from agents.mcp.errors import McpFault
 from orchestrator.cli.app import Settings
 from orchestrator.cli.consent import granted, how_to_allow
 from orchestrator.cli.files import environment, load_policy, routing_file
+from orchestrator.cli.ledgers import check_ledger
 from orchestrator.cli.local import without_models
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.console import Console
@@ -132,6 +134,13 @@ def _server(server: LocalServer) -> Found:
         return Found("warn", without_models(server))
     more = f", and {len(server.models) - 1} more" if len(server.models) > 1 else ""
     return Found("ok", f"found {server}, model {server.models[0]}{more}")
+
+
+def ledger(settings: Settings) -> Iterator[Found]:
+    """Ask the shared ledger that is named here, if one is; a broken file is another finding already."""
+    with suppress(ProblemsFound):
+        for state, text, advice in check_ledger(settings):
+            yield Found(state, text, advice)
 
 
 def surroundings(settings: Settings) -> tuple[Catalog, Environment]:
@@ -285,5 +294,6 @@ CHECKS: Mapping[str, Callable[[Settings], Iterable[Found]]] = {
     "routing": routing,
     "env-file": env_file,
     "keys": keys,
+    "ledger": ledger,
     "online": reachable,
 }

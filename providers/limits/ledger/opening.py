@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
-from providers.documents.addresses import VARIABLE, LedgerKind, kind_of, wrong_address
+from providers.documents.addresses import VARIABLE, kind_of, wrong_address
 from providers.documents.problems import Problem, variable_problem
 from providers.emit import Emit, ignore
 from providers.errors import CatalogError
@@ -29,18 +29,18 @@ def ledger_of(
     address = said or in_file
     if not address:
         return None if state is None else kept_in(state, emit)
-    kind, wrong = kind_of(address), wrong_address(address)
-    if message := f"the value {wrong}" if wrong else _unusable(kind):
+    kind = kind_of(address)
+    if message := unusable(address):
         in_policy = Problem("", 0, 0, 0, "bad-address", message, path=("ledger",))
         raise CatalogError([variable_problem(VARIABLE, message) if said else in_policy])
     if kind == "split":
         return None if state is None else kept_in(state, emit)
-    return FallbackLedger(_shared(kind, address), emit=emit)
+    return FallbackLedger(ledger_at(address), emit=emit)
 
 
-def _shared(kind: LedgerKind | None, address: str) -> Ledger:
-    """Return the ledger at a sound address."""
-    if kind == "postgres":
+def ledger_at(address: str) -> Ledger:
+    """Return the ledger at the sound address of a server. Unlike that of `ledger_of` it raises `LedgerDown`."""
+    if kind_of(address) == "postgres":
         from providers.limits.ledger.postgres.ledger import PostgresLedger
 
         return PostgresLedger(address)
@@ -56,8 +56,11 @@ def kept_in(state: Path, emit: Emit = ignore) -> Ledger:
     return FallbackLedger(SqliteLedger(state / FILE), emit=emit)
 
 
-def _unusable(kind: LedgerKind | None) -> str | None:
-    """Return why no such server can be asked from here."""
+def unusable(address: str) -> str | None:
+    """Return why nothing can be counted at an address from here, None where something can. Nothing of it is shown."""
+    kind = kind_of(address)
+    if wrong := wrong_address(address):
+        return f"the value {wrong}"
     if kind == "split":
         return None
     import asyncio  # some milliseconds, for those few who share a ledger

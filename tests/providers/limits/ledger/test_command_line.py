@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -137,6 +138,28 @@ def test_an_address_that_cannot_be_used_is_told_before_anything_is_sent(
         assert without_traceback(refused)
         assert PASSWORD not in refused.err + refused.out
     assert loopback.requests == []
+
+
+def test_doctor_asks_the_ledger_and_tells_what_is_wrong_with_it(
+    tmp_path, loopback: Loopback, redis_server: RedisServer, postgres_url: str
+):
+    limited(tmp_path, loopback.url("ok"))
+    secret = urlsplit(postgres_url).password or ""
+    for address, state, says in (
+        (redis_server.url, "ok", "answers, "),
+        (postgres_url, "ok", "answers, "),
+        ("split:1/4", "ok", "number 1 of 4 workers"),
+        (f"redis://:{PASSWORD}@127.0.0.1:1/0", "fail", "127.0.0.1:1"),
+        (postgres_url.replace(secret, PASSWORD), "fail", "password authentication failed"),
+        (f"postgresql://u:{PASSWORD}@host:port/db", "fail", "is not the address of a ledger"),
+    ):
+        told = orchestrator("doctor", "--online", "--json", cwd=tmp_path, env={"ORCHESTRATOR_LEDGER": address})
+        (found,) = [each for each in json.loads(told.out) if each["check"] == "ledger"]
+        assert (found["state"], "ORCHESTRATOR_LEDGER: " in found["text"]) == (state, True), found
+        assert says in found["text"]
+        assert without_traceback(told)
+        assert PASSWORD not in told.out + told.err
+        assert secret not in told.out + told.err
 
 
 @pytest.mark.long
