@@ -18,13 +18,21 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agents.events import TurnEnded, TurnStarted
+from agents.run_context import StepKey
+from orchestrator.events import Event
+from orchestrator.journal.opening import open_journal
+from orchestrator.journal.protocols import Journal, RunManifest
+from orchestrator.units import Unit
+from providers.events import AttemptEnded, AttemptStarted
 from providers.limits.counter import LimitKey
 from providers.limits.ledger.redis import RedisLedger
+from providers.messages import FinishReason, Usage
 from providers.windows import Rolling
 
 AT_ONCE = 16
@@ -157,6 +165,44 @@ def measure_postgres(url: str, pid: int, statement: str, seconds: float, setup: 
     return Cost(cpu / count * 1000, statistics.median(alone) * 1000, count / wall)
 
 
+async def measure_journal(url: str, pid: int, seconds: float) -> Iterable[tuple[str, Cost]]:
+    """Record turns in the project's own journal, each as a worker does: begin, then finish with what it tells.
+
+    Figures are of a whole turn; first of the server, then of this process.
+    """
+    usage, at = Usage(600, output=200), time.time()
+    told = [TurnStarted("ann", 1), AttemptStarted(1, "lab", "m"), AttemptEnded(1, "lab", "m", "ok", None, "", 9.0)]
+    told.append(TurnEnded("ann", 1, "lab", "m", usage, 9, FinishReason.STOP))
+
+    async def unit(journal: Journal, run: str, until: float, took: list[float]) -> None:
+        await journal.create(run, RunManifest("crowd"))
+        fence, turn = await journal.claim(run, Unit("a"), "w"), 0
+        assert fence is not None
+        while time.perf_counter() < until:
+            turn, began = turn + 1, time.perf_counter()
+            key = StepKey((), turn, "model")
+            await journal.begin(run, Unit("a"), key, b"h", fence)
+            events = [Event(run, Unit("a"), (), 0, 10 * turn + number, at, each) for number, each in enumerate(told)]
+            result = {"said": f"{turn} {run} {RESULT}"}
+            await journal.finish(run, Unit("a"), key, fence, result, events)
+            took.append(time.perf_counter() - began)
+
+    async with open_journal(url) as journal:
+        alone: list[float] = []
+        await unit(journal, "alone", time.perf_counter() + seconds, alone)
+        every = [list[float]() for _ in range(AT_ONCE)]
+        before, own, began = cpu_of(pid), time.process_time(), time.perf_counter()
+        runs = (unit(journal, f"r{number}", began + seconds, took) for number, took in enumerate(every))
+        await asyncio.gather(*runs)
+        server, spent, wall = cpu_of(pid) - before, time.process_time() - own, time.perf_counter() - began
+    count, one = sum(map(len, every)), statistics.median(alone) * 1000
+    found = Cost(server / count * 1000, one, count / wall)
+    return [
+        ("journal: a whole turn, at the server", found),
+        ("journal: a whole turn, in this process", found._replace(cpu=spent / count * 1000)),
+    ]
+
+
 async def measure_redis(url: str, seconds: float) -> Cost:
     """Ask the ledger of the router for room under two limits, and settle it: figures are of one of the two messages."""
     from redis.asyncio import Redis
@@ -216,6 +262,8 @@ def main() -> None:
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute("ALTER DATABASE postgres SET synchronous_commit = off")
             tell("postgres: limit check, not flushed", measure_postgres(url, pid, CHECK, seconds))
+            for told, cost in asyncio.run(measure_journal(url, pid, seconds)):
+                tell(told, cost)
         port = free_port()
         with server(["redis-server", "--port", str(port), "--save", "", "--dir", name], port):
             tell("redis: limit check or settlement", asyncio.run(measure_redis(f"redis://127.0.0.1:{port}/0", seconds)))

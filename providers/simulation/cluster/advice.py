@@ -90,12 +90,12 @@ def _of_postgres(cluster: Cluster, capacity: Capacity, cores: int, offered: floa
     if woken > 0.3 * costs.cores:
         return (
             f"{jobs:,.0f} jobs a second wake {cluster.connected:,} workers each, which takes {woken:,.1f} cores: fewer "
-            "workers with more slots each, or let them look by themselves (`wakes: none`)"
+            f"workers with more slots each, or {cores} cores instead of {costs.cores}"
         )
     if cluster.background > 0.3 * costs.cores:
         return (
             f"heartbeats and looking for jobs of {cluster.connected:,} workers take {cluster.background:,.1f} cores: "
-            "look less often, or fewer workers with more slots each"
+            "fewer workers with more slots each"
         )
     others = "; count limits on Redis" if cluster.ledger == "postgres" else ""
     return (

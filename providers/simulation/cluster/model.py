@@ -1,7 +1,8 @@
 """What a cluster is made of: workers, PostgreSQL, Redis, what fails. Plain values; seconds, unless they say otherwise.
 
-The times of PostgreSQL and Redis are what `benchmarks/cluster_costs.py` measured on 2026-11-30: PostgreSQL 15 and Redis
-7 on two shared cores of an Intel Xeon. `flush` is an assumption: what a disk in the cloud takes (there it was 0.1 ms).
+The times of PostgreSQL and Redis are what `benchmarks/cluster_costs.py` measured on 2026-11-30, the larger ones of
+three rounds: PostgreSQL 15 and Redis 7 on two shared cores of an Intel Xeon. `begin` and `finish` are of the project's
+own journal. `flush` was between 0.1 and 4 ms there.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class PostgresModel:
     cores: int = 2
     round_trip: float = 0.0005
     flush: float = 0.001
-    begin: float = 0.0001
-    finish: float = 0.00023
+    begin: float = 0.00015
+    finish: float = 0.00035
     submit: float = 0.00008
     fetch: float = 0.00022
     empty_fetch: float = 0.00005
