@@ -170,13 +170,18 @@ async def open_postgres(
     """
     database = Database.of(url, timing, warn)
     mark = await _prepared(database, create=create)
+    failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         journal = PostgresJournal(database, mark)
         tasks.start_soon(journal.serve)
         try:
             yield journal
+        except Exception as error:  # noqa: BLE001  # raised below as it is: a task group would wrap it
+            failure = error
         finally:
             await journal.aclose()
+    if failure is not None:
+        raise failure
 
 
 async def _prepared(database: Database, *, create: bool) -> str:
