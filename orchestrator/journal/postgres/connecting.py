@@ -13,7 +13,7 @@ import anyio
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.types.numeric import Int8BinaryDumper
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
 from orchestrator.journal.database_url import without_password
 from orchestrator.journal.protocols import JournalDamaged, JournalError, JournalUnusable
@@ -92,6 +92,7 @@ class Database:
             self.conninfo, autocommit=True, prepare_threshold=2
         )
         # Always the same type for whole numbers, so that a statement is prepared once.
+        connection.adapters.register_dumper(int, Int8Dumper)
         connection.adapters.register_dumper(int, Int8BinaryDumper)
         try:
             async with connection.pipeline():
@@ -269,6 +270,12 @@ def reason(error: BaseException) -> str:
         return "it does not answer"
     text = primary or (error.strerror if isinstance(error, OSError) else None) or str(error)
     return " ".join(text.split("\n")[0].split()) or type(error).__name__
+
+
+async def watched(connection: PostgresConnection) -> None:
+    """Have the server watch that this open transaction does not stand still: a pipeline ends with a message that stops
+    the server's clock, and this starts it again."""
+    await connection.execute("SELECT 1")
 
 
 async def dropped(connection: PostgresConnection) -> None:

@@ -35,7 +35,7 @@ _TAKE = f"""
     RETURNING fence
     """  # noqa: S608  # made of constants
 _RENEW = """
-    WITH mine AS (SELECT run FROM orchestrator.drives WHERE owner = ANY(%s::bytea[]) ORDER BY run FOR UPDATE)
+    WITH mine AS (SELECT run FROM orchestrator.drives WHERE owner = ANY(%b::bytea[]) ORDER BY run FOR UPDATE)
     UPDATE orchestrator.drives d SET seen_at = clock_timestamp() FROM mine WHERE d.run = mine.run
     """
 _RELEASE = "DELETE FROM orchestrator.drives WHERE run = %s AND owner = %s"

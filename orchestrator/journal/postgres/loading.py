@@ -11,51 +11,51 @@ from typing import Any
 
 import psycopg
 
-from orchestrator.journal.postgres.connecting import PostgresConnection
+from orchestrator.journal.postgres.connecting import PostgresConnection, watched
 from orchestrator.journal.postgres.deciding import Loaded, RunCells, StepCells, UnitCells
 from orchestrator.journal.postgres.operations import GiveSignal, JournalCall, placed
 from orchestrator.journal.postgres.texts import value_in
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _MAKE = """
-    INSERT INTO orchestrator.runs (run, squad, created_at, status) SELECT x, '', 0, 'running' FROM unnest(%s::text[]) x
+    INSERT INTO orchestrator.runs (run, squad, created_at, status) SELECT x, '', 0, 'running' FROM unnest(%b::text[]) x
     ON CONFLICT (run) DO NOTHING RETURNING run
     """
 _LOCK = """
     SELECT id, run, squad, status, cost, last_seq, edits, asked, cancelled, reports, told
     FROM orchestrator.runs
-    WHERE run = ANY(%s::text[]) ORDER BY run FOR NO KEY UPDATE
+    WHERE run = ANY(%b::text[]) ORDER BY run FOR NO KEY UPDATE
     """
 _UNITS = """
-    SELECT r.id, u.unit, u.path, u.fence, u.ended, u.owner FROM unnest(%s::text[], %s::bytea[]) x (run, unit)
+    SELECT r.id, u.unit, u.path, u.fence, u.ended, u.owner FROM unnest(%b::text[], %b::bytea[]) x (run, unit)
     JOIN orchestrator.runs r ON r.run = x.run JOIN orchestrator.units u ON u.run = r.id AND u.unit = x.unit
     """
 _STEPS = """
     SELECT r.id, s.step, s.unit, s.name, s.hash, s.attempts, s.in_flight, s.given_up, s.data, s.tokens, s.cost
-    FROM unnest(%s::text[], %s::bytea[]) x (run, step)
+    FROM unnest(%b::text[], %b::bytea[]) x (run, step)
     JOIN orchestrator.runs r ON r.run = x.run JOIN orchestrator.steps s ON s.run = r.id AND s.step = x.step
     """
 _EVENTS = """
     SELECT r.id, e.place, e.turn, e.number
-    FROM unnest(%s::text[], %s::bytea[], %s::bigint[], %s::bigint[]) x (run, place, turn, number)
+    FROM unnest(%b::text[], %b::bytea[], %b::bigint[], %b::bigint[]) x (run, place, turn, number)
     JOIN orchestrator.runs r ON r.run = x.run
     JOIN orchestrator.events e ON e.run = r.id AND e.place = x.place AND e.turn = x.turn AND e.number = x.number
     """
 _SIGNALS = """
-    SELECT r.id, s.key, s.data FROM unnest(%s::text[], %s::bytea[]) x (run, key)
+    SELECT r.id, s.key, s.data FROM unnest(%b::text[], %b::bytea[]) x (run, key)
     JOIN orchestrator.runs r ON r.run = x.run
     JOIN orchestrator.signals s ON s.run = r.id AND sha256(s.key) = sha256(x.key)
     """
 _TURNS = """
-    SELECT r.id, x.place, e.data FROM unnest(%s::text[], %s::bytea[]) x (run, place)
+    SELECT r.id, x.place, e.data FROM unnest(%b::text[], %b::bytea[]) x (run, place)
     JOIN orchestrator.runs r ON r.run = x.run
     JOIN LATERAL (
         SELECT data FROM orchestrator.events e WHERE e.run = r.id AND e.place = x.place AND e.kind = 'TurnStarted'
         ORDER BY e.seq DESC LIMIT 1
     ) e ON true
     """
-_DRIVES = "SELECT run, fence FROM orchestrator.drives WHERE run = ANY(%s::text[]) ORDER BY run FOR SHARE"
-_COMMITTED = "SELECT mark FROM orchestrator.commits WHERE mark = ANY(%s::bytea[])"
+_DRIVES = "SELECT run, fence FROM orchestrator.drives WHERE run = ANY(%b::text[]) ORDER BY run FOR SHARE"
+_COMMITTED = "SELECT mark FROM orchestrator.commits WHERE mark = ANY(%b::bytea[])"
 
 Cursor = psycopg.AsyncCursor[tuple[Any, ...]]
 
@@ -116,6 +116,7 @@ class _Batch:
             ]
             drives = await asked(connection, _DRIVES, self.driven) if self.driven else None
             committed = await asked(connection, _COMMITTED, list(marks)) if marks else None
+        await watched(connection)
         loaded = LoadedBatch()
         is_new = set() if new is None else {run for (run,) in await new.fetchall()}
         for row in await runs.fetchall():

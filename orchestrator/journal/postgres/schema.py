@@ -121,7 +121,13 @@ MIGRATIONS = (
     ),
 )
 
-_FOUND = "SELECT to_regclass('orchestrator.migrations') IS NOT NULL"
+# Of the catalogue itself: a name that was looked up in vain before is remembered so until the transaction ends.
+_FOUND = """
+    SELECT EXISTS (
+        SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'orchestrator' AND c.relname = 'migrations'
+    )
+    """
 _VERSION = "SELECT coalesce(max(number), 0), coalesce(max(works_with), 0) FROM orchestrator.migrations"
 _HOME = """
     SELECT encode(sha256(convert_to(mark::text || d.oid::text, 'UTF8')), 'hex')

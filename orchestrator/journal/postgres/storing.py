@@ -12,29 +12,29 @@ from orchestrator.journal.postgres.deciding import Loaded, RowChanges, RowKey
 from orchestrator.journal.postgres.loading import asked, columns
 from orchestrator.journal.records import FAST
 
-_BODIES = "INSERT INTO orchestrator.bodies SELECT * FROM unnest(%s::bytea[], %s::bytea[]) ON CONFLICT DO NOTHING"
-_USES = "INSERT INTO orchestrator.uses SELECT * FROM unnest(%s::bigint[], %s::bytea[]) ON CONFLICT DO NOTHING"
+_BODIES = "INSERT INTO orchestrator.bodies SELECT * FROM unnest(%b::bytea[], %b::bytea[]) ON CONFLICT DO NOTHING"
+_USES = "INSERT INTO orchestrator.uses SELECT * FROM unnest(%b::bigint[], %b::bytea[]) ON CONFLICT DO NOTHING"
 _PLACES = """
-    INSERT INTO orchestrator.places SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[], %s::bytea[])
+    INSERT INTO orchestrator.places SELECT * FROM unnest(%b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[])
     ON CONFLICT DO NOTHING
     """
-_MANIFESTS = "INSERT INTO orchestrator.manifests SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bytea[])"
+_MANIFESTS = "INSERT INTO orchestrator.manifests SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::bytea[])"
 _EVENTS = """
     INSERT INTO orchestrator.events SELECT * FROM unnest(
-        %s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[], %s::bigint[], %s::float8[], %s::text[], %s::bytea[]
+        %b::bigint[], %b::bigint[], %b::bytea[], %b::bigint[], %b::bigint[], %b::float8[], %b::text[], %b::bytea[]
     )
     """
 _UNITS = """
     INSERT INTO orchestrator.units SELECT run, unit, path, fence, ended, owner, CASE WHEN claimed THEN now() END
-    FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[], %s::bigint[], %s::boolean[], %s::bytea[], %s::boolean[])
+    FROM unnest(%b::bigint[], %b::bytea[], %b::bytea[], %b::bigint[], %b::boolean[], %b::bytea[], %b::boolean[])
     AS x (run, unit, path, fence, ended, owner, claimed)
     ON CONFLICT (run, unit) DO UPDATE SET fence = excluded.fence, ended = excluded.ended, owner = excluded.owner,
     claimed_at = coalesce(excluded.claimed_at, units.claimed_at)
     """
 _STEPS = """
     INSERT INTO orchestrator.steps SELECT * FROM unnest(
-        %s::bigint[], %s::bytea[], %s::bytea[], %s::bytea[], %s::bytea[], %s::bigint[], %s::bigint[], %s::bigint[],
-        %s::bytea[], %s::bigint[], %s::bigint[]
+        %b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[], %b::bytea[], %b::bigint[], %b::bigint[], %b::bigint[],
+        %b::bytea[], %b::bigint[], %b::bigint[]
     )
     ON CONFLICT (run, step) DO UPDATE SET hash = excluded.hash, attempts = excluded.attempts,
     in_flight = excluded.in_flight, given_up = excluded.given_up, data = excluded.data, tokens = excluded.tokens,
@@ -42,24 +42,24 @@ _STEPS = """
     """
 _SIGNALS = """
     INSERT INTO orchestrator.signals (run, key, name, data)
-    SELECT * FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[], %s::bytea[])
+    SELECT * FROM unnest(%b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[])
     """
 _REPORTS = """
-    INSERT INTO orchestrator.reports SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bytea[], %s::bytea[])
+    INSERT INTO orchestrator.reports SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::bytea[], %b::bytea[])
     """
 _TAKEN = """
-    DELETE FROM orchestrator.reports r USING unnest(%s::bigint[], %s::bigint[]) AS x (run, number)
+    DELETE FROM orchestrator.reports r USING unnest(%b::bigint[], %b::bigint[]) AS x (run, number)
     WHERE r.run = x.run AND r.number <= x.number
     """
 _UNHELD = """
-    DELETE FROM orchestrator.holds h USING unnest(%s::bigint[], %s::text[]) AS x (run, id)
+    DELETE FROM orchestrator.holds h USING unnest(%b::bigint[], %b::text[]) AS x (run, id)
     WHERE h.run = x.run AND h.id = x.id
     """
-_FORGOTTEN = "DELETE FROM orchestrator.bills WHERE run = ANY(%s::bigint[])"
+_FORGOTTEN = "DELETE FROM orchestrator.bills WHERE run = ANY(%b::bigint[])"
 _BILLS = """
     INSERT INTO orchestrator.bills SELECT * FROM unnest(
-        %s::bigint[], %s::bigint[], %s::float8[], %s::bigint[], %s::bytea[], %s::bytea[], %s::bytea[], %s::bytea[],
-        %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]
+        %b::bigint[], %b::bigint[], %b::float8[], %b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[], %b::bytea[],
+        %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[]
     )
     """
 _RUNS = """
@@ -67,14 +67,14 @@ _RUNS = """
     END, status = x.status, cost = x.cost, last_seq = x.last_seq, edits = x.edits, asked = x.asked,
     cancelled = x.cancelled, reports = x.reports, told = x.told
     FROM unnest(
-        %s::bigint[], %s::bytea[], %s::float8[], %s::boolean[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
-        %s::boolean[], %s::boolean[], %s::bigint[], %s::boolean[]
+        %b::bigint[], %b::bytea[], %b::float8[], %b::boolean[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[],
+        %b::boolean[], %b::boolean[], %b::bigint[], %b::boolean[]
     ) AS x (id, squad, created_at, is_new, status, cost, last_seq, edits, asked, cancelled, reports, told)
     WHERE r.id = x.id
     """
-_UNUSED = "DELETE FROM orchestrator.runs WHERE id = ANY(%s::bigint[])"
+_UNUSED = "DELETE FROM orchestrator.runs WHERE id = ANY(%b::bigint[])"
 _MARK = "INSERT INTO orchestrator.commits (mark) VALUES (%s)"
-_OLD_MARKS = "DELETE FROM orchestrator.commits WHERE mark = ANY(%s::bytea[])"
+_OLD_MARKS = "DELETE FROM orchestrator.commits WHERE mark = ANY(%b::bytea[])"
 
 MOST_REMEMBERED = 50_000
 """Entries of each kind: some 10 MB."""

@@ -12,7 +12,7 @@ from orchestrator.journal.postgres.connecting import PostgresConnection
 from orchestrator.journal.protocols import JournalDamaged
 from orchestrator.journal.records import inflated
 
-_BODIES = "SELECT digest, body FROM orchestrator.bodies WHERE digest = ANY(%s::bytea[])"
+_BODIES = "SELECT digest, body FROM orchestrator.bodies WHERE digest = ANY(%b::bytea[])"
 
 
 class Texts:

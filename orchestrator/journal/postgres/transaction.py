@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import psycopg
 
 from orchestrator.journal.postgres.committing import CHANNEL, Committer, DecidedBatch, compress_new, decide
-from orchestrator.journal.postgres.connecting import Database, PostgresConnection
+from orchestrator.journal.postgres.connecting import Database, PostgresConnection, watched
 from orchestrator.journal.postgres.loading import BEGIN, load
 from orchestrator.journal.postgres.operations import JournalCall
 from orchestrator.journal.postgres.storing import mark_commit
@@ -78,6 +78,7 @@ class PostgresTransaction(PostgresWrites):
         decided = decide(loaded.rows, (operation,))
         async with self.connection.pipeline():
             await self._committer.store(self.connection, decided, compressed)
+        await watched(self.connection)
         self._decided.append(decided)
         self.told |= decided.changes.told
         if isinstance(outcome := decided.outcomes[0], JournalError):
