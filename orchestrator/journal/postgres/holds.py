@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from orchestrator.journal.codec import recorded_name
-from orchestrator.journal.postgres.connecting import PostgresConnection
+from orchestrator.journal.postgres.connecting import PostgresConnection, watched
 from orchestrator.journal.postgres.loading import BEGIN, asked, columns
 from orchestrator.journal.postgres.operations import decoded, named
 from orchestrator.journal.postgres.reading import EVENTS, asked_for, events_of
@@ -52,6 +52,7 @@ async def change_holds(
         query = f"{EVENTS} AND e.kind = ANY(%(kinds)s) ORDER BY e.seq"
         recorded = await connection.execute(query.encode(), given, binary=True)
         held = await asked(connection, _HOLDS, asked_for(run))
+    await watched(connection)
     row = await locked.fetchone()
     if row is None:  # it was removed
         return (), False
