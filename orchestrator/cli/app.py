@@ -35,6 +35,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "tools": ("tools", "List the tools of a squad; show one, call one."),
     "mcp": ("mcp", "Offer squads as tools of an MCP server."),
     "serve": ("serve", "Offer agents and models by OpenAI's API, on this machine."),
+    "worker": ("worker", "Do the work of a cluster's runs, in this process."),
+    "cluster": ("cluster", "Show how a cluster stands: its workers, its queues."),
     "login-link": ("login_link", "Print a link that logs a browser in at a server."),
     "gateway-keys": ("gateway_keys", "Make, list and revoke keys of the gateway's clients."),
     "providers": ("providers", "List the providers, test those that have a key."),

@@ -1,4 +1,4 @@
-"""Where commands about runs find them: in the journal of this machine, or at a server (`--server URL`)."""
+"""Where commands about runs find them: in a journal of this machine, in a cluster, or at a server (`--server URL`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.desk import Desk, RunList
-from orchestrator.cli.journals import db_option, open_records
+from orchestrator.cli.journals import cluster_url, db_beside, db_option, open_records
 from orchestrator.cli.local_list import LocalList
 from orchestrator.cli.ui.arguments import server_option
 
@@ -53,22 +53,26 @@ def _command(
     @click.pass_context
     @functools.wraps(work)
     def command(context: click.Context, /, *, db: str | None, server: str | None, **arguments: Any) -> int | None:
-        return anyio.run(opened, settings_of(context), db, server, arguments)
+        return anyio.run(opened, settings_of(context), db_beside(context, db, server), server, arguments)
 
     return command
 
 
 @asynccontextmanager
 async def open_desk(settings: Settings, db: str | None, server: str | None) -> AsyncIterator[Desk]:
-    """Open the journal here, or a server. Raise `NothingSelected` where nothing is recorded."""
+    """Open the journal here, a cluster, or a server. Raise `NothingSelected` where nothing is recorded."""
+    if server is None and (url := cluster_url(db)) is not None:
+        from orchestrator.cli.cluster_desk import cluster_desk  # PostgreSQL's client, an extra
+
+        async with cluster_desk(settings, url) as desk:
+            yield desk
+        return
     if server is None:
         from orchestrator.cli.local_desk import local_desk  # all that runs are made of
 
         async with local_desk(settings, db) as desk:
             yield desk
         return
-    if db is not None:
-        raise click.UsageError("--db names a journal here, and --server asks another machine's: give one of them")
     from orchestrator.cli.remote.desk import remote_desk  # the catalog, and the HTTP client
 
     async with remote_desk(settings, server) as desk:

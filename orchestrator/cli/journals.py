@@ -6,17 +6,20 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 import anyio
 import click
+from click.core import ParameterSource
 
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import NothingSelected, Unusable
 from orchestrator.cli.signals import stopped_between_commits
 from orchestrator.cli.ui.console import Console
-from orchestrator.cli.ui.next_step import command_line
+from orchestrator.cli.ui.next_step import DB_VARIABLE, command_line
+from orchestrator.journal.database_url import SCHEMES, without_password
 from orchestrator.journal.opening import SQLITE, JournalPlace, open_journal, place_of_journal
 from orchestrator.journal.protocols import (
     Journal,
@@ -37,11 +40,13 @@ LATEST = "latest"
 MOST_LISTED = 12
 START_ONE = "`orchestrator run squad.yaml` records one"
 
-db_option = click.option(
-    "--db",
-    metavar="URL",
-    help="Where runs are recorded: sqlite:///PATH (STATE/journal.db) or postgresql://USER@HOST/DATABASE.",
-)
+DB_HELP = "Where runs are recorded: sqlite:///PATH (STATE/journal.db) or a cluster's postgresql://USER@HOST/DATABASE."
+CLUSTER_PACKAGES = ("psycopg", "psycopg_pool", "procrastinate")
+INSTALL_CLUSTER = "pip install 'squad-orchestrator[cluster]'"
+
+db_option = click.option("--db", metavar="URL", envvar=DB_VARIABLE, help=DB_HELP)
+read_db_option = click.option("--db", metavar="URL", help=DB_HELP)
+"""For commands that read recorded runs only where they are told which: no variable says it for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +93,30 @@ def journal_url(settings: Settings, db: str | None) -> str | Path:
     try:
         place_of_journal(db)
     except JournalUnusable as error:
-        raise Unusable(f"--db {db}: {error}", f"--db {SQLITE}{NAME}") from error
+        raise Unusable(f"--db {without_password(db)}: {error}", f"--db {SQLITE}{NAME}") from error
     return db
+
+
+def cluster_url(db: str | None) -> str | None:
+    """Return the URL of the cluster's database that `--db` names; None where it names another journal, or none.
+
+    Raise `Unusable` where what it takes to reach one is not installed.
+    """
+    if db is None or not db.startswith(SCHEMES):
+        return None
+    missing = [name for name in CLUSTER_PACKAGES if find_spec(name) is None]
+    if missing:
+        raise Unusable(f"--db {without_password(db)}: the package `{missing[0]}` is not installed", INSTALL_CLUSTER)
+    return db
+
+
+def db_beside(context: click.Context, db: str | None, server: str | None) -> str | None:
+    """Return `--db` where no `--server` is asked instead. Raise `UsageError` for both; a variable yields."""
+    if db is None or server is None:
+        return db
+    if context.get_parameter_source("db") is ParameterSource.ENVIRONMENT:
+        return None
+    raise click.UsageError("--db names a journal here, and --server asks another machine's: give one of them")
 
 
 @asynccontextmanager

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from structlog.typing import FilteringBoundLogger
+
 from orchestrator.dispatch.cluster.job import Job
 from orchestrator.dispatch.cluster.queue import JobQueue
 from orchestrator.events import Event
@@ -66,14 +68,19 @@ class ClusterDatabase:
 
 @asynccontextmanager
 async def open_cluster(
-    url: str, *, timing: ClusterTiming | None = None, create: bool = True, warn: Callable[[str], None] = lambda _: None
+    url: str,
+    *,
+    timing: ClusterTiming | None = None,
+    create: bool = True,
+    warn: Callable[[str], None] = lambda _: None,
+    log: FilteringBoundLogger | None = None,
 ) -> AsyncIterator[ClusterDatabase]:
     """Open the cluster whose database is at `url`: `postgresql://...`. Its tables are made, if it may `create` them.
 
     Raises `JournalUnusable` at once where the database cannot be reached, and what else `open_journal` raises.
     """
     timing = timing or ClusterTiming()
-    async with open_postgres(url, create=create, timing=timing, warn=warn) as journal, JobQueue(url) as queue:
+    async with open_postgres(url, create=create, timing=timing, warn=warn) as journal, JobQueue(url, log=log) as queue:
         if create:
             await queue.prepare()
         yield ClusterDatabase(journal, queue)

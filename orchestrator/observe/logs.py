@@ -41,10 +41,18 @@ def open_log(form: str, *, color: bool, file: TextIO, level: LogLevel = "debug")
     """Return a structlog logger to `file` of what is of this level, or above it. Nothing global is configured."""
     import structlog  # on use: it is not needed where nothing is logged
 
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=color) if form == "console" else structlog.processors.JSONRenderer()
-    )
-    processors = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), renderer]
+    renderer: Any = structlog.processors.JSONRenderer()
+    if form == "console":
+        # Plain: a traceback with all variables takes seconds, in which the event loop stands still, and tells secrets.
+        plain = structlog.dev.plain_traceback
+        renderer = structlog.dev.ConsoleRenderer(colors=color, exception_formatter=plain)
+    processors: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if form != "console":
+        processors.append(structlog.processors.format_exc_info)
+    processors.append(renderer)
     kept = structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()])
     return structlog.wrap_logger(structlog.PrintLogger(file), processors=processors, wrapper_class=kept)
 

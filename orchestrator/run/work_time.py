@@ -57,7 +57,8 @@ class WorkTime:
     """The fold of a run's events. `seconds` is its time at work."""
 
     seconds: float = 0.0
-    _before: float = 0.0
+    _before: float | None = None
+    """When the event before was; None: there is none, as where a unit's own events are told alone."""
     _at_work: dict[UnitName, _UnitWork] = field(default_factory=dict)
     _parked: dict[UnitName, _UnitWork] = field(default_factory=dict)
     _gates: set[str] = field(default_factory=set)
@@ -67,7 +68,7 @@ class WorkTime:
 
     def apply(self, event: Event) -> None:
         """Take the next event."""
-        if not isinstance(event.data, _LYING) and not self._waits():
+        if self._before is not None and not isinstance(event.data, _LYING) and not self._waits():
             # Never less than 0: a clock that was set back takes no time off.
             self.seconds += max(event.at - self._before, 0.0)
         self._before = event.at

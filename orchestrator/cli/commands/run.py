@@ -11,12 +11,12 @@ import anyio
 import click
 
 from orchestrator.cli import app
-from orchestrator.cli.app import settings_of
+from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.files import environment
 from orchestrator.cli.inputs import given_inputs
-from orchestrator.cli.journals import db_option, journal_url, record_for_run
+from orchestrator.cli.journals import cluster_url, db_beside, db_option, journal_url, record_for_run
 from orchestrator.cli.local import local_environment
 from orchestrator.cli.remote.begin import FollowOptions, only_here, run_there
 from orchestrator.cli.session import RunSession
@@ -28,7 +28,7 @@ from orchestrator.cli.ui.arguments import (
     overwrite_option,
     server_option,
 )
-from orchestrator.cli.ui.caps import caps_of
+from orchestrator.cli.ui.caps import Caps, caps_of
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.dry_run import print_dry_run
 from orchestrator.cli.ui.gates import ApproveChoice, approve_option
@@ -56,6 +56,7 @@ from providers.documents.problems import to_text
 @click.option("--run-id", type=RunIdOption(), metavar="ID", help="The run's id (the squad's name and the time).")
 @click.option("--stream", is_flag=True, help="Show what agents say as they say it.")
 @click.option("--json", "as_json", is_flag=True, help="Write all events to stdout as JSON Lines.")
+@click.option("--detach", is_flag=True, help="With a cluster's --db: print the run's id, and do not wait for its end.")
 @db_option
 @server_option
 @click.pass_context
@@ -74,21 +75,27 @@ def run_command(
     run_id: str | None,
     stream: bool,
     as_json: bool,
+    detach: bool,
     db: str | None,
     server: str | None,
 ) -> int:
     """Run the squad that FILE defines. Its outputs go to stdout, all else to stderr.
 
-    With --server, FILE may be the name of a squad that the server offers; --out fetches the files that it made.
+    With --server, FILE may be the name of a squad that the server offers; --out fetches the files that it made. With
+    the --db of a cluster its workers do the work.
     """
     settings = settings_of(context)
+    db = db_beside(context, db, server)
+    how = FollowOptions(approve=approve, stream=stream, as_json=as_json, out=out, overwrite=overwrite)
     if server is not None:
-        only_here(offline=offline, dry_run=dry_run, db=db)
+        only_here(offline=offline, dry_run=dry_run, detach=detach)
         given = given_inputs(pairs, inputs_file)
-        how = FollowOptions(approve=approve, stream=stream, as_json=as_json, out=out, overwrite=overwrite)
         work = partial(run_there, settings, server, file, given, run_id=run_id, max_cost=max_cost, timeout_s=timeout)
         return anyio.run(partial(work, how=how))
     journal_url(settings, db)  # a --db that cannot be used is a mistake of its own, before any in the squad
+    cluster = cluster_url(db)
+    if detach and cluster is None:
+        raise click.UsageError("--detach leaves the run to the workers of a cluster: --db postgresql://...")
     squad, console = load_squad(file, settings), Console(settings)
     environ = environment(settings)
     if squad.warnings:
@@ -96,7 +103,7 @@ def run_command(
     inputs = given_inputs(pairs, inputs_file).of(squad)
     plan = squad.plan(inputs)
     squad.foresee(plan)
-    if not offline and plan.offline != "always":
+    if not offline and plan.offline != "always" and cluster is None:
         pinned = [agent.model for agent in plan.agents.values()]
         environ = local_environment(squad.policy, squad.catalog, environ, console.say, pinned)
     options = RunOptions(
@@ -112,6 +119,9 @@ def run_command(
         return print_dry_run(squad, plan, caps, environ, offline=offline, as_json=as_json)
     code = consent_to_code(settings, squad.code_uses(), console)
     keys: Consent = trust_file().allows
+    if cluster is not None:
+        options = replace(options, run_id=run_id, trust=either(code, keys), state=settings.state_folder)
+        return anyio.run(partial(_in_cluster, settings, cluster, squad, options, caps, how, detach=detach))
     if not stub_would_answer(squad, plan, environ, options.offline):
         keys = consent(settings, squad.catalog, environ, console)
     options = replace(options, trust=either(code, keys))
@@ -119,6 +129,14 @@ def run_command(
     options = replace(options, run_id=name, out=out or Path("out") / name, state=settings.state_folder)
     session = RunSession(file, caps, approve, as_json, settings, console, db, stream)
     return anyio.run(execute, session, squad, plan, options)
+
+
+async def _in_cluster(
+    settings: Settings, db: str, squad: Squad, options: RunOptions, caps: Caps, how: FollowOptions, *, detach: bool
+) -> Exit:
+    from orchestrator.cli.cluster_runs import run_in_cluster  # PostgreSQL's client, an extra
+
+    return await run_in_cluster(settings, db, squad, options, caps, how, detach=detach)
 
 
 async def execute(session: RunSession, squad: Squad, plan: Plan, options: RunOptions) -> Exit:

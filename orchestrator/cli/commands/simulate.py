@@ -21,7 +21,7 @@ from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.file_kind import kind_of
 from orchestrator.cli.files import environment, policy_over
 from orchestrator.cli.inputs import GivenInputs, given_inputs
-from orchestrator.cli.journals import db_option
+from orchestrator.cli.journals import read_db_option
 from orchestrator.cli.loading import interrupts_held
 from orchestrator.cli.recorded_load import RECORDED, RecordedLoad, recorded_load, routing_of_file
 from orchestrator.cli.squad_files import squad_of_file
@@ -86,7 +86,7 @@ class SquadLoad(NamedTuple):
 @click.option(
     "--timezone", "zone", type=TimeZoneOption(), default="UTC", metavar="NAME", help="Traffic: days of this zone (UTC)."
 )
-@db_option
+@read_db_option
 @click.option("--workers", type=click.IntRange(1, MOST_WORKERS), metavar="N", help="Cluster: so many workers.")
 @click.option("--capacity", is_flag=True, help="Cluster: what it carries, by formulas, with 1 to 10,000 workers.")
 @click.option("--tune", type=click.Choice(get_args(Knob)), help="Search for a better routing file; print it as a diff.")

@@ -17,7 +17,7 @@ from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit, NothingSelected, Unusable
 from orchestrator.cli.file_kind import NAMES, kind_of
 from orchestrator.cli.files import environment
-from orchestrator.cli.journals import db_option, open_records
+from orchestrator.cli.journals import open_records, read_db_option
 from orchestrator.cli.loading import interrupts_held
 from orchestrator.cli.signals import Interruption
 from orchestrator.cli.squad_files import squad_of_file
@@ -81,7 +81,7 @@ BEGIN = "write one: version: 1, squad: {squad}, cases: [{{name: works, expect: {
 @click.option("--max-cost", type=UsdOption(), metavar="USD", help="Start no further run once so much is spent.")
 @click.option("--junit", metavar="FILE", help="Write the results as JUnit XML.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
-@db_option
+@read_db_option
 @click.pass_context
 def test_command(
     context: click.Context,

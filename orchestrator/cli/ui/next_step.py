@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 
 from orchestrator.cli.app import Settings
+from orchestrator.journal.database_url import without_password
 
-READ_RUNS = ("run", "mcp", "runs", "approvals", "explain", "spending")
+READ_RUNS = ("run", "mcp", "runs", "approvals", "explain", "spending", "serve", "worker", "cluster")
 """The commands that take `--db`."""
 AT_SERVER = ("run", "runs", "approvals", "explain", "providers")
 """The commands that take `--server`."""
+DB_VARIABLE = "ORCHESTRATOR_DB"
+"""What names the journal where no `--db` does."""
 MOST_ANSWERS = 8
 Question = tuple[str, Collection[str]]
 """A question's name, and the choices that it leaves."""
@@ -19,15 +23,15 @@ Question = tuple[str, Collection[str]]
 
 def command_line(settings: Settings, *words: str, db: str | None = None, server: str | None = None) -> str:
     """Return `orchestrator WORDS`, ready for a shell, with the state folder, routing file, and journal or server in
-    use."""
+    use. A password in its URL is not repeated."""
     default = Settings()
     options: list[str] = []
     if settings.state != default.state:
         options += ["--state", settings.state]
     if settings.routing is not None:
         options += ["--routing", settings.routing]
-    if db is not None and words[0] in READ_RUNS:
-        options += ["--db", db]
+    if db is not None and words[0] in READ_RUNS and db != os.environ.get(DB_VARIABLE):
+        options += ["--db", without_password(db)]
     if server is not None and words[0] in AT_SERVER:
         options += ["--server", server]
     return shlex.join(["orchestrator", *words, *options])

@@ -27,6 +27,7 @@ from orchestrator.cli.ui.gates import ApproveChoice, approve_option
 from orchestrator.fork import edit_of_run, fork_with
 from orchestrator.options import RunOptions, capped, raised
 from orchestrator.run_opening import new_run_id
+from orchestrator.squad.load import Squad
 from orchestrator.trust import trust_file
 from providers.catalog.trust import Consent
 from providers.documents.unicode import printable
@@ -95,6 +96,18 @@ async def fork_command(
         click.echo(shown)
         return Exit.DONE
     console.say(f"{shown}\n")
+    if desk.is_elsewhere:
+        trust = either(consent_to_code(settings, squad.code_uses(), console), trust_file().allows)
+        options = RunOptions(
+            inputs=inputs,
+            run_id=run_id,
+            environ=environment(settings),
+            trust=trust,
+            max_cost_usd=max_cost,
+            timeout_s=timeout_s,
+        )
+        how = FollowOptions(approve=approve, stream=stream, as_json=as_json, out=out, overwrite=overwrite)
+        return await _in_cluster(desk, squad, run, options, start, how)
     name = run_id or new_run_id(edit.plan.name, time.time())
     environ = environment(settings)
     code = consent_to_code(settings, squad.code_uses(), console)
@@ -118,3 +131,11 @@ async def fork_command(
     caps = caps_of(capped(edit.plan, raised(manifest.options, options.caps)))
     session = RunSession(squad.file, caps, approve, as_json, settings, console, records.db, stream)
     return await session.run(partial(fork_with, squad, run, journal, start=start), options)
+
+
+async def _in_cluster(
+    desk: LocalDesk, squad: Squad, run: str, options: RunOptions, start: str | None, how: FollowOptions
+) -> Exit:
+    from orchestrator.cli.cluster_runs import fork_in_cluster  # PostgreSQL's client, an extra
+
+    return await fork_in_cluster(desk, squad, run, options, start, how)

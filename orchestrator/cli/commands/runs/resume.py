@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import click
@@ -70,6 +71,13 @@ async def resume_command(
         only_here(squad=file, edited=edited)
         how = FollowOptions(approve=approve, stream=stream, as_json=as_json, out=out, overwrite=overwrite)
         return await resume_there(desk, run, max_cost=max_cost, timeout_s=timeout_s, how=how)
+    if desk.is_elsewhere:
+        if file is not None or edited:
+            raise click.UsageError(
+                "--squad, --edited: not in a cluster, where `runs fork` begins a run that was edited"
+            )
+        how = FollowOptions(approve=approve, stream=stream, as_json=as_json, out=out, overwrite=overwrite)
+        return await _in_cluster(desk, run, {"max_cost_usd": max_cost, "timeout_s": timeout_s}, how)
     records = desk.records
     journal, settings = records.journal, records.settings
     manifest = await journal.manifest(run)
@@ -105,6 +113,12 @@ async def resume_command(
         if isinstance(changed := cause_of(error), StepChanged):
             raise await _in_full(changed, records, run, squad) from error
         raise
+
+
+async def _in_cluster(desk: LocalDesk, run: str, caps: Mapping[str, float | None], how: FollowOptions) -> Exit:
+    from orchestrator.cli.cluster_runs import resume_in_cluster  # PostgreSQL's client, an extra
+
+    return await resume_in_cluster(desk, run, caps, how)
 
 
 async def _in_full(error: StepChanged, records: RecordedRuns, run: str, squad: Squad) -> StepChanged:
