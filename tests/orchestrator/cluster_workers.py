@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.context import ForkServerProcess
@@ -16,18 +17,20 @@ from orchestrator.cluster.opening import ClusterDatabase, open_cluster
 from orchestrator.cluster.serving import serve_worker
 from orchestrator.cluster.submission import submit_run
 from orchestrator.dispatch.cluster.job import RUNS, TASKS
-from orchestrator.dispatch.cluster.settings import WorkerTimes
+from orchestrator.dispatch.cluster.settings import EXIT_FENCED, EXIT_STUCK, WorkerTimes
 from orchestrator.events import Event, RunFinished
 from orchestrator.journal.protocols import RunManifest
 from orchestrator.journal.timing import ClusterTiming
 from orchestrator.options import RunOptions
 from tests import processes
-from tests.orchestrator.crashes import OverSocket, agent
+from tests.orchestrator.crashes import OverSocket, agent, squad_for
 from tests.patience import PATIENCE_S
 
 TIMES = WorkerTimes(heartbeat_s=1, timeout_s=4, grace_s=10, sweep_s=2, tick_s=0.5)
 TIMING = ClusterTiming(retry_s=None, heartbeat_s=1, lease_s=4)
 STEPS = 5
+SUPERVISED = (EXIT_FENCED, EXIT_STUCK)
+"""Exit codes after which a supervisor starts a worker again: any may be taken for dead on a busy machine."""
 
 
 def fan(units: int, *, at_once: int = 50, **more: Any) -> dict[str, Any]:
@@ -62,6 +65,10 @@ class WorkerOrder:
     runs: int = 5
     times: WorkerTimes = TIMES
     timing: ClusterTiming = TIMING
+    squad: str = ""
+    """The squad of `crashes.py` that its runs are of; empty: what their record says."""
+    note: str = "Note it."
+    """What the squad's tool says of itself: another version of the software says something else."""
 
 
 def work(order: WorkerOrder) -> None:
@@ -81,12 +88,17 @@ async def _work(order: WorkerOrder) -> None:
     async with open_cluster(order.url, timing=order.timing) as database, anyio.create_task_group() as tasks:
         tasks.start_soon(heed)
         slots = {TASKS: order.tasks, RUNS: order.runs}
-        await serve_worker(database, squad_of, options, slots, stop=stop, times=order.times)
+        await serve_worker(database, squad_by(order), options, slots, stop=stop, times=order.times)
         tasks.cancel_scope.cancel()
 
 
-def squad_of(manifest: RunManifest) -> Squad:
-    return Squad.from_text(manifest.text, manifest.file, where_gone=manifest.sources)
+def squad_by(order: WorkerOrder) -> Callable[[RunManifest], Squad]:
+    def squad_of(manifest: RunManifest) -> Squad:
+        if order.squad:
+            return squad_for(order.squad, order.port, order.note)
+        return Squad.from_text(manifest.text, manifest.file, where_gone=manifest.sources)
+
+    return squad_of
 
 
 @dataclass
@@ -96,6 +108,8 @@ class WorkedCluster:
     database: ClusterDatabase
     order: WorkerOrder
     workers: list[ForkServerProcess] = field(default_factory=list)
+    exits: list[int] = field(default_factory=list)
+    """How workers ended that were started again."""
 
     def start(self, count: int = 1, **more: Any) -> list[ForkServerProcess]:
         """Start workers."""
@@ -109,23 +123,63 @@ class WorkedCluster:
         worker.kill()
         worker.join(PATIENCE_S)
 
-    async def submit(self, squad: dict[str, Any], run: str = "r") -> None:
-        given = Squad.from_mapping(squad)
-        await submit_run(given, RunOptions(run_id=run), self.database.record_new)
+    def freeze(self, worker: ForkServerProcess) -> None:
+        _send(worker, signal.SIGSTOP)
 
-    async def ended(self, run: str = "r") -> RunFinished:
-        """Return how the run ended, once it has."""
+    def thaw(self, worker: ForkServerProcess) -> None:
+        _send(worker, signal.SIGCONT)
+
+    async def stop(self, worker: ForkServerProcess) -> int:
+        """Ask a worker to stop, and return its exit code."""
+        self.workers.remove(worker)
+        worker.terminate()
+        await anyio.to_thread.run_sync(worker.join, PATIENCE_S)
+        assert worker.exitcode is not None, "it hangs"
+        return worker.exitcode
+
+    def supervise(self) -> None:
+        """Start again whom a supervisor would. A worker that ended otherwise has failed."""
+        for worker in list(self.workers):
+            if worker.exitcode is not None:
+                self.workers.remove(worker)
+                self.exits.append(worker.exitcode)
+                assert worker.exitcode in SUPERVISED, f"a worker ended by itself: {worker.exitcode}"
+                self.start()
+
+    async def submit(self, squad: dict[str, Any] | Squad, run: str = "r", **options: Any) -> None:
+        given = squad if isinstance(squad, Squad) else Squad.from_mapping(squad)
+        await submit_run(given, RunOptions(run_id=run, **options), self.database.record_new)
+
+    async def status(self, run: str = "r") -> str:
+        return next((line.status for line in await self.database.journal.runs() if line.run == run), "")
+
+    async def ended(self, run: str = "r", *, but: str = "running") -> RunFinished:
+        """Return how the run ended, once it has and nobody works on it any more: its status is neither "running" nor
+        `but`."""
+        await self.until(lambda: self._is_over(run, but))
+        last = (await self.events(run))[-1].data
+        assert isinstance(last, RunFinished)
+        return last
+
+    async def _is_over(self, run: str, but: str) -> bool:
+        if await self.status(run) in ("running", but):
+            return False
+        return not await self.database.queue.live(run) and not await self.database.journal.is_driven(run)
+
+    async def until(self, holds: Callable[[], Awaitable[Any]]) -> None:
+        """Wait until something holds that is asked for, and start again whom a supervisor would."""
         with anyio.fail_after(4 * PATIENCE_S):
-            while True:
-                lines = [line for line in await self.database.journal.runs() if line.run == run]
-                if lines and lines[0].status != "running":
-                    last = (await self.events(run))[-1].data
-                    assert isinstance(last, RunFinished)
-                    return last
+            while not await holds():
+                self.supervise()
                 await anyio.sleep(0.05)
 
     async def events(self, run: str = "r") -> list[Event]:
         return list(await self.database.journal.events(run))
+
+
+def _send(worker: ForkServerProcess, number: signal.Signals) -> None:
+    assert worker.pid is not None
+    os.kill(worker.pid, number)
 
 
 @asynccontextmanager

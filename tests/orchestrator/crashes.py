@@ -452,10 +452,11 @@ def paying(port: int, ledger: SqliteLedger) -> ProviderManager:
     return ProviderManager([row], policy, adapters={"far": far}, transport=far, ledger=ledger)
 
 
-def squad_for(name: str, port: int) -> Squad:
-    @tool(idempotent=True)
+def squad_for(name: str, port: int, says: str = "Note it.") -> Squad:
+    """Return one of these squads. Its tool `says` so of itself."""
+
+    @tool(idempotent=True, description=says)
     async def note(what: str) -> str:
-        """Note it."""
         return str((await tell(port, {"kind": "tool", "digest": what}))["text"])
 
     if name in WITHIN:
