@@ -97,7 +97,9 @@ def audit(record: ClusterRecord, alone: AloneRun, answered: Counter[str], tools:
     must(finished.artifacts.keys() == whole.artifacts.keys(), "artifacts are not those of one process")
     must(_files(events) == _files(alone.events), "the artifacts' texts are not those of one process")
     here, there = Counter(told(events)), Counter(told(list(alone.events)))
-    must(here == there, f"other things happened than in one process: {_first(here - there)}, not {_first(there - here)}")
+    must(
+        here == there, f"other things happened than in one process: {_first(here - there)}, not {_first(there - here)}"
+    )
     return table
 
 

@@ -178,3 +178,16 @@ async def test_a_replay_of_what_several_workers_did_says_the_same() -> None:
         replayed = await replay(cluster.journal, "r", against=given)
     assert replayed.difference is None
     assert replayed.is_equal
+
+
+async def test_the_end_of_a_task_that_wrote_a_file_is_on_record() -> None:
+    """What the worker tells of the unit and what the driver tells of the task are numbered as one place's."""
+    given = squad({"plan": {"agent": "ann", "description": "plan it", "output_file": "plan.md"}})
+    async with in_memory_cluster(given) as cluster:
+        await cluster.worker("w1")
+        await cluster.start()
+        await cluster.ended()
+        events = list(await cluster.journal.events("r"))
+    assert len(of_type(events, "artifact.written")) == 1
+    assert [ended.task for ended in of_type(events, "task.ended")] == ["plan"]
+    assert len({event.id for event in events}) == len(events)
