@@ -53,7 +53,7 @@ class Chaos:
         await self.cluster.ended(**more)
         record = await record_of(self.cluster.database)
         table = audit(record, self.alone, self.provider.answered, self.provider.tools)
-        print(table)  # noqa: T201  # pytest shows it of a test that fails, and with `-s`
+        print(table)  # pytest shows it of a test that fails, and with `-s`
         assert not table.violations, str(table)
         return table
 

@@ -72,7 +72,6 @@ def audit(record: ClusterRecord, alone: AloneRun, answered: Counter[str], tools:
             "answers paid": answered.total(),
             "paid again": paid_again,
             "reported as repeated": len(repeated),
-            "drivers": 1 + sum(event.type == "run.resumed" for event in events),
             "cost (micro-USD)": cost,
         }
     )
