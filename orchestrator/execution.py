@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -95,6 +95,15 @@ class Run:
         """Put units to work again that had paused, as what they waited for is there, while the run goes on."""
         if not self.has_ended:
             await self._driven.driver.resume_units(units)
+
+    @property
+    def plan(self) -> Plan:
+        """What is being done."""
+        return self._driven.driver.plan
+
+    def units_at_work(self) -> Collection[Unit]:
+        """Return the units that were put to work and of which it is not known here that they have ended."""
+        return self._driven.driver.units_at_work()
 
     @property
     def has_ended(self) -> bool:

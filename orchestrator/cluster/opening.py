@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from structlog.typing import FilteringBoundLogger
 
@@ -52,6 +53,15 @@ class ClusterDatabase:
     async def drive(self, run: str) -> None:
         """Have a worker drive the run on. One that is driven already takes notice by itself."""
         await self.queue.submit([Job(run)])
+
+    async def live(self, run: str) -> set[Job]:
+        """Return the jobs of a run that wait or run."""
+        return await self.queue.live(run)
+
+    async def place(self, jobs: Sequence[Job], after_s: float = 0.0) -> None:
+        """Submit jobs that may run in so many seconds, by the database's clock."""
+        at = await self.queue.now() + timedelta(seconds=after_s) if after_s > 0 else None
+        await self.queue.submit(jobs, at=at)
 
     async def cut_off(self, run: str) -> None:
         """End the run's units that are at work."""

@@ -36,7 +36,8 @@ async def serve_worker(
     """
     async with anyio.create_task_group() as tasks:
         owner = f"{socket.gethostname()}:{os.getpid()}"
-        worker = RunWorker(tasks, database.journal, database.hand_over, database.cut_off, squad_of, options, owner, out)
+        seams = database.journal, database.hand_over, database.cut_off, database
+        worker = RunWorker(tasks, *seams, squad_of, options, owner, out)
 
         async def stop_worker() -> None:
             await stop.wait()

@@ -12,6 +12,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from orchestrator.cluster.lost_work import PlacedJobs, resubmit_lost, wake_at_deadline
 from orchestrator.cluster.run_dispatcher import ClusterDispatcher, HandOver
 from orchestrator.cluster.unit_host import HostOutdated, SquadOf, UnitHost, open_unit_host
 from orchestrator.cluster.waking import resume_answered
@@ -51,6 +52,7 @@ class RunWorker:
         journal: SharedJournal,
         hand_over: HandOver,
         cut_off: Callable[[str], Awaitable[None]],
+        placed: PlacedJobs,
         squad_of: SquadOf,
         options: RunOptions,
         owner: str,
@@ -59,6 +61,7 @@ class RunWorker:
         """`out` is a folder that all workers share, for the folders of the runs' files. None: files are in the record
         alone."""
         self._tasks, self._journal, self._hand_over, self._cut_off = tasks, journal, hand_over, cut_off
+        self._placed = placed
         self._squad_of, self._options, self._owner, self._out = squad_of, options, owner, out
         self._clock = options.clock or time.time
         self._hosts: dict[str, _OpenHost] = {}
@@ -103,12 +106,15 @@ class RunWorker:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_cancelled, run)
             tasks.start_soon(resume_answered, run, self._journal, self._clock)
+            tasks.start_soon(resubmit_lost, run, self._placed)
             tasks.start_soon(self._leave_when_stopping, tasks.cancel_scope)
             async for _ in run:
                 pass  # who wants to know reads the journal
             tasks.cancel_scope.cancel()
         if self._stopping.is_set() and not run.has_ended:
             raise JobPutOff
+        if run.result.status == "waiting":
+            await wake_at_deadline(run, self._journal, self._placed, self._clock())
 
     async def _leave_when_stopping(self, scope: anyio.CancelScope) -> None:
         await self._stopping.wait()

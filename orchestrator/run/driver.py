@@ -133,6 +133,10 @@ class Driver:
         """Return the tasks of which nothing is left to be done."""
         return tuple(name for name, task in self.state.tasks.items() if task.status in ("ok", "skipped"))
 
+    def units_at_work(self) -> Sequence[Unit]:
+        """Return the units that are at work, here or elsewhere."""
+        return [Unit(task, key, self.state.tasks[task].attempt) for task, key in units_at_work(self.state)]
+
     async def drive(self, opening: RunStarted | RunResumed | None = None, take_over: TakeOver | None = None) -> None:
         """Run until nothing more can happen. Cancelling it stops at once. Raises `JournalError`.
 
@@ -191,7 +195,7 @@ class Driver:
 
     async def _take_up(self) -> None:
         """Submit what was at work once more, and ask what was open once more."""
-        await self._submit([Unit(task, key, self.state.tasks[task].attempt) for task, key in units_at_work(self.state)])
+        await self._submit(self.units_at_work())
         for task in [task for task in self.state.waiting if task in self._past.gates]:
             gate = self._past.gates[task]
             self._asking += 1

@@ -43,7 +43,7 @@ class InMemoryCluster:
     async def _serve_all(self, name: str, slots: int, *, task_status: TaskStatus[None]) -> None:
         options = RunOptions(manager=self.manager, clock=anyio.current_time)
         async with anyio.create_task_group() as own:
-            made = RunWorker(own, self.journal, self.hand_over, self.cut_off, lambda _: self.given, options, name)
+            made = RunWorker(own, self.journal, self.hand_over, self.cut_off, self, lambda _: self.given, options, name)
             self.workers[name], self._scopes[name] = made, own.cancel_scope
             async with anyio.create_task_group() as served:
                 for _ in range(slots):
@@ -103,6 +103,16 @@ class InMemoryCluster:
         await self.journal.take_reports(run, taken, events)
         self.jobs += [job for job in jobs if job not in self.jobs]
         self._wake()
+
+    async def live(self, run: str) -> set[Job]:
+        return {job for job in (*self.jobs, *self.at_work) if job.run == run}
+
+    async def place(self, jobs: Sequence[Job], after_s: float = 0.0) -> None:
+        async def later() -> None:
+            await anyio.sleep(after_s)
+            await self.hand_over(jobs[0].run, 0, (), jobs)
+
+        self._tasks.start_soon(later)
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait until something is so: time passes by itself where all wait."""

@@ -155,6 +155,18 @@ class JobQueue:
 
         return {job_of(arguments) for _, arguments, _ in await reach(self._pool, read)}
 
+    async def now(self) -> datetime:
+        """Return what time it is by the database's clock, which alone says when a job may run."""
+
+        async def read() -> datetime:
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute("SELECT clock_timestamp()")).fetchone()
+                assert row is not None
+                time: datetime = row[0]
+                return time
+
+        return await reach(self._pool, read)
+
     async def status(self) -> ClusterStatus:
         """Return how the workers and the queues stand."""
         return await reach(self._pool, lambda: read_status(self._pool, self._prefix))
