@@ -1,5 +1,5 @@
 -- One call on a ledger's counts, atomic and on the server's clock. It says what `providers/limits/reserve.py` says.
--- KEYS: the counts, and the mark of the memory that they are in. ARGV: operation, now ('' for the server's clock), lease,
+-- KEYS: the counts, the leases of each, and the mark of the memory that they are in. ARGV: operation, now ('' for the server's clock), lease,
 -- seconds that it lasts, the meters as JSON, the mark that the caller knows ('' at first), and one to set where none is.
 -- Returns: outcome, now, the mark, and what the operation is for. Figures are texts: Redis would cut the fractions off.
 
@@ -10,6 +10,8 @@ if not now then
   local time = redis.call('TIME')
   now = time[1] + time[2] / 1000000
 end
+
+local counts = {}
 
 local function exact(number) return string.format('%.17g', number) end
 
@@ -53,51 +55,90 @@ local function count_in(count, number, amount)
   table.insert(count.spent, place, {number, amount})
 end
 
-local function tidied(meter, count)
+-- The leases of a count stand beside it: a thousand calls that are out would make it long, and each call writes it anew.
+local function lease_of(text)
+  local amount, expires = string.match(text, '(%S+) (%S+)')
+  return tonumber(amount), tonumber(expires)
+end
+
+local function leases_key(i) return KEYS[#meters + i] end
+
+local function tidied(i, count)
+  local meter = meters[i]
   if meter.paced then
     count.due = math.min(count.due, now + meter.span * meter.burst)
     return count
   end
-  local leases, spent = {}, {}
-  for _, each in ipairs(count.leases) do
-    if each[3] > now then
-      table.insert(leases, each)
-    else
-      local number = index(meter, each[3])
-      if number then count_in(count, number, each[2]) end
+  if count.soonest and now >= count.soonest then
+    local all, held, live, soonest = redis.call('HGETALL', leases_key(i)), 0, 0, nil
+    for at = 1, #all, 2 do
+      local amount, expires = lease_of(all[at + 1])
+      if expires > now then
+        held, live, soonest = held + amount, live + 1, math.min(soonest or expires, expires)
+      else
+        table.insert(count.expired, all[at])
+        local number = index(meter, expires)
+        if number then count_in(count, number, amount) end
+      end
     end
+    count.held, count.live, count.soonest = held, live, soonest
   end
-  local oldest = index(meter, now) - 2 * meter.reach - 1
+  local spent, oldest = {}, index(meter, now) - 2 * meter.reach - 1
   for _, entry in ipairs(count.spent) do
     if entry[1] >= oldest then table.insert(spent, entry) end
   end
-  count.leases, count.spent = leases, spent
+  count.spent = spent
   if count.outside[1] ~= 0 and count.outside[2] <= now then count.outside = {0, 0} end
   return count
 end
 
 local function load(i)
   local text = redis.call('GET', KEYS[i])
-  local said = text and cjson.decode(text) or {{}, {}, {0, 0}, 0}
-  return tidied(meters[i], {spent = said[1], leases = said[2], outside = said[3], due = said[4]})
+  local said = text and cjson.decode(text) or {{}, {0, 0, 0}, {0, 0}, 0}
+  local held, live, soonest = unpack(said[2])
+  return tidied(i, {
+    spent = said[1], held = held, live = live, soonest = live > 0 and soonest or nil, outside = said[3], due = said[4],
+    expired = {},
+  })
 end
 
-local function text(count)
-  local spent, leases = {}, {}
+-- `leases`: what stands for them.
+local function text(count, leases)
+  local spent = {}
   for _, entry in ipairs(count.spent) do
     table.insert(spent, '[' .. exact(entry[1]) .. ',' .. exact(entry[2]) .. ']')
   end
-  for _, each in ipairs(count.leases) do
-    table.insert(leases, '[' .. cjson.encode(each[1]) .. ',' .. exact(each[2]) .. ',' .. exact(each[3]) .. ']')
-  end
-  return '[[' .. table.concat(spent, ',') .. '],[' .. table.concat(leases, ',') .. '],['
+  return '[[' .. table.concat(spent, ',') .. '],[' .. leases .. '],['
     .. exact(count.outside[1]) .. ',' .. exact(count.outside[2]) .. '],' .. exact(count.due) .. ']'
 end
 
-local function save(i, count)
+-- What the caller needs to know of a count. Who holds the leases is nothing to it, and unless it `looks` until when.
+local function told(i, looks)
+  local count, last = counts[i], now + ttl
+  if count.live == 0 then return text(count, '') end
+  if looks then
+    last = 0
+    for _, each in ipairs(redis.call('HVALS', leases_key(i))) do
+      local _, expires = lease_of(each)
+      last = math.max(last, expires)
+    end
+  end
+  return text(count, '["",' .. exact(count.held) .. ',' .. exact(last) .. ']')
+end
+
+local function save(i)
+  local count = counts[i]
+  for _, each in ipairs(count.expired) do
+    -- One that has expired and is reserved anew by its name is written anew already.
+    if op ~= 'reserve' or each ~= lease then redis.call('HDEL', leases_key(i), each) end
+  end
   -- Two windows of memory, as everywhere, and time for what is out.
-  local seconds = 3 * meters[i].span * (meters[i].burst or 1) + ttl + 60
-  redis.call('SET', KEYS[i], text(count), 'PX', string.format('%.0f', seconds * 1000))
+  local ms = (3 * meters[i].span * (meters[i].burst or 1) + ttl + 60) * 1000
+  if count.live > 0 then ms = math.max(ms, redis.call('PTTL', leases_key(i))) end  -- one of them may last longer
+  ms = string.format('%.0f', ms)
+  local held = exact(count.held) .. ',' .. exact(count.live) .. ',' .. exact(count.soonest or 0)
+  redis.call('SET', KEYS[i], text(count, held), 'PX', ms)
+  if count.live > 0 then redis.call('PEXPIRE', leases_key(i), ms) end
 end
 
 local function used(meter, count)
@@ -105,8 +146,7 @@ local function used(meter, count)
   for _, entry in ipairs(count.spent) do
     if entry[1] >= oldest then total = total + entry[2] end
   end
-  for _, each in ipairs(count.leases) do total = total + each[2] end
-  return total
+  return total + count.held
 end
 
 local function lacking(meter, count)
@@ -119,19 +159,20 @@ local function pace(meter, count)
   count.due = math.max(count.due, now) + meter.amount * (meter.span / meter.limit)
 end
 
-local counts = {}
 for i = 1, #meters do counts[i] = load(i) end
 
 if op == 'reserve' then
-  for _, count in ipairs(counts) do
-    for _, each in ipairs(count.leases) do
-      if each[1] == lease then return {'granted', exact(now), mark} end  -- it was, and the answer was lost
+  for i = 1, #meters do
+    local held = redis.call('HGET', leases_key(i), lease)
+    if held then
+      local _, expires = lease_of(held)
+      if expires > now then return {'granted', exact(now), mark} end  -- it was, and the answer was lost
     end
   end
   for i, meter in ipairs(meters) do
     if lacking(meter, counts[i]) then
       local answer = {'refused', exact(now), mark}
-      for _, count in ipairs(counts) do table.insert(answer, text(count)) end
+      for at = 1, #meters do table.insert(answer, told(at, false)) end
       return answer
     end
   end
@@ -140,33 +181,38 @@ if op == 'reserve' then
     if meter.paced then
       pace(meter, count)
     else
-      table.insert(count.leases, {lease, meter.amount, now + ttl})
+      local expires = now + ttl
+      redis.call('HSET', leases_key(i), lease, exact(meter.amount) .. ' ' .. exact(expires))
+      count.held, count.live = count.held + meter.amount, count.live + 1
+      count.soonest = math.min(count.soonest or expires, expires)
     end
-    save(i, count)
+    save(i)
   end
   return {'granted', exact(now), mark}
 end
 
 if op == 'usage' then
   local answer = {'counts', exact(now), mark}
-  for _, count in ipairs(counts) do table.insert(answer, text(count)) end
+  for i = 1, #meters do table.insert(answer, told(i, true)) end
   return answer
 end
 
 for i, meter in ipairs(meters) do
   local count = counts[i]
   if op == 'settle' then
-    for at, each in ipairs(count.leases) do
-      if each[1] == lease then
-        table.remove(count.leases, at)
-        count_in(count, index(meter, now), meter.amount)
-        save(i, count)
-        break
-      end
+    local held = redis.call('HGET', leases_key(i), lease)
+    local amount, expires = 0, 0
+    if held then amount, expires = lease_of(held) end
+    if expires > now then
+      redis.call('HDEL', leases_key(i), lease)
+      count.live = count.live - 1
+      count.held = count.live > 0 and count.held - amount or 0  -- no rounding outlasts the calls
+      count_in(count, index(meter, now), meter.amount)
+      save(i)
     end
   elseif op == 'spend' then
     if meter.paced then pace(meter, count) else count_in(count, index(meter, now), meter.amount) end
-    save(i, count)
+    save(i)
   elseif op == 'observe' and not meter.paced then
     local before = count.outside
     count.outside = {0, 0}
@@ -175,7 +221,7 @@ for i, meter in ipairs(meters) do
     count.outside = before
     if more > 0 and (more > before[1] or (more == before[1] and ends > before[2])) then
       count.outside = {more, ends}
-      save(i, count)
+      save(i)
     end
   end
 end

@@ -15,8 +15,9 @@ from providers.limits.ledger.text import described, from_text
 from providers.limits.reserve import Amounts, CounterStore, NoRoom
 from providers.windows import index, reach, start
 
-PREFIX = "{squad-quota}:"
+PREFIX = "{squad-ledger}:"
 """Of every key. The braces keep all counts on one node of a cluster: a call's limits are reserved together."""
+LEASES = "|leases"
 MARK = "mark"
 """Ends the key of the mark, as no meter's does: theirs have parts."""
 TIMEOUT_S = 1.0
@@ -93,9 +94,14 @@ class RedisLedger:
         from redis.exceptions import RedisError
 
         try:
-            await self._client.delete(*(self._prefix + meter.key for meter in meters))
+            await self._client.delete(*self._keys(meters))
         except (RedisError, OSError, TimeoutError) as error:
             raise LedgerDown(f"Redis: {error}") from error
+
+    def _keys(self, meters: Sequence[LimitKey]) -> list[str]:
+        """Return where counts are kept, and then where the leases of each are."""
+        own = [self._prefix + meter.key for meter in meters]
+        return [*own, *(f"{key}{LEASES}" for key in own)]
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -106,7 +112,7 @@ class RedisLedger:
         """Return the script's word, the time by which it went, and the rest of its answer."""
         from redis.exceptions import RedisError
 
-        keys = [*(self._prefix + meter.key for meter, _ in amounts), self._prefix + MARK]
+        keys = [*self._keys([meter for meter, _ in amounts]), self._prefix + MARK]
         given = repr(now) if self._own_clock else ""
         for _ in range(2):
             meters = json.dumps([described(meter, amount, now + self._ahead) | more for meter, amount in amounts])

@@ -84,7 +84,35 @@ async def test_keys_are_gone_when_they_cannot_matter_any_more(shared_redis):
     await ledger.reserve([(meter, 1)], "a", time.time(), 60)
     await ledger.aclose()
     async with Redis.from_url(shared_redis.url) as client:
-        assert 60 < await client.ttl("t:short lived") <= 150
+        for key in ("t:short lived", "t:short lived|leases"):
+            assert 60 < await client.ttl(key) <= 150
+
+
+async def test_a_lease_lasts_although_shorter_ones_come_after_it(shared_redis):
+    from redis.asyncio import Redis
+
+    meter, ledger = LimitKey("long lease", 5, Rolling(10)), patient(shared_redis.url, prefix="u:")
+    await ledger.reserve([(meter, 1)], "a", time.time(), 3600)
+    await ledger.reserve([(meter, 1)], "b", time.time(), 1)
+    await ledger.settle([(meter, 1)], "b", time.time())
+    await ledger.aclose()
+    async with Redis.from_url(shared_redis.url) as client:
+        for key in ("u:long lease", "u:long lease|leases"):
+            assert await client.ttl(key) > 3600
+
+
+async def test_a_thousand_calls_that_are_out_make_no_call_slow(shared_redis):
+    """As many may be out in a cluster under one cap, and the server does one thing at a time."""
+    from redis.asyncio import Redis
+
+    meter, ledger = LimitKey("many out", 1e6, Rolling(3600)), patient(shared_redis.url, prefix="v:")
+    for number in range(1000):
+        await ledger.reserve([(meter, 1)], f"{number}", time.time(), 3600)
+    async with Redis.from_url(shared_redis.url) as client:
+        assert await client.strlen("v:many out") < 200
+    (seen,) = await ledger.usage([meter], time.time())
+    assert (seen.used, seen.held) == (1000, 1000)
+    await ledger.aclose()
 
 
 async def test_a_server_that_is_killed_and_comes_back(redis_server):
