@@ -30,6 +30,7 @@ LATE = {
     ("orchestrator/cli/commands/validate.py", "_checked"): "the readers of scenarios and of test files",
     ("orchestrator/cli/desks.py", "open_desk"): "all that runs are made of, or the client of a server",
     ("orchestrator/cli/entry.py", "dispatch"): "what only a failure needs",
+    ("orchestrator/cli/commands/serve.py", "_record"): "PostgreSQL's client, an extra",
     ("orchestrator/cli/commands/serve.py", "_serve"): "FastAPI and uvicorn, an extra",
     ("orchestrator/cli/file_kind.py", "_others"): "the fields of test files and the like: most files are squads",
     ("orchestrator/observe/opening.py", "metrics_where_installed"): "Prometheus' client, an extra",

@@ -134,7 +134,7 @@ def main() -> int:
         command += ["serve", str(HERE / "squad.yaml"), "--port", str(chosen.port)]
         root = os.pathsep.join([str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
         environ = {**os.environ, "PYTHONPATH": root, "PYTHONUNBUFFERED": "1"}
-        with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
+        with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
             signal.signal(signal.SIGTERM, lambda *_: server.terminate())  # it ends with me, however I am ended
             try:

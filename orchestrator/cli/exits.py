@@ -53,6 +53,8 @@ FAILURES: Mapping[str, Exit] = {
     "orchestrator.journal.protocols.StepChanged": Exit.FAILED,
     "orchestrator.rerun.replay.NotReplayable": Exit.FAILED,
     "orchestrator.journal.protocols.JournalError": Exit.USAGE,
+    "orchestrator.dispatch.cluster.connections.JobQueueUnusable": Exit.USAGE,
+    "orchestrator.dispatch.cluster.connections.JobQueueAway": Exit.USAGE,
     "orchestrator.evals.errors.CaseUnusable": Exit.USAGE,
     "agents.mcp.errors.McpFault": Exit.FAILED,
     "orchestrator.errors.NoProvider": Exit.CREDENTIALS,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from orchestrator.cluster.opening import ClusterDatabase
 from orchestrator.errors import RunCancelled, RunOver
 from orchestrator.fork import new_fork
 from orchestrator.manifest import refuse_chat
 from orchestrator.options import RunOptions, raised
 from orchestrator.run.history import history_of
 from orchestrator.squad.load import Squad
+
+if TYPE_CHECKING:  # it brings PostgreSQL's client, an extra
+    from orchestrator.cluster.opening import ClusterDatabase
 
 
 async def resume_submitted(cluster: ClusterDatabase, run: str, caps: Mapping[str, float | None]) -> None:

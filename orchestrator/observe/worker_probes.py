@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import anyio
-import psycopg
-from procrastinate.exceptions import ConnectorException
-from psycopg_pool import PoolTimeout
 
 from orchestrator.dispatch.cluster.queue import JobQueue
 from orchestrator.dispatch.cluster.status import ClusterStatus
-from orchestrator.journal.protocols import JournalError
+from orchestrator.errors import OrchestratorError
 from orchestrator.observe.probes import Probe, ProbeAnswer, ProbeAsked, told
 
 if TYPE_CHECKING:
@@ -20,7 +17,6 @@ if TYPE_CHECKING:
 
 DATABASE_S = 2.0
 """How long a probe waits for the database: who asks gives up after some seconds."""
-AWAY = (psycopg.Error, ConnectorException, PoolTimeout, JournalError, OSError)
 
 
 class WorkerProbes:
@@ -67,6 +63,6 @@ class WorkerProbes:
         with anyio.move_on_after(DATABASE_S):
             try:
                 return await self._queue.status()
-            except AWAY:
+            except OrchestratorError:
                 return None
         return None

@@ -19,6 +19,7 @@ from orchestrator.server.access import Access, AccessRole
 from orchestrator.server.api.answers import answer_routes
 from orchestrator.server.api.approvals import approval_routes
 from orchestrator.server.api.artifacts import artifact_routes
+from orchestrator.server.api.cluster import cluster_routes
 from orchestrator.server.api.copies import copy_routes
 from orchestrator.server.api.costs import cost_routes
 from orchestrator.server.api.decisions import decision_routes
@@ -66,6 +67,7 @@ API_PARTS = (
     cost_routes,
     decision_routes,
     memory_routes,
+    cluster_routes,
     tool_routes,
     settings_routes,
 )

@@ -242,9 +242,16 @@ async def hosting(
 
     Leaving the block cuts its runs short where they are: each can be resumed.
     """
+    async with hosted(lambda tasks: RunHost(tasks, journal, options, out, noted)) as host:
+        yield host
+
+
+@asynccontextmanager
+async def hosted(made: Callable[[TaskGroup], RunHost]) -> AsyncIterator[RunHost]:
+    """Yield the host that is made with tasks that end with the block."""
     try:
         async with anyio.create_task_group() as tasks:
-            yield RunHost(tasks, journal, options, out, noted)
+            yield made(tasks)
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         if len(group.exceptions) > 1:

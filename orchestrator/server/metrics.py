@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from orchestrator.errors import RunNotFound
 from orchestrator.run.standing import STATES, state_in
+from orchestrator.server.cluster_view import cluster_status
 from orchestrator.server.state import ServerState
 from providers.limits.rules import caps_of
 
@@ -49,12 +50,15 @@ class _Look:
 
     def __init__(self, state: ServerState, metrics: Metrics) -> None:
         self._state, self.metrics, self._read_at = state, metrics, float("-inf")
+        self._cluster = None if state.cluster is None else metrics.with_cluster()
 
     async def take(self) -> None:
         now = self._state.clock()
         if now - self._read_at >= KEPT_S:
             self._read_at = now
             await self._runs()
+        if self._cluster is not None:
+            self._cluster.take(await cluster_status(self._state))
         self._breakers()
         await self._budgets()
         self.metrics.now.requests.set(self._state.watch.requests.in_flight)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from pathlib import Path
 from socket import socket
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -21,12 +22,13 @@ from orchestrator.journal.protocols import Journal, JournalDamaged
 from orchestrator.options import RunOptions, SharedProviders
 from orchestrator.server.access import Access
 from orchestrator.server.app import application
+from orchestrator.server.cluster_host import ClusterHost
 from orchestrator.server.connections import CONNECTIONS, ConnectionLimits, bounded_connection
 from orchestrator.server.driven_runs import DrivenRuns, cut_short
 from orchestrator.server.gateway.keys import ClientKeys
 from orchestrator.server.gateway.killed_runs import settle_killed
 from orchestrator.server.gateway.store import gateway_store
-from orchestrator.server.hosting import hosting
+from orchestrator.server.hosting import RunHost, hosted, hosting
 from orchestrator.server.joined_writes import joining
 from orchestrator.server.observation import Observation, observation
 from orchestrator.server.open_files import within_open_files
@@ -42,6 +44,9 @@ from providers.catalog.model import Catalog
 from providers.client.manager import ProviderManager, open_manager
 from providers.documents.problems import ProblemsFound
 from providers.policy.model import Policy
+
+if TYPE_CHECKING:  # it brings PostgreSQL's client, an extra
+    from orchestrator.cluster.opening import ClusterDatabase
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 GRACE_S = 8.0
@@ -89,6 +94,8 @@ class ServerSettings:
     """Whether runs go on that a server drove before, and that a stop or a kill cut short."""
     tell: Callable[[str], None] = lambda _: None
     """Told in words what happens besides."""
+    cluster: ClusterDatabase | None = None
+    """Whose workers do the runs' work, and whose journal is `journal`; None: this process does it."""
     routing_file: Path | None = None
     """Where the policy is from; None: the built-in one."""
 
@@ -117,7 +124,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str, Sequence[RunLeft
         gateway_store(options.state, options.clock) as store,
         opening as manager,
         observation(options.subscribers, options.notify, options.clock) as watch,
-        hosting(settings.journal, _sharing(manager, settings, watch), settings.out, noted) as host,
+        _hosting(settings, _sharing(manager, settings, watch), noted) as host,
         live_pages() as live,
     ):
         state = ServerState(
@@ -133,6 +140,7 @@ async def serve(settings: ServerSettings, ready: Callable[[str, Sequence[RunLeft
             store,
             bool(options.offline),
             watch=watch,
+            cluster=settings.cluster,
         )
         access = Access(options.state, options.clock, settings.token)
         app, limits = application(state, access, live, settings.hosts), within_open_files(CONNECTIONS)
@@ -189,6 +197,12 @@ async def _go_on(state: ServerState, left: Sequence[RunLeft], tell: Callable[[st
             await resume(state, run)
         except (OrchestratorError, ProblemsFound) as error:
             tell(state.mask(f"{run} does not go on: {error}"))
+
+
+def _hosting(settings: ServerSettings, options: RunOptions, noted: DrivenRuns) -> AbstractAsyncContextManager[RunHost]:
+    if (cluster := settings.cluster) is not None:
+        return hosted(lambda tasks: ClusterHost(tasks, cluster, options))
+    return hosting(settings.journal, options, settings.out, noted)
 
 
 def _sharing(manager: ProviderManager, settings: ServerSettings, watch: Observation) -> RunOptions:

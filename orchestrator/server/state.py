@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.journal.protocols import Journal
 from orchestrator.server.gateway.keys import ClientKeys
@@ -16,6 +17,9 @@ from orchestrator.server.watching import RunViews
 from orchestrator.squad.load import Squad
 from personas import Persona
 from providers.client.manager import ProviderManager
+
+if TYPE_CHECKING:  # it brings PostgreSQL's client, an extra
+    from orchestrator.cluster.opening import ClusterDatabase
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +47,5 @@ class ServerState:
     """What is told to other software of what happens."""
     outlooks: Outlooks = field(default_factory=Outlooks)
     """What recorded traffic would come to under other weights."""
+    cluster: ClusterDatabase | None = None
+    """Whose workers do the runs' work; None: this process does it."""

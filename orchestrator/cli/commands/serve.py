@@ -6,7 +6,8 @@ import gc
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -21,7 +22,7 @@ from orchestrator.cli.binding import Binding, announced, binding_of, binding_opt
 from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit, Interrupted, Terminated, Unusable
 from orchestrator.cli.files import environment, load_policy, routing_file
-from orchestrator.cli.journals import db_option, journal_url, record_for_run
+from orchestrator.cli.journals import cluster_url, db_option, journal_url, record_for_run
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.observed import server_observed
 from orchestrator.cli.squad_files import load_squad
@@ -31,6 +32,8 @@ from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.cli.ui.next_step import command_line
 from orchestrator.cli.ui.notices import STUB_NOTICE, telling
 from orchestrator.errors import NoProvider
+from orchestrator.journal.database_url import without_password
+from orchestrator.journal.protocols import Journal
 from orchestrator.options import RunOptions, steady
 from orchestrator.squad.load import Squad
 from orchestrator.trust import trust_file
@@ -39,6 +42,7 @@ from providers.catalog.trust import Consent
 from providers.documents.unicode import printable
 
 if TYPE_CHECKING:
+    from orchestrator.cluster.opening import ClusterDatabase
     from orchestrator.server.serving import RunLeft
 
 INSTALL = "pip install 'squad-orchestrator[server]'"
@@ -113,7 +117,9 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], asked: _ServeA
         pinned = [agent.model for squad in squads.values() for agent in squad.outline().agents.values()]
         environ = await with_local_server(policy, catalog, environ, console.say, pinned)
         if not catalog.candidates(environ):
-            raise NoProvider(catalog.unconfigured(environ))
+            if cluster_url(asked.db) is None:
+                raise NoProvider(catalog.unconfigured(environ))
+            console.warn("no provider is configured here: workers do runs, but chats and the gateway have no model")
         keys_allowed = consent(settings, catalog, environ, console)
     library, keys = Personas(packaged()), ClientKeys(settings.state_folder)
     try:
@@ -124,7 +130,7 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], asked: _ServeA
         console.say("a key for clients, which is shown this once:")
         click.echo(first)  # past the console, which masks what looks like a key
     observing = server_observed(settings, console, environ)
-    async with record_for_run(settings, asked.db, console.warn) as journal, observing as subscribers:
+    async with _record(settings, asked.db, console) as (journal, cluster), observing as subscribers:
         if journal is None:
             raise Unusable("the server keeps a record of what it does, and cannot write it", "name a --db, or --state")
         options = RunOptions(
@@ -163,6 +169,7 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], asked: _ServeA
                     squads=squads,
                     personas={name: library.get(name) for name in library.names()},
                     journal=journal,
+                    cluster=cluster,
                     options=options,
                     keys=keys,
                     mask=lambda text: mask_secrets(text, environ),
@@ -182,6 +189,22 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], asked: _ServeA
         raise Interrupted("interrupted")
     if ended.forced_by is not None:
         raise Terminated("terminated")
+
+
+@asynccontextmanager
+async def _record(
+    settings: Settings, db: str | None, console: Console
+) -> AsyncIterator[tuple[Journal | None, ClusterDatabase | None]]:
+    """Open the journal that runs are kept in, and the cluster whose workers do them, where `--db` names one."""
+    if (url := cluster_url(db)) is None:
+        async with record_for_run(settings, db, console.warn) as journal:
+            yield journal, None
+        return
+    from orchestrator.cli.clusters import cluster_at  # PostgreSQL's client, an extra
+
+    async with cluster_at(url, console.warn) as cluster:
+        console.say(f"shows the cluster in {without_password(url)}, whose workers do the runs' work")
+        yield cluster.journal, cluster
 
 
 def _tell_left(console: Console, command: Callable[..., str], left: Sequence[RunLeft], other: str) -> None:

@@ -56,6 +56,7 @@ CODES = {
     "internal_error": "an error of the server's own; its log says which",
     "refused": "what is asked for cannot be; the message says why",
     "no_squad": "the server was given no squad of this name",
+    "no_cluster": "the server does its runs itself",
     "no_choice": "the answer is no choice of the question, or cannot be given so",
     "too_long": "a text is longer than the server takes",
     "already_answered": "another answer came first, and stands",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator.server.pages.approvals import approvals_act, approvals_values
 from orchestrator.server.pages.chat import chat_act, chat_values, chats_act, chats_values
+from orchestrator.server.pages.cluster import cluster_values
 from orchestrator.server.pages.costs import costs_values
 from orchestrator.server.pages.decisions import decision_runs_values, decisions_values
 from orchestrator.server.pages.load import load_values
@@ -37,6 +38,7 @@ PAGES = (
         under="/load",
         is_live=False,
     ),
+    Page(name="cluster", path="/cluster", values=cluster_values, label="Cluster"),
     Page(name="costs", path="/costs", values=costs_values, label="Costs"),
     Page(name="decision_runs", path="/decisions", values=decision_runs_values, label="Decisions"),
     Page(name="decisions", path="/decisions/{run}", values=decisions_values, under="/decisions"),

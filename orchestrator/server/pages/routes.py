@@ -129,11 +129,15 @@ class Dashboard:
         told = {"title": title, "what": what, "here": here, "live": "", "role": role or "", "may_change": False}
         return self._html("missing", told, status)
 
+    def _is_of_use(self, page: Page) -> bool:
+        """Return whether a page is worth a link: that of the cluster, where there is one."""
+        return page.name != "cluster" or self._state.cluster is not None
+
     def _html(self, name: str, values: Mapping[str, Any], status: int) -> Response:
         told = {
             "offline": self._state.offline,
             "is_draft": False,
-            "links": [(page.label, page.path) for page in PAGES if page.label],
+            "links": [(page.label, page.path) for page in PAGES if page.label and self._is_of_use(page)],
         }
         page = self._pages.page(name, {**told, **values}).encode(
             "utf-8", "replace"
