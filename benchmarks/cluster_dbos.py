@@ -1,7 +1,7 @@
 """DBOS under the load of `cluster_throughput.py`: a workflow a unit, a step a turn, a queue that its workers share.
 
-Run it with an interpreter that has `dbos`: `cluster_dbos.py URL LOG work` is a worker, `... submit N` prints the seconds
-that N workflows took from their submission to the last one's end.
+Run it with an interpreter that has `dbos`: `cluster_dbos.py URL LOG work` is a worker, `... submit N` prints the
+seconds that N workflows took from their submission to the last one's end.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import os
 import sys
 import time
 
-from dbos import DBOS, Queue
+from dbos import DBOS
 from durable_load import DELAY_S, TURNS, prose
 
 URL, LOG, ROLE, *COUNT = sys.argv[1:]
 SLOTS = 50
 SAID = prose(500, 0)
-QUEUE = Queue("units", worker_concurrency=SLOTS, polling_interval_sec=0.05)
 PAID = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
@@ -47,10 +46,11 @@ async def main() -> None:
     if ROLE == "submit":
         DBOS.listen_queues([])
     DBOS.launch()
+    await DBOS.register_queue_async("units", worker_concurrency=SLOTS, polling_interval_sec=0.05)
     if ROLE == "work":
         await asyncio.sleep(3600)
     began = time.perf_counter()
-    handles = [await QUEUE.enqueue_async(work, number) for number in range(int(COUNT[0]))]
+    handles = [await DBOS.enqueue_workflow_async("units", work, number) for number in range(int(COUNT[0]))]
     for handle in handles:
         await handle.get_result()
     print(time.perf_counter() - began)
