@@ -77,6 +77,9 @@ class UnitHost:
     _seq: int = 0
     """The number of the last event that the state has."""
     _is_over: bool = False
+    _looking: anyio.Lock = field(default_factory=anyio.Lock)
+    _looks_asked: int = 0
+    _looks_done: int = 0
 
     def __post_init__(self) -> None:
         self._state = RunState(self.plan)
@@ -173,16 +176,27 @@ class UnitHost:
         return UnitOutcome(end, stops[0] if stops else None, recorder.last_of(unit))
 
     async def _catch_up(self) -> None:
-        """Fold in what has happened since the last time. Raise `HostOutdated` where the run is another one now."""
+        """Fold in what has happened so far. Raise `HostOutdated` where the run is another one now.
+
+        One look serves all units that asked for it before it began.
+        """
+        self._looks_asked += 1
+        number = self._looks_asked
+        async with self._looking:
+            if self._looks_done < number:
+                until = self._looks_asked
+                await self._look()
+                self._looks_done = until
+
+    async def _look(self) -> None:
         found = await self.journal.events_of_kinds(self.run, (*FOLDED, RunFinished), self._seq)
         turned = any(isinstance(event.data, RunEdited | RunResumed) for _, event in found)
         if turned and self._seq and await self.journal.manifest(self.run) != self.manifest:
             raise HostOutdated(self.run)
         for seq, event in found:
-            if seq > self._seq:  # another unit may have folded it in meanwhile
-                self._seq = seq
-                self._is_over = isinstance(event.data, RunFinished)
-                self._state.apply(event.data)
+            self._seq = seq
+            self._is_over = isinstance(event.data, RunFinished)
+            self._state.apply(event.data)
 
 
 @asynccontextmanager
