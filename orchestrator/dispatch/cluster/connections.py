@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from procrastinate.exceptions import ConnectorException
@@ -32,8 +32,11 @@ LIVENESS = {
 PLANNING = "-c enable_hashjoin=off -c enable_mergejoin=off -c enable_sort=off"
 """Has the next job found by walking an index in order. Where many jobs were just submitted, PostgreSQL's statistics do
 not know of them yet: it would join and sort all that wait for each one taken, 200 ms of 30,000 instead of 0.4."""
-READ_ONLY = "25006"
-"""SQLSTATE of a write to a standby: after a failover the old address may lead there for a while."""
+SERVER_LIVENESS = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
+"""How the server notices that this process is gone: it keeps its locks until then."""
+PASSING = frozenset({"25006", "25P03"})
+"""SQLSTATEs of a write to a standby, where the old address may lead for a while after a failover, and of a transaction
+that was idle for too long."""
 
 
 class JobQueueUnusable(OrchestratorError):
@@ -53,7 +56,9 @@ def conninfo_of(url: str, schema: str, application: str) -> str:
         own = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise JobQueueUnusable("the database's URL cannot be read: expected postgresql://USER@HOST:PORT/NAME") from None
-    options = " ".join(filter(None, [str(own.get("options") or ""), f"-c search_path={schema}", PLANNING]))
+    options = " ".join(
+        filter(None, [str(own.get("options") or ""), f"-c search_path={schema}", PLANNING, SERVER_LIVENESS])
+    )
     return make_conninfo("", **{**LIVENESS, "application_name": application, **own, "options": options})
 
 
@@ -80,7 +85,16 @@ async def _configure(connection: AsyncConnection) -> None:
 def is_lost(error: BaseException) -> bool:
     """Return whether an error says that the database could not be reached, or could not write, for now."""
     cause = error.__cause__ if isinstance(error, ConnectorException) else error
-    return isinstance(cause, psycopg.OperationalError) or getattr(cause, "sqlstate", None) == READ_ONLY
+    return isinstance(cause, psycopg.OperationalError) or getattr(cause, "sqlstate", None) in PASSING
+
+
+def leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
+    """Yield the errors in a group, those of groups in it too."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
 
 
 async def reach(pool: AsyncConnectionPool, call: Callable[[], Awaitable[T]]) -> T:

@@ -17,7 +17,7 @@ from psycopg.errors import RaiseException
 from psycopg_pool import AsyncConnectionPool
 from structlog.typing import FilteringBoundLogger
 
-from orchestrator.dispatch.cluster.connections import is_lost
+from orchestrator.dispatch.cluster.connections import is_lost, leaves
 from orchestrator.dispatch.cluster.reaping import GapRule
 from orchestrator.dispatch.cluster.settings import WorkerTimes
 from orchestrator.dispatch.cluster.worker_jobs import LONG_AGO
@@ -27,6 +27,7 @@ Sweep = Callable[[], Awaitable[None]]
 UPKEEP_S = 3600.0
 _FORGET_S = 86_400.0
 """Seconds after which a worker's number that belongs to no process is removed."""
+_LIMIT = "SELECT set_config('idle_in_transaction_session_timeout', %s, true)"
 _LOOK = "SELECT extract(epoch FROM clock_timestamp())::float8, pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
 _DUE = """
     INSERT INTO orchestrator_upkeep AS upkeep (name, at) VALUES (%s, now())
@@ -60,28 +61,42 @@ class Reaper:
         while True:
             try:
                 await self.look()
-            except (ConnectorException, psycopg.Error) as error:
-                if not is_lost(error):
+            except* (ConnectorException, psycopg.Error) as errors:
+                if not all(is_lost(error) for error in leaves(errors)):
                     raise
             await anyio.sleep(self.times.tick_s)
 
     async def look(self) -> None:
         """Do what is due, if no other process does."""
         async with self.pool.connection() as connection, connection.transaction():
+            # Who is frozen or cut off while it holds the lock would keep all others from ever noticing that.
+            await connection.execute(_LIMIT, [f"{self.times.timeout_s * 1000:.0f}ms"])
             row = await (await connection.execute(_LOOK, [self.lock])).fetchone()
             assert row is not None
             now, is_ours = row
             may_reap = self.rule.may_reap(now)
-            if not is_ours:
-                return
-            if may_reap:
-                await self.reap()
-            if self.sweep is not None and await _is_due(connection, "sweep", self.times.sweep_s):
-                await self._call("sweep", self.sweep)
-            if await _is_due(connection, "upkeep", UPKEEP_S):
-                await self.jobs.prune_stalled_workers(_FORGET_S)
-                await self.jobs.delete_old_jobs(1, include_failed=True, include_cancelled=True, include_aborted=True)
-                await self._call("upkeep", self.upkeep)
+            if is_ours:
+                async with anyio.create_task_group() as held:
+                    held.start_soon(self._hold, connection)
+                    await self._act(connection, may_reap)
+                    held.cancel_scope.cancel()
+
+    async def _hold(self, connection: AsyncConnection[Any]) -> None:
+        """Show that this process lives, which keeps the lock, until cancelled."""
+        while True:
+            await anyio.sleep(self.times.timeout_s / 4)
+            with anyio.CancelScope(shield=True):  # a statement that is cut off would end the transaction
+                await connection.execute("SELECT 1")
+
+    async def _act(self, connection: AsyncConnection[Any], may_reap: bool) -> None:
+        if may_reap:
+            await self.reap()
+        if self.sweep is not None and await _is_due(connection, "sweep", self.times.sweep_s):
+            await self._call("sweep", self.sweep)
+        if await _is_due(connection, "upkeep", UPKEEP_S):
+            await self.jobs.prune_stalled_workers(_FORGET_S)
+            await self.jobs.delete_old_jobs(1, include_failed=True, include_cancelled=True, include_aborted=True)
+            await self._call("upkeep", self.upkeep)
 
     async def reap(self) -> None:
         """Give the jobs of workers whose heartbeats are too old to others.

@@ -61,6 +61,23 @@ async def test_a_frozen_worker_whose_jobs_were_taken_over_says_no_more_about_the
     assert workers.exit_code(other) == 0
 
 
+async def test_a_worker_that_freezes_with_the_reapers_lock_is_found_dead_too(jobs: Any, workers: Workers) -> None:
+    workers.is_supervised = False
+    other = workers.start()
+    await eventually(lambda: _are_there(jobs, 1))
+    frozen = workers.start(freezes=True)
+
+    await eventually(lambda: _are_there(jobs, 2))
+    await eventually(lambda: _are_there(jobs, 1))
+    assert [worker.pid for worker in (await jobs.status()).workers] == [other]
+    workers.thaw(frozen)
+    assert workers.exit_code(frozen) == EXIT_FENCED
+
+
+async def _are_there(jobs: Any, count: int) -> bool:
+    return len((await jobs.status()).workers) == count
+
+
 async def test_a_frozen_worker_that_nobody_took_over_goes_on(jobs: Any, workers: Workers) -> None:
     workers.is_supervised = False
     frozen = workers.start()

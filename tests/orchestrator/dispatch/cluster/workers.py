@@ -49,14 +49,15 @@ class Workers:
     processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     is_supervised: bool = True
 
-    def start(self, *, clock_s: float = 0.0, **times: float) -> int:
-        """Start one whose clock is so many seconds ahead, and return its process id."""
+    def start(self, *, clock_s: float = 0.0, freezes: bool = False, **times: float) -> int:
+        """Start one whose clock is so many seconds ahead, and return its process id. It may freeze at a sweep."""
         order = {
             "url": self.url,
             "log": str(self.log),
             "slots": self.slots,
             "times": asdict(replace(self.times, **times)),
             "clock_s": clock_s,
+            "freezes": freezes,
         }
         command = [sys.executable, "-m", "tests.orchestrator.dispatch.cluster.worker_process", json.dumps(order)]
         with (self.folder / "stderr").open("ab") as errors:
