@@ -16,7 +16,9 @@ async def migrate(connection: Any) -> None:
     A step only adds: processes of the version before go on meanwhile. Steps of a later version are left alone.
     """
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-    await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+    found = await (await connection.execute("SELECT to_regnamespace(%s) IS NULL", [SCHEMA])).fetchone()
+    if found == (True,):  # asked first: who may make none could not say IF NOT EXISTS either
+        await connection.execute(f"CREATE SCHEMA {SCHEMA}")
     await connection.execute(
         f"CREATE TABLE IF NOT EXISTS {SCHEMA}.migrations"
         " (number int PRIMARY KEY, name text NOT NULL, taken_at timestamptz NOT NULL DEFAULT now())"

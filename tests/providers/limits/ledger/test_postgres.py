@@ -254,14 +254,20 @@ async def test_an_address_that_leads_nowhere_is_told_without_its_password(postgr
     assert "hunter3" not in said
 
 
-async def test_a_role_that_may_make_no_schema_is_told(postgres_url, postgres_server: PostgresServer):
-    role = "guest_" + postgres_url.rpartition("_")[2]
+async def test_a_role_that_may_make_no_schema_is_told_and_counts_in_one_that_is_made_for_it(
+    postgres_url, postgres_server: PostgresServer
+):
+    role, database = "guest_" + postgres_url.rpartition("_")[2], postgres_url.rpartition("/")[2]
     postgres_server.run(f"CREATE ROLE {role} LOGIN PASSWORD 'p'")
     try:
         async with opened(postgres_url.replace(f"postgres:{PASSWORD}", f"{role}:p")) as ledger:
             with pytest.raises(LedgerDown, match=r"permission denied .*its schema squad_ledger cannot be made"):
                 await ledger.usage([METER], time.time())
+            postgres_server.run(f"CREATE SCHEMA squad_ledger AUTHORIZATION {role}", database)
+            await ledger.spend([(METER, 1)], time.time())
+            assert (await ledger.usage([METER], time.time()))[0].used == 1
     finally:
+        postgres_server.run("DROP SCHEMA IF EXISTS squad_ledger CASCADE", database)
         postgres_server.run(f"DROP ROLE {role}")
 
 
