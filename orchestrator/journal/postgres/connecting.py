@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -16,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
 from orchestrator.journal.database_url import without_password
-from orchestrator.journal.protocols import JournalDamaged, JournalError, JournalUnusable
+from orchestrator.journal.protocols import JournalDamaged, JournalError, JournalMissing, JournalUnusable
 from orchestrator.journal.timing import ClusterTiming
 
 T = TypeVar("T")
@@ -84,6 +85,9 @@ class Database:
         except psycopg.Error:
             # Its message may quote a password with a character that must be escaped in a URL.
             raise JournalUnusable(f"{where} is no URL that PostgreSQL reads: %-escape what is special in it") from None
+        # A query that is cancelled is logged as a warning, which Python would print on stderr where nobody logs.
+        if not (logger := logging.getLogger("psycopg")).handlers:
+            logger.addHandler(logging.NullHandler())
         return cls(conninfo, where, timing, warn)
 
     async def connect(self) -> PostgresConnection:
@@ -183,6 +187,8 @@ class Database:
         """Return what the failure means for who uses the journal."""
         if isinstance(error, psycopg.Error) and error.sqlstate in DAMAGE:
             return JournalDamaged(f"the journal {self.where} is damaged: {reason(error)}")
+        if isinstance(error, JournalMissing):
+            return JournalMissing(f"there is no journal in {self.where}")
         if isinstance(error, JournalUnusable) and self.where not in str(error):
             return type(error)(f"the journal {self.where} cannot be used: {error}")
         if isinstance(error, JournalError):

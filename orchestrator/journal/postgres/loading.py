@@ -26,32 +26,41 @@ _LOCK = """
     FROM orchestrator.runs
     WHERE run = ANY(%b::text[]) ORDER BY run FOR NO KEY UPDATE
     """
+# Each row is looked up by its whole key: a plain join of new tables, of which PostgreSQL has no figures yet, reads all
+# rows of the run for each. `OFFSET 0` keeps a subquery from being made a join.
 _UNITS = """
     SELECT r.id, u.unit, u.path, u.fence, u.ended, u.owner FROM unnest(%b::text[], %b::bytea[]) x (run, unit)
-    JOIN orchestrator.runs r ON r.run = x.run JOIN orchestrator.units u ON u.run = r.id AND u.unit = x.unit
+    JOIN orchestrator.runs r ON r.run = x.run
+    CROSS JOIN LATERAL (SELECT * FROM orchestrator.units u WHERE u.run = r.id AND u.unit = x.unit OFFSET 0) u
     """
 _STEPS = """
     SELECT r.id, s.step, s.unit, s.name, s.hash, s.attempts, s.in_flight, s.given_up, s.data, s.tokens, s.cost
     FROM unnest(%b::text[], %b::bytea[]) x (run, step)
-    JOIN orchestrator.runs r ON r.run = x.run JOIN orchestrator.steps s ON s.run = r.id AND s.step = x.step
+    JOIN orchestrator.runs r ON r.run = x.run
+    CROSS JOIN LATERAL (SELECT * FROM orchestrator.steps s WHERE s.run = r.id AND s.step = x.step OFFSET 0) s
     """
 _EVENTS = """
     SELECT r.id, e.place, e.turn, e.number
     FROM unnest(%b::text[], %b::bytea[], %b::bigint[], %b::bigint[]) x (run, place, turn, number)
     JOIN orchestrator.runs r ON r.run = x.run
-    JOIN orchestrator.events e ON e.run = r.id AND e.place = x.place AND e.turn = x.turn AND e.number = x.number
+    CROSS JOIN LATERAL (
+        SELECT * FROM orchestrator.events e
+        WHERE e.run = r.id AND e.place = x.place AND e.turn = x.turn AND e.number = x.number OFFSET 0
+    ) e
     """
 _SIGNALS = """
     SELECT r.id, s.key, s.data FROM unnest(%b::text[], %b::bytea[]) x (run, key)
     JOIN orchestrator.runs r ON r.run = x.run
-    JOIN orchestrator.signals s ON s.run = r.id AND sha256(s.key) = sha256(x.key)
+    CROSS JOIN LATERAL (
+        SELECT * FROM orchestrator.signals s WHERE s.run = r.id AND sha256(s.key) = sha256(x.key) OFFSET 0
+    ) s
     """
 _TURNS = """
     SELECT r.id, x.place, e.data FROM unnest(%b::text[], %b::bytea[]) x (run, place)
     JOIN orchestrator.runs r ON r.run = x.run
     JOIN LATERAL (
         SELECT data FROM orchestrator.events e WHERE e.run = r.id AND e.place = x.place AND e.kind = 'TurnStarted'
-        ORDER BY e.seq DESC LIMIT 1
+        ORDER BY e.seq + 0 DESC LIMIT 1
     ) e ON true
     """
 _DRIVES = "SELECT run, fence FROM orchestrator.drives WHERE run = ANY(%b::text[]) ORDER BY run FOR SHARE"

@@ -25,12 +25,24 @@ _ID = "(SELECT id FROM orchestrator.runs WHERE run = %(run)s)"
 _MANIFESTS = f"SELECT data FROM orchestrator.manifests WHERE run = {_ID} ORDER BY number"  # noqa: S608  # made of constants
 EVENTS = f"""
     SELECT e.seq, p.path, e.turn, e.number, e.at, e.data
-    FROM orchestrator.events e JOIN orchestrator.places p ON p.run = e.run AND p.place = e.place
+    FROM orchestrator.events e CROSS JOIN LATERAL (
+        SELECT path FROM orchestrator.places p WHERE p.run = e.run AND p.place = e.place OFFSET 0
+    ) p
     WHERE e.run = {_ID} AND e.seq > %(after)s
+    """  # noqa: S608  # as above
+"""Each place is looked up by its key, as in `loading.py`."""
+_OF_UNIT = f"""
+    SELECT e.seq, p.path, e.turn, e.number, e.at, e.data
+    FROM orchestrator.places p CROSS JOIN LATERAL (
+        SELECT * FROM orchestrator.events e WHERE e.run = p.run AND e.place = p.place OFFSET 0
+    ) e
+    WHERE p.run = {_ID} AND p.unit = %(unit)s ORDER BY e.seq
     """  # noqa: S608  # as above
 _STEPS = f"""
     SELECT u.path, s.name, s.hash, s.in_flight, s.data
-    FROM orchestrator.steps s JOIN orchestrator.units u ON u.run = s.run AND u.unit = s.unit
+    FROM orchestrator.steps s CROSS JOIN LATERAL (
+        SELECT * FROM orchestrator.units u WHERE u.run = s.run AND u.unit = s.unit OFFSET 0
+    ) u
     WHERE s.run = {_ID} AND s.attempts > 0
     """  # noqa: S608  # as above
 _IN_FLIGHT = "AND s.data IS NULL AND s.in_flight > 0 AND NOT u.ended"
@@ -129,12 +141,13 @@ class PostgresReader:
         return [event for _, event in await self._after(run, after_seq, most)]
 
     async def events_of_unit(self, run: str, unit: Unit) -> Sequence[Event]:
-        return [event for _, event in await self._some(run, 0, "AND p.unit = %(unit)s", unit=named(unit.path).key)]
+        return [event for _, event in await self._some(run, _OF_UNIT, unit=named(unit.path).key)]
 
     async def events_of_kinds(
         self, run: str, kinds: Collection[type], after_seq: int = 0
     ) -> Sequence[tuple[int, Event]]:
-        return await self._some(run, after_seq, "AND e.kind = ANY(%(kinds)s)", kinds=[*map(recorded_name, kinds)])
+        query = f"{EVENTS} AND e.kind = ANY(%(kinds)s) ORDER BY e.seq"
+        return await self._some(run, query, after=after_seq, kinds=[*map(recorded_name, kinds)])
 
     async def last_seq(self, run: str) -> int:
         rows = await self._rows(_LAST, run)
@@ -166,12 +179,9 @@ class PostgresReader:
 
         return await self._database.read(work)
 
-    async def _some(self, run: str, after_seq: int, condition: str, **given: Any) -> list[tuple[int, Event]]:
+    async def _some(self, run: str, query: str, **given: Any) -> list[tuple[int, Event]]:
         async def work(connection: PostgresConnection) -> list[tuple[int, Event]]:
-            query = f"{EVENTS} {condition} ORDER BY e.seq"
-            return await events_of(
-                connection, run, await fetched(connection, query, run=asked_for(run), after=after_seq, **given)
-            )
+            return await events_of(connection, run, await fetched(connection, query, run=asked_for(run), **given))
 
         return await self._database.read(work)
 

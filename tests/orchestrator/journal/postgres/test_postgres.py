@@ -40,7 +40,7 @@ def database_of(url: str) -> str:
 async def test_a_journal_is_made_once_and_an_open_one_is_not_written_to(
     postgres_server: PostgresServer, postgres_url: str
 ) -> None:
-    with pytest.raises(JournalMissing, match="there is no journal in it"):
+    with pytest.raises(JournalMissing, match="there is no journal in postgresql://postgres:"):
         async with open_journal(postgres_url, create=False):
             raise AssertionError("it was opened")
     async with anyio.create_task_group() as tasks:
