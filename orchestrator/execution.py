@@ -17,7 +17,16 @@ from agents.run_context import NOTHING_AROUND, Complete, Surroundings
 from agents.run_folder import RunFolder
 from orchestrator.dispatch import Dispatcher
 from orchestrator.errors import NotEndedOutside
-from orchestrator.events import Event, FileUnwritten, FileWritten, RunResumed, RunStarted
+from orchestrator.events import (
+    ElementEnded,
+    ElementStarted,
+    Event,
+    FileUnwritten,
+    FileWritten,
+    RunResumed,
+    RunStarted,
+    TaskStarted,
+)
 from orchestrator.journal.protocols import InFlightStep, Journal, JournalError
 from orchestrator.run.approvals import digest_of, questions_of
 from orchestrator.run.artifacts import RETRIES_S, Artifacts, FileRefused
@@ -40,6 +49,8 @@ from orchestrator.squad.termination import listens
 from orchestrator.subscribers import Listeners, Subscriber, subject_of, subscribed
 from orchestrator.units import HARMLESS, Unit
 from providers.emit import Emit, ignore
+
+OF_ELEMENTS = (ElementStarted, ElementEnded)
 
 
 class Driven(NamedTuple):
@@ -268,15 +279,23 @@ async def _driven(
     plan: Plan, complete: Complete, stub: bool, setting: Setting, started: RunStarted | None, told: Listeners
 ) -> AsyncIterator[Run]:
     journal, clock, run = setting.journal, setting.clock, setting.run_id
+    is_shared = setting.dispatcher is not None
     send, receive = anyio.create_memory_object_stream[Event](math.inf)
 
     ended = sum(isinstance(event.data, TurnEnded) for event in setting.past.events)
     deltas = DeltaLog(run, ended) if setting.stream else None
 
+    elsewhere: set[str] = set()
+    """Tasks that other processes do: those tell their subscribers what came of it."""
+
     def heard(event: Event) -> None:
         if deltas is not None:
             deltas.saw(event)
-        told.tell(event)
+        if is_shared and isinstance(event.data, TaskStarted):
+            elsewhere.add(event.data.task)
+        is_told = is_shared and (isinstance(event.data, OF_ELEMENTS) or getattr(event.data, "task", "") in elsewhere)
+        if not is_told:
+            told.tell(event)
         send.send_nowait(event)
 
     def take_up(past: RunHistory, in_flight: Sequence[InFlightStep]) -> Driven:
@@ -311,7 +330,6 @@ async def _driven(
 
     in_flight = in_doubt(setting.in_flight, setting.past)
     driven = take_up(setting.past, in_flight)
-    is_shared = setting.dispatcher is not None
     opened = Run(driven, take_up, journal, receive, stub, setting.past.events, is_shared=is_shared)
     await driven.driver.catch_up()
     opening: RunStarted | RunResumed | None = started

@@ -42,7 +42,8 @@ GenAiOperation = Literal["chat", "embeddings"]
 class Subject:
     """What events tell of: one process's work on a run, or one request to the gateway. `name` is the squad's.
 
-    `trace` is the trace of all its spans, and `parent` the span that asked for it, where one is known.
+    `trace` is the trace of all its spans, and `parent` the span that asked for it, where one is known. `part` "units":
+    it is the work of a process that does not drive the run; what a unit came to, that process tells.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Subject:
     parent: TraceContext | None = None
     is_run: bool = True
     name: str = ""
+    part: Literal["", "units"] = ""
 
 
 @dataclass(frozen=True, slots=True)

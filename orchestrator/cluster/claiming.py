@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from orchestrator.errors import RunNotFound
-from orchestrator.events import CallsCutShort
+from orchestrator.events import CallsCutShort, Event
 from orchestrator.journal.protocols import Fence, SharedJournal
 from orchestrator.run.history import RunHistory, history_of
 from orchestrator.run.recorder import Recorder
@@ -22,16 +22,21 @@ class ClaimedUnit(NamedTuple):
 
 
 async def claimed(
-    journal: SharedJournal, run: str, unit: Unit, owner: str, clock: Callable[[], float]
+    journal: SharedJournal,
+    run: str,
+    unit: Unit,
+    owner: str,
+    clock: Callable[[], float],
+    listen: Callable[[Event], None] | None = None,
 ) -> ClaimedUnit | None:
     """Claim a unit; None where it has ended. Where calls of its former owner are open, that they are cut short is
-    recorded."""
+    recorded. `listen` is told of each event of its work from here on."""
     fence = await journal.claim(run, unit, owner)
     if fence is None:
         return None
     # Read after the claim: from then on no earlier owner adds to it.
     past = history_of(await journal.events_of_unit(run, unit))
-    recorder = Recorder(run, None, clock, past)
+    recorder = Recorder(run, listen, clock, past)
     if past.was_cut_short:
         # At a place of this claim's own: the process that drives the run numbers what it records of the unit itself.
         recorder.record(CallsCutShort(), unit, step_of(f"claim-{fence}"))

@@ -18,7 +18,7 @@ from agents.run_context import Complete, Surroundings
 from agents.run_folder import RunFolder, origins_of
 from orchestrator.cluster.claiming import claimed
 from orchestrator.errors import RunChanged
-from orchestrator.events import RunEdited, RunFinished, RunResumed, RunStatus, TaskParked
+from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, RunStatus, TaskParked
 from orchestrator.execution import in_doubt
 from orchestrator.journal.protocols import Fence, RunManifest, SharedJournal
 from orchestrator.mcp_tools import mcp_opened
@@ -44,6 +44,7 @@ from orchestrator.run_opening import check_tools, open_providers
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
 from orchestrator.squad.sources import definitions_in
+from orchestrator.subscribers import NOBODY, Listeners, subject_of, subscribed
 from orchestrator.units import Unit
 from providers.budgets import BudgetRef
 from providers.emit import Emit
@@ -70,6 +71,8 @@ class UnitHost:
     around: Surroundings
     memory: RunMemory | None = None
     folder: RunFolder | None = None
+    told: Listeners = NOBODY
+    """Those who are told of its units' work."""
     calls: SharedCalls | None = None
     """Those that draw on caps together with other processes; None: nothing of the run is capped."""
     is_cancelled: bool = False
@@ -93,7 +96,7 @@ class UnitHost:
         await self._catch_up()
         if not self._state.is_at_work(unit):
             return
-        mine = await claimed(self.journal, self.run, unit, owner, self.clock)
+        mine = await claimed(self.journal, self.run, unit, owner, self.clock, self.told.tell)
         if mine is None:
             return
         fence, past, recorder = mine
@@ -153,7 +156,7 @@ class UnitHost:
             self.run,
             self.memory,
             work_clock,
-            around=self.around,
+            around=replace(self.around, hooks=(*self.told.hooks, *self.around.hooks)),
         )
         crew.accounts.shared = shared
         crew.ended_outside = partial(ended_outside, self.journal, self.run)
@@ -171,8 +174,11 @@ class UnitHost:
             stop_run=stops.append,
             is_stopped=lambda: self.is_cancelled or self._is_over,
             is_handed_over=is_handed_over,
+            trace=self.told.trace,
         )
         end = await work.outcome(unit, fence)
+        # Those who drive the run record it, and tell nobody: here its calls were told of.
+        self.told.tell(Event(self.run, Unit(unit.task), (), 0, 0, self.clock(), end))
         return UnitOutcome(end, stops[0] if stops else None, recorder.last_of(unit))
 
     async def _catch_up(self) -> None:
@@ -227,9 +233,11 @@ async def open_unit_host(
         remembered = MemorySetting(run, clock, beside, options.memory, options.state, complete)
         memory = await opened.enter_async_context(open_memory(plan, remembered))
         calls = SharedCalls(run, journal, clock) if has_caps(plan) else None
+        subject = replace(subject_of(run, manifest.options.get("traceparent"), name=plan.name), part="units")
+        told = await opened.enter_async_context(subscribed(options.subscribers, subject, options.notify, clock))
         async with anyio.create_task_group() as tasks:
             if calls is not None:
                 tasks.start_soon(calls.serve)
-            around = options.around
-            yield UnitHost(run, manifest, plan, complete, journal, clock, options.notify, around, memory, folder, calls)
+            more = (options.notify, options.around, memory, folder, told, calls)
+            yield UnitHost(run, manifest, plan, complete, journal, clock, *more)
             tasks.cancel_scope.cancel()

@@ -66,14 +66,12 @@ class Recorder:
             self._listen(event)
 
     def hear(self, events: Iterable[Event]) -> None:
-        """Take what other processes recorded of the run: it is counted, and told to the listener, once."""
+        """Count what other processes recorded of the run, each event once. They have told their own listeners."""
         for event in events:
             place = (event.unit, event.step, event.turn)
             if event.seq > self._latest.get(place, 0):
                 self._latest[place] = event.seq
                 self._count(event.unit, event.step, event.data)
-                if self._listen is not None:
-                    self._listen(event)
 
     def last_of(self, unit: Unit) -> int:
         """Return the number of the last event of the unit itself, outside of its steps; 0: there is none."""

@@ -20,6 +20,7 @@ from orchestrator.events import Event
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import RunManifest
 from orchestrator.options import RunOptions
+from orchestrator.subscribers import Subscriber
 from tests.orchestrator.squads import Answers
 
 
@@ -29,6 +30,7 @@ class InMemoryCluster:
     def __init__(self, tasks: TaskGroup, given: Squad, manager: Complete) -> None:
         self.journal = MemoryJournal()
         self.given, self.manager = given, manager
+        self.subscribers: list[Subscriber] = []
         self.jobs: deque[Job] = deque()
         self.at_work: dict[Job, str] = {}
         self._tasks = tasks
@@ -41,7 +43,7 @@ class InMemoryCluster:
         await self._tasks.start(self._serve_all, name, slots)
 
     async def _serve_all(self, name: str, slots: int, *, task_status: TaskStatus[None]) -> None:
-        options = RunOptions(manager=self.manager, clock=anyio.current_time)
+        options = RunOptions(manager=self.manager, clock=anyio.current_time, subscribers=self.subscribers)
         async with anyio.create_task_group() as own:
             made = RunWorker(own, self.journal, self.hand_over, self.cut_off, self, lambda _: self.given, options, name)
             self.workers[name], self._scopes[name] = made, own.cancel_scope

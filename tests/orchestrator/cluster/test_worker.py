@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import anyio
 import pytest
 
 from orchestrator.dispatch.cluster.job import Job
-from orchestrator.events import RunFinished
+from orchestrator.events import Event, RunFinished
 from orchestrator.rerun.replay import replay
 from orchestrator.run.approvals import answer_question
+from orchestrator.subscribers import Feed, Subject, Subscriber
 from orchestrator.units import Unit
+from providers.emit import ignore
 from providers.messages import Request
 from tests.event_loops import VIRTUAL
 from tests.orchestrator.in_memory_cluster import in_memory_cluster
 from tests.orchestrator.people import Till, calls
 from tests.orchestrator.squads import Answers, of_type, run, squad, types
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", [VIRTUAL], indirect=True)]
 CHAIN = {
@@ -191,3 +195,35 @@ async def test_the_end_of_a_task_that_wrote_a_file_is_on_record() -> None:
     assert len(of_type(events, "artifact.written")) == 1
     assert [ended.task for ended in of_type(events, "task.ended")] == ["plan"]
     assert len({event.id for event in events}) == len(events)
+
+
+class Told(Subscriber):
+    """Keeps what it is told, by whose work it is."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str]] = []
+        self.traces_of: set[str] = set()
+
+    def hear(self, subject: Subject, event: Event) -> None:
+        self.traces_of.add(subject.trace.trace_id)
+        self.heard.append((subject.part, event.type if event.seq else type(event.data).__name__))
+
+
+async def test_subscribers_are_told_once_of_all_that_several_workers_do() -> None:
+    given, parts, told = squad(CHAIN, inputs=INPUTS), list("abcd"), Told()
+    async with in_memory_cluster(given) as cluster:
+        feed = Feed(told, ignore)
+        cluster.subscribers.append(feed)
+        await cluster.worker("w1")
+        await cluster.worker("w2")
+        await cluster.start(inputs={"parts": parts})
+        await cluster.ended()
+        assert await feed.heard_all(PATIENCE_S)
+    heard = Counter(told.heard)
+    assert heard["units", "turn.ended"] == heard["units", "turn.started"] == len(parts) + 2
+    assert heard["units", "ElementEnded"] == len(parts)
+    assert heard["units", "TaskEnded"] == 2
+    assert heard["", "task.ended"] == 1  # of the list as a whole
+    assert heard["", "run.finished"] == 1
+    assert heard["", "turn.ended"] == heard["", "element.ended"] == 0
+    assert len(told.traces_of) == 1
