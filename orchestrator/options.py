@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from orchestrator.subscribers import Subscriber
     from providers.catalog.model import Catalog
     from providers.client.manager import ProviderManager
+    from providers.limits.ledger import Ledger
     from providers.policy.model import Policy
 
 
@@ -72,7 +73,9 @@ class RunOptions:
     in `state`; without either it ends with the run. `deps` are for the tools' `ToolContext`, and `hooks` stand around
     each model and tool call; both are given anew to a run that is resumed. `rehearse` answers the run's steps instead
     of their work, so no provider, server or tool is at work. MCP servers in `stand_ins` are not started. `shared`
-    providers answer where the squad's routing is theirs. With a `dispatcher`, other processes do the work.
+    providers answer where the squad's routing is theirs. `ledger` counts what limits allow, whatever the squad's
+    routing says, and is the caller's to close: so one process stays one of its users. With a `dispatcher`, other
+    processes do the work.
     """
 
     inputs: Mapping[str, Any] | None = None
@@ -97,6 +100,7 @@ class RunOptions:
     rehearse: Rehearse | None = None
     stand_ins: Mapping[str, StandIn] = field(default_factory=dict)
     shared: SharedProviders | None = None
+    ledger: Ledger | None = None
     subscribers: Sequence[Subscriber] = ()
     traceparent: str | None = None
     dispatcher: Dispatcher | None = None

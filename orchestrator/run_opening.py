@@ -274,6 +274,7 @@ async def open_providers(
                 squad.catalog,
                 environ,
                 offline=stub,
+                ledger=None if stub else options.ledger,
                 state=options.state,
                 notify=options.notify,
                 trust=options.trust,

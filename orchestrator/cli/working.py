@@ -37,6 +37,7 @@ from orchestrator.options import RunOptions, steady
 from orchestrator.squad.load import Squad
 from orchestrator.trust import trust_file
 from providers.catalog.trust import Consent
+from providers.limits.ledger.opening import ledger_of
 
 
 async def work(settings: Settings, asked: WorkerAsked) -> Exit:
@@ -52,11 +53,17 @@ async def work(settings: Settings, asked: WorkerAsked) -> Exit:
         metrics = metrics_where_installed()
         told = await stack.enter_async_context(server_observed(settings, console, environ))
         cluster = await stack.enter_async_context(cluster_at(asked.db, console.warn, timing=timing, log=log))
+        notify = telling(console.warn, console.write)
+        # One for all runs here: while it is down this process is one that goes on alone, whatever it has at work.
+        ledger = ledger_of(load_policy(settings)[0].ledger, environ, settings.state_folder, notify)
+        if ledger is not None:
+            stack.push_async_callback(ledger.aclose)
         options = RunOptions(
             environ=environ,
             clock=steady(),
             state=settings.state_folder,
-            notify=telling(console.warn, console.write),
+            ledger=ledger,
+            notify=notify,
             trust=trust,
             subscribers=told if metrics is None else (*told, metrics),
         )
