@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
 
+from orchestrator.cluster.claiming import disown
 from orchestrator.cluster.opening import ClusterDatabase
 from orchestrator.cluster.unit_host import SquadOf
 from orchestrator.cluster.worker import RunWorker
-from orchestrator.dispatch.cluster.job import RUNS, TASKS
+from orchestrator.dispatch.cluster.job import RUNS, TASKS, Job
 from orchestrator.dispatch.cluster.queue import StopSignal
 from orchestrator.dispatch.cluster.settings import WorkerTimes
 from orchestrator.journal.protocols import Fenced
@@ -45,5 +47,12 @@ async def serve_worker(
 
         tasks.start_soon(stop_worker)
         handlers = {RUNS: worker.do, TASKS: worker.do}
-        await database.queue.serve(handlers, slots, stop=stop, times=times, sweep=database.sweep, fatal=(Fenced,))
+
+        async def lost(job: Job) -> None:
+            if job.unit is not None:
+                await disown(database.journal, job.run, job.unit, options.clock or time.time)
+
+        await database.queue.serve(
+            handlers, slots, stop=stop, times=times, sweep=database.sweep, lost=lost, fatal=(Fenced,)
+        )
         tasks.cancel_scope.cancel()

@@ -102,8 +102,8 @@ class UnitHost:
         fence, past, recorder = mine
         async with self._budgets(unit, fence, recorder) as (budgets, shared):
             outcome = await self._outcome(unit, fence, past, recorder, budgets, shared, is_handed_over)
-        is_final = not isinstance(outcome.end, TaskParked)
-        await self.journal.report(self.run, unit, fence, outcome, recorder.take(), is_final=is_final)
+            is_final = not isinstance(outcome.end, TaskParked)
+            await self.journal.report(self.run, unit, fence, outcome, recorder.take(), is_final=is_final)
 
     @asynccontextmanager
     async def _budgets(
@@ -126,6 +126,8 @@ class UnitHost:
             if len(group.exceptions) > 1:
                 raise
             raise group.exceptions[0] from None
+        finally:
+            calls.close()
 
     async def _outcome(
         self,

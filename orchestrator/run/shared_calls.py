@@ -137,6 +137,12 @@ class SharedCalls:
         self._unbilled[hold] = unit, number
         self.wake()
 
+    def forget(self, unit: Unit) -> None:
+        """Drop what waits for bills of a unit, whose work here is over."""
+        for hold in [hold for hold, (of, _) in self._unbilled.items() if of == unit]:
+            del self._unbilled[hold]
+            self.drop(hold)
+
     # -- the line
 
     async def _serve_line(self) -> None:
@@ -242,6 +248,10 @@ class UnitCalls:
                 self.shared.drop_once_billed(held.id, self.unit, self._bare)
         self._late.set()
         self.shared.wake()
+
+    def close(self) -> None:
+        """Hold nothing any more: the unit's work here is over, and what can be recorded of it is."""
+        self.shared.forget(self.unit)
 
     async def serve(self) -> None:
         """Until cancelled, see to it that the end of each call is recorded soon: others wait for what it held."""

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from agents.events import TextsEmbedded, TurnEnded, TurnStarted
 from orchestrator.events import (
     CallsCutShort,
+    ElementStarted,
     Event,
     RunEdited,
     RunFinished,
     RunForked,
     RunResumed,
     RunStarted,
+    TaskReset,
     TaskStarted,
 )
 from orchestrator.journal.protocols import HeldCall
@@ -34,11 +36,13 @@ COUNTED = (
     AttemptEnded,
     AttemptStarted,
     CallsCutShort,
+    ElementStarted,
     RunEdited,
     RunFinished,
     RunForked,
     RunResumed,
     RunStarted,
+    TaskReset,
     TaskStarted,
     TextsEmbedded,
     TurnEnded,
@@ -97,7 +101,7 @@ class Tally:
     """For how long no process drove the run."""
     _before: float = 0.0
     _tasks: dict[str, float] = field(default_factory=dict)
-    """When each task was begun last, as if the run had never lain: epoch seconds less those that it lay until then."""
+    """When each task was begun since it was reset last: epoch seconds, less those that the run lay until then."""
     _agents: dict[str, float] = field(default_factory=dict)
     """When each agent had its first turn, so too."""
 
@@ -142,8 +146,10 @@ class Tally:
         if isinstance(data, _LYING):
             self._lay_s += max(event.at - self._before, 0.0)
         self._before = event.at
-        if isinstance(data, TaskStarted):
-            self._tasks[data.task] = event.at - self._lay_s
+        if isinstance(data, TaskStarted | ElementStarted):
+            self._tasks.setdefault(data.task, event.at - self._lay_s)
+        elif isinstance(data, TaskReset):
+            self._tasks.pop(data.task, None)
         elif isinstance(data, TurnStarted):
             self._agents.setdefault(data.agent, event.at - self._lay_s)
         elif isinstance(data, TurnEnded | TextsEmbedded) and not self._is_open(event):

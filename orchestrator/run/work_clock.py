@@ -180,5 +180,6 @@ def time_limit(
     with clock.limit(lambda: min(own(), others())) as scope:
         yield
     if scope.cancelled_caught:
-        told = f"{what} took longer than {most or seconds:g} s"
-        raise TaskTimedOut(told) if own() < others() else budgets.out_of_time()
+        if seconds is None or own() >= others():
+            raise budgets.out_of_time()
+        raise TaskTimedOut(f"{what} took longer than {most or seconds:g} s")

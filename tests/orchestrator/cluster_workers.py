@@ -22,8 +22,9 @@ from orchestrator.events import Event, RunFinished
 from orchestrator.journal.protocols import RunManifest
 from orchestrator.journal.timing import ClusterTiming
 from orchestrator.options import RunOptions
+from providers.limits.ledger.memory import MemoryLedger
 from tests import processes
-from tests.orchestrator.crashes import OverSocket, agent, squad_for
+from tests.orchestrator.crashes import OverSocket, agent, paying, squad_for
 from tests.patience import PATIENCE_S
 
 TIMES = WorkerTimes(heartbeat_s=1, timeout_s=4, grace_s=10, sweep_s=2, tick_s=0.5)
@@ -69,6 +70,8 @@ class WorkerOrder:
     """The squad of `crashes.py` that its runs are of; empty: what their record says."""
     note: str = "Note it."
     """What the squad's tool says of itself: another version of the software says something else."""
+    is_metered: bool = False
+    """Whether its calls reserve for what they may take, as those of a provider with prices do."""
 
 
 def work(order: WorkerOrder) -> None:
@@ -77,7 +80,8 @@ def work(order: WorkerOrder) -> None:
 
 
 async def _work(order: WorkerOrder) -> None:
-    options = RunOptions(manager=OverSocket(order.port))
+    answers = paying(order.port, MemoryLedger()) if order.is_metered else OverSocket(order.port)
+    options = RunOptions(manager=answers)
     stop = anyio.Event()
 
     async def heed() -> None:

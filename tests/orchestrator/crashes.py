@@ -32,6 +32,7 @@ from providers.catalog.model import Candidate, Model, Price, Provider
 from providers.client.manager import ProviderManager
 from providers.documents.scalars import write_tree
 from providers.emit import ignore
+from providers.limits.ledger import Ledger
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.messages import Capability, FinishReason, Message, Request, Response, Text, ToolCall, Usage
 from providers.policy.model import DailyBudget, Policy
@@ -442,7 +443,7 @@ def _told(request: Request) -> dict[str, Any]:
     }
 
 
-def paying(port: int, ledger: SqliteLedger) -> ProviderManager:
+def paying(port: int, ledger: Ledger) -> ProviderManager:
     """Return a manager whose one model costs 7 micro-USD an answer, under a cap for the day."""
     capabilities = frozenset({Capability.TOOLS, Capability.JSON_SCHEMA})
     model = Model("far", 1_000_000, 1000, capabilities, Price(0.2, 1.0))

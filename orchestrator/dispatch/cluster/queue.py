@@ -179,6 +179,7 @@ class JobQueue:
         stop: StopSignal,
         times: WorkerTimes | None = None,
         sweep: Sweep | None = None,
+        lost: JobHandler | None = None,
         fatal: Sequence[type[BaseException]] = (),
         exit: Callable[[int], NoReturn] = os._exit,  # noqa: A002
     ) -> None:
@@ -191,7 +192,7 @@ class JobQueue:
 
         An outage of the database is waited for. The process ends by `exit` also when it was taken for dead, or when its
         event loop stands still for the timeout: a supervisor starts it again. `sweep` is called every `sweep_s`, in one
-        process of the cluster.
+        process of the cluster, as is `lost` with each job of a worker that died, before another one gets it.
         """
         times = times or WorkerTimes()
         persist = Persistence(self._pool, self._log)
@@ -206,7 +207,7 @@ class JobQueue:
             for queue, count in slots.items()
             if count > 0
         ]
-        reaper = self._reaper(times, sweep, workers)
+        reaper = self._reaper(times, sweep, lost, workers)
         watchdog = Watchdog(times.timeout_s, exit, self._log)
         stopping = anyio.Event()
         with watchdog.watching():
@@ -222,14 +223,16 @@ class JobQueue:
                     aside.start_soon(_give_up, persist, times.grace_s)
                 aside.cancel_scope.cancel()
 
-    def _reaper(self, times: WorkerTimes, sweep: Sweep | None, workers: Sequence[QueueWorker]) -> Reaper:
+    def _reaper(
+        self, times: WorkerTimes, sweep: Sweep | None, lost: JobHandler | None, workers: Sequence[QueueWorker]
+    ) -> Reaper:
         async def wake() -> None:
             for worker in workers:
                 await worker.jobs.wake()
 
         rule = GapRule(times.timeout_s, times.tick_s)
         lock = f"orchestrator:reap:{self._schema}"
-        return Reaper(self._pool, self._jobs, times, rule, lock, sweep, self.prepare, wake, self._log)
+        return Reaper(self._pool, self._jobs, times, rule, lock, sweep, self.prepare, wake, self._log, lost)
 
     def _queued(self, job: Job, priority: int, at: datetime | None) -> QueuedJob:
         return QueuedJob(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
@@ -18,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 from structlog.typing import FilteringBoundLogger
 
 from orchestrator.dispatch.cluster.connections import is_lost, leaves
+from orchestrator.dispatch.cluster.job import JobHandler, job_of
 from orchestrator.dispatch.cluster.reaping import GapRule
 from orchestrator.dispatch.cluster.settings import WorkerTimes
 from orchestrator.dispatch.cluster.worker_jobs import LONG_AGO
@@ -55,6 +57,8 @@ class Reaper:
     upkeep: Sweep
     wake: Callable[[], Awaitable[None]]
     log: FilteringBoundLogger
+    lost: JobHandler | None = None
+    """Is told of each job of a dead worker, before another one gets it."""
 
     async def keep(self) -> None:
         """Look until cancelled, whether the database is there or not."""
@@ -109,6 +113,8 @@ class Reaper:
         for job in await self.jobs.get_stalled_jobs(seconds_since_heartbeat=self.times.timeout_s):
             if job.worker_id in alive:
                 continue
+            if self.lost is not None:
+                await self._call("lost", partial(self.lost, job_of(job.task_kwargs)))
             await self._free(job)
             freed += 1
         for worker in dead:

@@ -199,3 +199,21 @@ def test_no_cap_is_passed_whatever_is_killed_and_the_run_ends(
         assert counted + one_more > cap, "nothing more fits"
     if not kills:
         assert finished.cost == lab.cost
+
+
+@pytest.mark.anyio
+@virtual
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_the_time_of_a_task_is_that_of_all_its_elements_on_all_workers(workers: int) -> None:
+    """Two at a time take 4 s each: after 10 s the third two are cut off, on whichever worker they are."""
+    lab = Lab()
+    given, items = fan_out(2, {"budget": {"max_time": "10 s"}}), {"items": list(range(8))}
+
+    async def send(request: Any, **_: float) -> Any:
+        await anyio.sleep(4)
+        return await Lab.send(lab, request)
+
+    lab.send = send  # type: ignore[method-assign]
+    finished, events = await on_workers(given, lab, workers, slots=3, inputs=items)
+    assert (finished.status, lab.answers) == ("stopped", 4)
+    assert {(one.which, one.kind) for one in of_type(events, "budget.reached")} == {("task all", "max_time")}

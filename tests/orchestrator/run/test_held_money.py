@@ -286,3 +286,10 @@ async def test_a_hedge_waits_for_no_money_and_the_first_goes_on() -> None:
     answers = ProviderManager(rows, policy, adapters={"lab": made}, transport=made)
     result, _ = await run(crowd(4, 4, budget={"max_cost": 0.12}), lab, manager=answers)
     assert (result.status, lab.cost) == ("done", 4 * CALL)
+
+
+async def test_a_task_whose_budget_of_time_is_up_in_the_middle_of_a_call_says_so() -> None:
+    tasks = {"slow": {"agent": "ann", "description": "x", "budget": {"max_time": "0.05 s"}}}
+    result, events = await run(squad(tasks), Lab(hangs=1))
+    assert (result.status, result.error_kinds) == ("stopped", {"slow": "BudgetSpent"})
+    assert [(one.which, one.kind) for one in of_type(events, "budget.reached")] == [("task slow", "max_time")]
