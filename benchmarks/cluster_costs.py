@@ -43,8 +43,6 @@ CREATE TABLE steps (run text, unit text, key text, fence bigint, hash text, resu
                     PRIMARY KEY (run, unit, key));
 CREATE TABLE events (run text, seq bigserial, at double precision, data text, PRIMARY KEY (run, seq));
 CREATE TABLE units (run text, unit text, fence bigint, owner text, PRIMARY KEY (run, unit));
-CREATE TABLE jobs (id bigserial PRIMARY KEY, queue text, status text DEFAULT 'todo', worker bigint);
-CREATE INDEX ON jobs (queue, id) WHERE status = 'todo';
 CREATE TABLE beats (worker bigint PRIMARY KEY, at timestamptz);
 CREATE TABLE counts (key text PRIMARY KEY, used double precision, buckets text);
 INSERT INTO counts VALUES ('hot', 0, repeat('1.0,', 60)), ('hot too', 0, repeat('1.0,', 60));
@@ -57,10 +55,13 @@ FINISH = """WITH done AS (UPDATE steps SET result = %(text)s, usage = '{"input":
                           WHERE run = 'r' AND unit = %(unit)s AND key = %(key)s AND fence = 1 RETURNING 1),
 told AS (INSERT INTO events (run, at, data) SELECT 'r', 1.0, left(%(text)s, 200) FROM done, generate_series(1, 4))
 SELECT 1"""
-FETCH = """UPDATE jobs SET status = 'doing', worker = 1 WHERE id = (SELECT id FROM jobs WHERE status = 'todo'
-AND queue = 'tasks' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id"""
-EMPTY = FETCH.replace("'tasks'", "'none'")
-SUBMIT = "INSERT INTO jobs (queue) VALUES ('tasks')"
+SUBMIT = """SELECT procrastinate_defer_jobs_v1(ARRAY[ROW('tasks', 't', 0, %(key)s, %(key)s, '{}', NULL)
+::procrastinate_job_to_defer_v1])"""
+EMPTY = "SELECT id FROM procrastinate_fetch_job_v2(ARRAY['tasks'], NULL)"
+TAKE = f"SELECT procrastinate_finish_job_v1(id, 'succeeded', true) FROM ({EMPTY}) AS job WHERE id IS NOT NULL"
+MANY = """SELECT procrastinate_defer_jobs_v1(array_agg(ROW('tasks', 't', 0, n::text, n::text, '{}', NULL)
+::procrastinate_job_to_defer_v1)) FROM generate_series(1, 3000) AS n"""
+EMPTIED = "DELETE FROM procrastinate_jobs"
 BEAT = "UPDATE beats SET at = now() WHERE worker = %(worker)s"
 CHECK = """WITH held AS (SELECT key FROM counts ORDER BY key FOR UPDATE)
 UPDATE counts SET used = used + 1, buckets = repeat('1.0,', 60) FROM held WHERE counts.key = held.key"""
@@ -138,13 +139,15 @@ def measure_postgres(url: str, pid: int, statement: str, seconds: float, setup: 
     import psycopg
 
     connections = [psycopg.connect(url, autocommit=True) for _ in range(AT_ONCE)]
-    connections[0].execute(setup or "SELECT 1")
+    if setup:
+        connections[0].execute(setup)
+        connections[0].execute("VACUUM ANALYZE procrastinate_jobs")  # as autovacuum does; till then fetches are slow
 
     def loop(worker: int, until: float, took: list[float]) -> None:
         number, connection = 0, connections[worker]
         while time.perf_counter() < until:
             number += 1
-            given = {"unit": str(worker), "key": f"{until}/{number}", "worker": worker, "text": RESULT}
+            given = {"unit": str(worker), "key": f"{worker}/{until}/{number}", "worker": worker, "text": RESULT}
             if statement is FINISH:
                 connection.execute(BEGIN, given, prepare=True)
             began = time.perf_counter()
@@ -248,15 +251,16 @@ def main() -> None:
         Path(name).chmod(0o755)
         with postgres(Path(name)) as (url, pid):
             import psycopg
+            from procrastinate.schema import SchemaManager
 
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute(TABLES)
-            many = "INSERT INTO jobs (queue) SELECT 'tasks' FROM generate_series(1, 60000)"
+                connection.execute(SchemaManager.get_schema())
             tell("postgres: begin of a turn", measure_postgres(url, pid, BEGIN, seconds))
             tell("postgres: begin and finish (1 kB, 4 events)", measure_postgres(url, pid, FINISH, seconds))
-            tell("postgres: submit of a job", measure_postgres(url, pid, SUBMIT, seconds))
-            tell("postgres: fetch of a job", measure_postgres(url, pid, FETCH, seconds, many))
-            tell("postgres: fetch that finds nothing", measure_postgres(url, pid, EMPTY, seconds, "DELETE FROM jobs"))
+            tell("queue: submit of a job", measure_postgres(url, pid, SUBMIT, seconds))
+            tell("queue: fetch and end of a job", measure_postgres(url, pid, TAKE, seconds, MANY))
+            tell("queue: fetch that finds nothing", measure_postgres(url, pid, EMPTY, seconds, EMPTIED))
             tell("postgres: heartbeat", measure_postgres(url, pid, BEAT, seconds))
             tell("postgres: limit check, two hot rows", measure_postgres(url, pid, CHECK, seconds))
             with psycopg.connect(url, autocommit=True) as connection:

@@ -2,7 +2,7 @@
 
 The times of PostgreSQL and Redis are what `benchmarks/cluster_costs.py` measured on 2026-11-30, the larger ones of
 three rounds: PostgreSQL 15 and Redis 7 on two shared cores of an Intel Xeon. `begin` and `finish` are of the project's
-own journal. `flush` was between 0.1 and 4 ms there.
+own journal, `submit`, `fetch` and `end` of its queue. `flush` was between 0.1 and 4 ms there.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class PostgresModel:
     flush: float = 0.001
     begin: float = 0.00015
     finish: float = 0.00035
-    submit: float = 0.00008
-    fetch: float = 0.00022
+    submit: float = 0.00025
+    fetch: float = 0.0006
     empty_fetch: float = 0.00005
-    end: float = 0.0002
+    end: float = 0.0005
     heartbeat: float = 0.00009
     check: float = 0.0004
     check_is_flushed: bool = False

@@ -68,6 +68,8 @@ class ClusterSimulation(Simulation):
         starts, seed = scenario.starts, scenario.seed
         begins = starts + min(each.begins for each in scenario.load)
         ends = starts + max(each.begins + each.over for each in scenario.load)
+        if ends <= begins:
+            raise ValueError("loads of a cluster last: what it carries is measured while they come")
         self.span = span = MeasuredSpan(begins + WARMING * (ends - begins), ends)
         self.cluster, self._starts = cluster, starts
         self._placing, self._ways = dice(seed, "placing"), dice(seed, "ways")

@@ -125,6 +125,12 @@ def test_every_turn_of_a_load_belongs_to_a_run_the_last_of_which_may_be_short() 
     assert (report.answered, used(report).unfinished) == (1234, 0)
 
 
+def test_a_load_that_comes_at_once_is_refused() -> None:
+    scenario = clustered(turns=10)
+    with pytest.raises(ValueError, match="loads of a cluster last"):
+        simulate(scenario, load=[replace(scenario.load[0], over=0.0)])
+
+
 def test_more_connections_shorten_the_wait_for_one() -> None:
     slow: dict[str, Any] = {"workers": 1, "tasks": 300, "postgres": {"cores": 8, "flush": "250ms"}}
     narrow, wide = (
