@@ -332,6 +332,8 @@ async def _driven(
     driven = take_up(setting.past, in_flight)
     opened = Run(driven, take_up, journal, receive, stub, setting.past.events, is_shared=is_shared)
     await driven.driver.catch_up()
+    if is_shared and await journal.cancel_requested(run):
+        driven.driver.stop()  # nothing more of it is done, and its record says so
     opening: RunStarted | RunResumed | None = started
     if opening is None and not (is_shared and setting.past.status is None):
         opening = _resumed(driven.driver, in_flight, by_workers=is_shared)

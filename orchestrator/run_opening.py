@@ -106,7 +106,8 @@ async def resume_with(
         past = history_of(await journal.events(run_id))
         if past.is_over and not edited:
             raise RunOver(run_id, str(past.status))
-        if await journal.cancel_requested(run_id):
+        # Workers are told by a job that a run goes on: one that was cancelled before it ended they bring to its end.
+        if await journal.cancel_requested(run_id) and (options.dispatcher is None or past.status is not None):
             raise RunCancelled(run_id)
         recorded = raised(manifest.options, options.caps)
         if options.folder is not None:

@@ -17,7 +17,7 @@ from orchestrator.cluster.run_dispatcher import ClusterDispatcher, HandOver
 from orchestrator.cluster.unit_host import HostOutdated, SquadOf, UnitHost, open_unit_host
 from orchestrator.cluster.waking import resume_answered
 from orchestrator.dispatch.cluster.job import Job, JobPutOff
-from orchestrator.errors import RunCancelled, RunNotFound, RunOver
+from orchestrator.errors import NoProvider, RunCancelled, RunChanged, RunNotFound, RunOver
 from orchestrator.execution import Run
 from orchestrator.journal.protocols import RunBusy, SharedJournal
 from orchestrator.options import RunOptions
@@ -29,6 +29,8 @@ IDLE_S = 20.0
 CANCEL_POLL_S = 1.0
 BUSY_S = 1.0
 """After how long a run is taken up again that another process still holds: it may be dead, and its lease fresh."""
+UNABLE_S = 1.0
+"""How long a job is kept from others by a process that cannot do it."""
 _log = structlog.get_logger("orchestrator.cluster")
 
 
@@ -72,8 +74,11 @@ class RunWorker:
         self._stopping.set()
 
     async def do(self, job: Job) -> None:
-        """Do a job to its end. Raises `JobPutOff` where it is to be done elsewhere, or later as another
-        process drives the run, `Fenced` where another one was given the work, and why a run cannot be worked on here.
+        """Do a job to its end.
+
+        Raises `JobPutOff` where it is to be done elsewhere, as this process stops or is not of the run's version, or
+        later, as another process drives the run; `Fenced` where another one was given the work; and why a run cannot be
+        worked on at all.
         """
         if self._stopping.is_set():
             raise JobPutOff
@@ -86,6 +91,13 @@ class RunWorker:
             raise JobPutOff from None
         except RunBusy:
             raise JobPutOff(BUSY_S) from None
+        except (RunChanged, NoProvider) as error:
+            # In this process: another may be of the version that the run began with, or have the keys. The slot is kept
+            # for a while, else this worker would take all jobs only to give them back.
+            _log.warning("job_is_for_others", run=job.run, error=str(error))
+            with anyio.move_on_after(UNABLE_S):
+                await self._stopping.wait()
+            raise JobPutOff from None
         except RunNotFound:
             _log.warning("run_is_gone", run=job.run)
 

@@ -149,7 +149,7 @@ class Driver:
         for lost in await take_over() if take_over is not None else ():
             self._recorder.record(lost)
             self.state.apply(lost)
-        if self.state.stopping:
+        if self.state.stopping and not (self.interrupted and self.state.running):  # else units elsewhere report first
             return await self.flush()
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks

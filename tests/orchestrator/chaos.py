@@ -60,15 +60,22 @@ class Chaos:
 
 @asynccontextmanager
 async def chaos(
-    url: str, squad: Callable[[int], Squad], *, seed: int = 0, slow_s: float = 0.05, ask: Ask | None = None, **more: Any
+    url: str,
+    given: Callable[[int], Squad],
+    /,
+    *,
+    seed: int = 0,
+    slow_s: float = 0.05,
+    ask: Ask | None = None,
+    **more: Any,
 ) -> AsyncIterator[Chaos]:
     """Submit a run of a squad, made for the provider at a port, which takes up to `slow_s` for each answer."""
     rng = random.Random(seed)
-    whole = await alone(squad, ask)
+    whole = await alone(given, ask)
     provider = Counting(before=lambda _: time.sleep(rng.uniform(0, slow_s)))
     with provider.serving():
         async with worked_cluster(url, provider.port, **more) as cluster:
-            await cluster.submit(squad(provider.port))
+            await cluster.submit(given(provider.port))
             yield Chaos(cluster, provider, whole, rng)
 
 
