@@ -27,6 +27,7 @@ class TestJobQueue(OnPostgres):
     factory = "orchestrator.dispatch.cluster.queue:JobQueue"
 
 
+@pytest.mark.long
 class TestTinyQueue(OnPostgres):
     factory = "tiny_dispatcher:TinyQueue"
 
