@@ -30,6 +30,7 @@ from agents.run_context import StepKey
 from orchestrator.events import (
     BudgetReached,
     CallRepeated,
+    CallsCutShort,
     ElementEnded,
     ElementStarted,
     Event,
@@ -98,7 +99,7 @@ class PlacedEvent(NamedTuple):
     @property
     def is_chance(self) -> bool:
         """Whether it was only observed, outside of any step: nothing leads to it."""
-        return self.step is None and _happens_inside(self.event.data)
+        return self.step is None and (_happens_inside(self.event.data) or isinstance(self.event.data, CallsCutShort))
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from orchestrator.events import Event, RunFinished
+from orchestrator.rerun.replay import replay
 from orchestrator.run.history import history_of
 from tests.event_loops import VIRTUAL, event_loop
 from tests.orchestrator.in_memory_cluster import in_memory_cluster
@@ -217,3 +218,23 @@ async def test_the_time_of_a_task_is_that_of_all_its_elements_on_all_workers(wor
     finished, events = await on_workers(given, lab, workers, slots=3, inputs=items)
     assert (finished.status, lab.answers) == ("stopped", 4)
     assert {(one.which, one.kind) for one in of_type(events, "budget.reached")} == {("task all", "max_time")}
+
+
+@pytest.mark.anyio
+@virtual
+async def test_a_capped_run_of_which_a_worker_died_is_replayed_as_it_was() -> None:
+    lab, given = Lab(hangs=2), crowd(6, 4, budget={"max_turns": 20})
+    async with in_memory_cluster(given, manager(lab, clock=anyio.current_time)) as cluster:
+        await cluster.worker("w0", 3)
+        await cluster.start()
+        await cluster.until(lambda: lab.hangs == 0)
+        await cluster.kill("w0")
+        await cluster.worker("w1", 3)
+        with anyio.fail_after(LONGEST_S):
+            finished = await cluster.ended()
+        events = list(await cluster.journal.events("r"))
+        replayed = await replay(cluster.journal, "r", against=given)
+    assert (finished.status, lab.answers) == ("done", 6)
+    assert len(of_type(events, "calls.cut_short")) == 2
+    assert finished.cut_short == sum(one.reserved for one in of_type(events, "attempt.started")[:2])
+    assert replayed.difference is None
