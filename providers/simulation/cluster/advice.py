@@ -111,8 +111,6 @@ def _past_limits(cluster: Cluster, use: ClusterUse) -> Iterator[str]:
     told = f"{use.exceeded:,} calls came to providers past their limits: "
     if cluster.ledger == "memory":
         yield told + "each worker counts for itself; share a ledger (`ledger: redis`)"
-    elif cluster.ledger == "split":
-        yield told + f"a limit has fewer calls than there are workers ({cluster.workers:,}); share a ledger"
     elif cluster.stale:
         yield told + f"the counts are {cluster.stale:g} s old at most; ask the server for each call"
     elif use.lost:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from providers.events import LedgerLost
@@ -12,10 +13,11 @@ from providers.limits.ledger import CountsLost, Ledger, LedgerDown
 from providers.limits.ledger.fallback import FallbackLedger
 from providers.limits.ledger.memory import MemoryLedger
 from providers.limits.reserve import Amounts, CounterStore, NoRoom
+from providers.policy.split import Split
 from providers.simulation.cluster.model import Away, Cluster
+from providers.windows import Fixed, Paced
 
 T = TypeVar("T")
-ALWAYS = (Away(0.0, float("inf")),)
 
 
 def at_once(asked: Coroutine[Any, Any, T]) -> T:
@@ -144,6 +146,32 @@ class StaleLedger:
             self._since.clear()
 
 
+class SplitLedger(MemoryLedger):
+    """A worker's own ledger with its part of every limit, divided as `providers/policy/split.py` divides what a routing
+    file states."""
+
+    def __init__(self, by: Split) -> None:
+        super().__init__()
+        self._by = by
+
+    async def reserve(self, amounts: Amounts, lease: str, now: float, ttl: float) -> NoRoom | None:
+        return await super().reserve([(self._part(meter), amount) for meter, amount in amounts], lease, now, ttl)
+
+    async def settle(self, amounts: Amounts, lease: str, now: float) -> None:
+        await super().settle([(self._part(meter), amount) for meter, amount in amounts], lease, now)
+
+    async def observe(self, meter: LimitKey, remaining: float, until: float | None, now: float) -> None:
+        await super().observe(self._part(meter), remaining, until, now)
+
+    def _part(self, meter: LimitKey) -> LimitKey:
+        window = meter.window
+        if not isinstance(window, Paced):
+            return replace(meter, amount=self._by.amount(meter.amount, meter.key))
+        if not (burst := self._by.part(window.burst, meter.key)):
+            return replace(meter, amount=0.0, window=Fixed(window.seconds))
+        return replace(meter, window=Paced(window.seconds * window.burst / burst, burst))
+
+
 class WorkerLedgers:
     """Which ledger each worker asks: the one of all, the same with what a worker does while it is away, or its own."""
 
@@ -154,16 +182,16 @@ class WorkerLedgers:
         self._may_fail = bool(outages)
         self._shared = kept
         self._server = LedgerServer(outages, starts, kept)
-        self._nowhere = LedgerServer(ALWAYS, starts, kept)
+        self._made = 0
 
     def of_worker(self) -> Ledger:
         """Return the ledger of one more worker."""
         match self._cluster.ledger:
             case "memory":
                 return MemoryLedger()
-            case "split":  # each worker alone, all the time, with its part of every limit
-                share = 1.0 / self._cluster.workers
-                return FallbackLedger(ModelledLedger(self._nowhere), share=share, telling=nullcontext())
+            case "split":
+                self._made += 1
+                return SplitLedger(Split(self._cluster.workers, self._made - 1))
             case _ if self._may_fail:
                 ledger = ModelledLedger(self._server)
                 return FallbackLedger(ledger, emit=self._heard, telling=nullcontext())
