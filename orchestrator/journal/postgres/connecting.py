@@ -41,6 +41,8 @@ HINT = (
 )
 MOST_LENT = 4
 """Connections of a process for each use: a thousand processes are at one server."""
+STILL_TIMES = 6
+"""So many times the patience one try may take: a server that is there may have much to do."""
 SLOW_S = 5.0
 """What takes longer was not at work all the time."""
 DAMAGE = ("XX001", "XX002")
@@ -149,8 +151,9 @@ class Database:
 
     @contextmanager
     def limited(self) -> Iterator[None]:
-        """Raise `TimeoutError` where a try takes longer than the patience: the server may stand still."""
-        with anyio.fail_after(self.timing.retry_s):
+        """Raise `TimeoutError` where a try takes much longer than the patience: the server may stand still."""
+        retry_s = self.timing.retry_s
+        with anyio.fail_after(None if retry_s is None else retry_s * STILL_TIMES):
             yield
 
     def note_slowness(self, seconds: float) -> None:
