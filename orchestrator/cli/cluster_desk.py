@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -22,15 +22,23 @@ from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.next_step import Question, answers_of
 from orchestrator.cluster.opening import ClusterDatabase
 from orchestrator.cluster.standing import unserved
+from orchestrator.dispatch.cluster.job import RUNS
 from orchestrator.events import ArtifactWritten, GateOpened
 from orchestrator.journal.opening import place_of_journal
+from orchestrator.journal.protocols import RunLine
 from orchestrator.run.approvals import goes_on, questions_of
 from orchestrator.run.delta_stream import answers_after
 from orchestrator.run.deltas import Position, RunDelta
 from orchestrator.run.history import history_of
-from orchestrator.run.standing import state_in
+from orchestrator.run.recorded import RecordedRun
+from orchestrator.run.standing import UNFINISHED, state_in
 from providers.documents.unicode import printable
 
+QUEUED = "queued"
+"""The state of a run that waits for a worker."""
+FAILED_THERE = (
+    "workers could not go on with some runs, and try again: their logs say why (a key that none has, for one)"
+)
 LOOKS_S = 2.0
 """How often it is looked whether a run that waits has a worker."""
 
@@ -56,7 +64,21 @@ class ClusterDesk(LocalDesk):
 
     async def state(self, run: str) -> str:
         journal = self.records.journal
-        return await state_in(journal, run, history_of(await journal.events(run)).status or "running")
+        return await self._now(
+            run, await state_in(journal, run, history_of(await journal.events(run)).status or "running")
+        )
+
+    async def latest(self, limit: int, states: Sequence[str], squad: str | None) -> Sequence[tuple[RunLine, str]]:
+        found = await LocalDesk.latest(self, limit, states, squad)
+        return [(line, await self._now(line.run, state)) for line, state in found]
+
+    async def record(self, run: str) -> RecordedRun:
+        found = await LocalDesk.record(self, run)
+        return replace(found, state=await self._now(run, found.state))
+
+    async def _now(self, run: str, state: str) -> str:
+        """Return the state of a run whose record says this one: what nobody drives may wait for a worker."""
+        return QUEUED if state == UNFINISHED and await self.cluster.queue.live(run) else state
 
     async def questions_of(self, run: str) -> Sequence[GateOpened]:
         return (await questions_of(self.records.journal, run)).open
@@ -72,9 +94,11 @@ class ClusterDesk(LocalDesk):
 
     async def where_it_waits(self) -> str:
         """Return why what is submitted now is not begun soon, and what to do; empty where workers serve it."""
-        missing = unserved(await self.cluster.queue.status())
+        status = await self.cluster.queue.status()
+        missing = unserved(status)
         if not missing:
-            return ""
+            again = RUNS in status.queues and status.queues[RUNS].again
+            return FAILED_THERE if again else ""
         named = " and ".join(f"`{queue}`" for queue in missing)
         start = self.command("worker")
         return f"queued: no worker serves {named}; start one: {start}"

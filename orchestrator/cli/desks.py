@@ -82,7 +82,7 @@ async def open_desk(settings: Settings, db: str | None, server: str | None) -> A
 @asynccontextmanager
 async def open_list(settings: Settings, db: str | None, server: str | None) -> AsyncIterator[RunList]:
     """Open what `open_desk` does, for the list of its runs alone."""
-    if server is None:
+    if server is None and cluster_url(db) is None:
         async with open_records(settings, db) as records:
             yield LocalList(records)
         return

@@ -152,12 +152,24 @@ def test_what_waits_for_a_worker_says_so_and_can_be_cancelled(call: Any, folder:
     told = json.loads(status.out)
     assert (told["healthy"], told["queues"]["runs"]["waiting"], told["workers"]) == (False, 1, [])
     assert {problem["code"] for problem in told["problems"]} == {"no_worker"}
+    assert "queued" in call("runs", "ls").out
+    assert "q: queued" in call("runs", "show", "q").out
     assert call("runs", "cancel", "q").code == 0
     assert "cancelled" in call("runs", "ls").out
     with worker(folder, postgres_url):
         until(lambda: call("cluster", "status").code == 0)
         until(lambda: json.loads(call("cluster", "status", "--json").out)["queues"]["runs"]["waiting"] == 0)
     assert call("runs", "show", "q", "--json").of_type("task.started") == []
+
+
+def test_a_run_that_no_worker_can_do_says_so(call: Any, folder: Path, postgres_url: str) -> None:
+    (folder / "online.yaml").write_text(SQUAD.replace("offline: auto", "offline: never"))
+    env = {"ORCHESTRATOR_DB": postgres_url}
+    with worker(folder, postgres_url), started("run", "online.yaml", cwd=folder, env=env) as run:
+        assert run.stderr is not None
+        while b"workers could not go on with some runs" not in run.stderr.readline():
+            assert run.poll() is None
+    assert "no provider is configured" in (folder / "worker.log").read_text()
 
 
 def test_ctrl_c_leaves_the_run_to_the_workers(call: Any, folder: Path, postgres_url: str) -> None:

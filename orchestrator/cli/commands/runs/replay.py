@@ -15,11 +15,12 @@ import click
 
 from orchestrator.cli.app import Command, Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected, Unusable
-from orchestrator.cli.journals import db_option, open_records, run_named
+from orchestrator.cli.journals import cluster_url, db_option, open_records, run_named
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.console import print_json
 from orchestrator.cli.ui.replays import replay_document, replay_lines
 from orchestrator.journal.protocols import Journal, JournalUnusable, Runs
+from orchestrator.rerun.export import export_run
 from orchestrator.rerun.replay import Replay, replay
 from providers.documents.unicode import printable
 
@@ -48,8 +49,11 @@ def replay_command(
         raise click.UsageError("which run? `orchestrator runs ls` lists them")
     if from_file is not None and not Path(from_file).is_file():
         raise Unusable(f"there is no file {from_file}", "`orchestrator runs export RUN FILE` writes one")
-    with no_network():
-        ended = anyio.run(_replay, settings, run, from_file, against, db)
+    if from_file is None and (url := cluster_url(db)) is not None:
+        ended = _of_cluster(settings, str(run), against, url)
+    else:
+        with no_network():
+            ended = anyio.run(_replay, settings, run, from_file, against, db)
     if as_json:
         print_json(replay_document(ended))
     else:
@@ -71,6 +75,20 @@ def no_network() -> Iterator[None]:
         yield
     finally:
         blocked = False
+
+
+def _of_cluster(settings: Settings, run: str, against: str | None, db: str) -> Replay:
+    """Replay a run of a cluster from a copy: its database is reached before nothing more may be."""
+
+    async def copied(to: Path) -> None:
+        async with open_records(settings, db) as records:
+            await export_run(records.journal, await run_named(records.journal, run), to)
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "run.db"
+        anyio.run(copied, copy)
+        with no_network():
+            return anyio.run(_replay, settings, None, str(copy), against, None)
 
 
 async def _replay(

@@ -42,7 +42,7 @@ async def show_command(desk: Desk, run: str, as_json: bool) -> None:
         if as_json:
             print_json(mask_document(with_reasons(document, progress), environ))
     state = found.state
-    if state != "running":
+    if state not in ("running", "queued"):
         progress.leave("cancelled" if state == "cancelled" else INTERRUPTED)
     if as_json:
         if state != progress.status:  # no event tells of it
