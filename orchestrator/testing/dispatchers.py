@@ -97,7 +97,9 @@ class WorkerProcesses:
         self.running[pid].send_signal(number)
 
     def exit_code(self, pid: int) -> int:
-        return self.running.pop(pid).wait(self.patience_s)
+        code = self.running[pid].wait(self.patience_s)
+        del self.running[pid]
+        return code
 
     async def until(self, holds: Callable[[], Any]) -> None:
         """Wait until something holds."""

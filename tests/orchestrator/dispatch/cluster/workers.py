@@ -107,7 +107,9 @@ class Workers:
         self.processes[pid].send_signal(signal.SIGTERM)
 
     def exit_code(self, pid: int) -> int:
-        return self.processes.pop(pid).wait(PATIENCE_S)
+        code = self.processes[pid].wait(PATIENCE_S)
+        del self.processes[pid]
+        return code
 
     async def until(self, holds: Callable[[], Any]) -> None:
         """Wait until something holds, and start again whom a supervisor would."""
