@@ -66,6 +66,8 @@ class WorkerOrder:
     runs: int = 5
     times: WorkerTimes = TIMES
     timing: ClusterTiming = TIMING
+    clock_s: float = 0.0
+    """How many seconds its clock is ahead."""
     squad: str = ""
     """The squad of `crashes.py` that its runs are of; empty: what their record says."""
     note: str = "Note it."

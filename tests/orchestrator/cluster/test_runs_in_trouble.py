@@ -5,9 +5,10 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from orchestrator import Squad
 from orchestrator.events import RunFinished
 from tests.orchestrator.chaos import Chaos, answered, approve, chaos, fanned, named
-from tests.orchestrator.crashes import PATTERNS, seeds
+from tests.orchestrator.crashes import PATTERNS, agent, seeds
 from tests.postgres import PostgresServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)]
@@ -27,6 +28,13 @@ async def rows(made: Chaos, query: str, *given: str) -> list[tuple[int]]:
         return list(await done.fetchall()) if done.description else []
 
 
+async def until_status(made: Chaos, status: str) -> None:
+    async def is_so() -> bool:
+        return await made.cluster.status() == status
+
+    await made.cluster.until(is_so)
+
+
 @pytest.mark.parametrize("seed", seeds(1, 6))
 async def test_the_driver_is_killed_at_random_instants(postgres_url: str, seed: int) -> None:
     async with chaos(postgres_url, fanned(10), seed=seed, slow_s=0.2) as made:
@@ -41,7 +49,7 @@ async def test_the_driver_is_killed_at_random_instants(postgres_url: str, seed: 
         await made.audited()
 
 
-@pytest.mark.parametrize("queue", ["tasks", "runs"])
+@pytest.mark.parametrize("queue", ["runs", pytest.param("tasks", marks=pytest.mark.long)])
 async def test_jobs_are_deleted(postgres_url: str, queue: str) -> None:
     async with chaos(postgres_url, fanned(6), slow_s=0.1) as made:
         if queue == "tasks":
@@ -52,7 +60,7 @@ async def test_jobs_are_deleted(postgres_url: str, queue: str) -> None:
         await made.audited()
 
 
-@pytest.mark.parametrize("waits", ["before a worker", "at work"])
+@pytest.mark.parametrize("waits", ["at work", pytest.param("before a worker", marks=pytest.mark.long)])
 async def test_a_run_is_cancelled(postgres_url: str, waits: str) -> None:
     async with chaos(postgres_url, fanned(20), slow_s=0.5) as made:
         if waits == "at work":
@@ -86,13 +94,14 @@ async def work(postgres_url: str, squad: str, seed: int, kills: int) -> None:
             tasks.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("squad", ["nested", *LONG])
+@pytest.mark.long
+@pytest.mark.parametrize("squad", ["large", "nested", *LONG])
 async def test_every_kind_of_squad_ends_as_alone(postgres_url: str, squad: str) -> None:
     await work(postgres_url, squad, 0, 0)
 
 
 @pytest.mark.parametrize("seed", seeds(1, 4))
-@pytest.mark.parametrize("squad", ["large", *LONG])
+@pytest.mark.parametrize("squad", ["large", pytest.param("nested", marks=pytest.mark.long), *LONG])
 async def test_every_kind_of_squad_ends_as_alone_where_workers_die(postgres_url: str, squad: str, seed: int) -> None:
     await work(postgres_url, squad, seed, 3)
 
@@ -113,3 +122,23 @@ async def test_answers_come_while_nobody_is_there_and_the_database_restarts(
             made.cluster.start(2)
             await made.audited(but="waiting")
             tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("clock_s", [0, *(pytest.param(ahead, marks=pytest.mark.long) for ahead in (300, -300))])
+async def test_a_question_s_time_is_up_while_nobody_is_there(postgres_url: str, clock_s: float) -> None:
+    """Its worker is killed before, and the one that comes later may have another clock: by its own, time is left."""
+    gate = {"prompt": "Go?", "choices": ["approve", "reject"], "timeout": "3s", "on_timeout": "approve"}
+    asking = {
+        "version": 1,
+        "name": "asking",
+        "agents": {"ann": agent()},
+        "tasks": {"gate": {"approval": gate}, "end": {"agent": "ann", "needs": ["gate"], "description": "End."}},
+    }
+    async with chaos(postgres_url, lambda _: Squad.from_mapping(asking), ask=approve) as made:
+        worker = made.cluster.start()[0]
+        await until_status(made, "waiting")
+        made.cluster.kill(worker)
+        made.cluster.start(1, clock_s=clock_s)
+        await until_status(made, "done")
+        answers = [event.data.by for event in await made.cluster.events() if event.type == "gate.answered"]
+    assert answers == ["timeout"]
