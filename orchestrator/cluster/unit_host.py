@@ -20,7 +20,7 @@ from orchestrator.cluster.claiming import claimed
 from orchestrator.errors import RunChanged
 from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, RunStatus, TaskParked
 from orchestrator.execution import in_doubt
-from orchestrator.journal.protocols import Fence, RunManifest, SharedJournal
+from orchestrator.journal.protocols import Fence, JournalError, RunManifest, SharedJournal
 from orchestrator.mcp_tools import mcp_opened
 from orchestrator.options import RunOptions, capped, leave_unanswered, steady
 from orchestrator.out_folder import builtin_tools, run_folder
@@ -123,9 +123,10 @@ class UnitHost:
                 yield budgets, shared
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            if len(group.exceptions) > 1:
+            failed = [error for error in group.exceptions if isinstance(error, JournalError)]
+            if len(group.exceptions) > 1 and not failed:
                 raise
-            raise group.exceptions[0] from None
+            raise (failed or group.exceptions)[0] from None  # both may have found out that the unit is another's
         finally:
             calls.close()
 
