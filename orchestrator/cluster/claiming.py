@@ -39,7 +39,8 @@ async def claimed(
     recorder = Recorder(run, listen, clock, past)
     if past.was_cut_short:
         # At a place of this claim's own: the process that drives the run numbers what it records of the unit itself.
-        recorder.record(CallsCutShort(), unit, step_of(f"claim-{fence}"))
+        # Tries count from 1.
+        recorder.record(CallsCutShort(), unit, step_of(f"try-0/claim-{fence}"))
         await journal.record(run, unit, fence, recorder.take())
     return ClaimedUnit(fence, past, recorder)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from orchestrator.events import Event, RunFinished
 from orchestrator.rerun.replay import replay
 from orchestrator.run.history import history_of
+from orchestrator.units import place_of
 from tests.event_loops import VIRTUAL, event_loop
 from tests.orchestrator.in_memory_cluster import in_memory_cluster
 from tests.orchestrator.run.test_held_money import CALL, SENT, USD, Lab, crowd, fan_out, manager, run
@@ -137,17 +138,19 @@ async def test_a_run_without_caps_holds_nothing() -> None:
 async def test_a_call_of_a_worker_that_dies_is_waited_for_no_longer_and_counts() -> None:
     """All slots but those of the dead worker are taken by calls that wait for what it held."""
     lab = Lab(hangs=3)
-    given = crowd(6, 6, budget={"max_turns": 9})
+    given = fan_out(6, budget={"max_turns": 9})
     async with in_memory_cluster(given, manager(lab, clock=anyio.current_time)) as cluster:
         await cluster.worker("w0", 4)
-        await cluster.start()
+        await cluster.start(inputs={"items": list(range(6))})
         await cluster.until(lambda: lab.at_work == 3)
         assert lab.hangs == 0
         await cluster.worker("w1", 4)
         await cluster.kill("w0")
         with anyio.fail_after(LONGEST_S):
             finished = await cluster.ended()
-        past = history_of(await cluster.journal.events("r"))
+        events = list(await cluster.journal.events("r"))
+        past = history_of(events)
+    assert all(place_of(event.path) == (event.unit, event.step) for event in events), "as they are read from a database"
     assert (finished.status, lab.answers, len(past.paid)) == ("done", 6, 9)
 
 
