@@ -54,8 +54,10 @@ async def work(settings: Settings, asked: WorkerAsked) -> Exit:
         told = await stack.enter_async_context(server_observed(settings, console, environ))
         cluster = await stack.enter_async_context(cluster_at(asked.db, console.warn, timing=timing, log=log))
         notify = telling(console.warn, console.write)
-        # One for all runs here: while it is down this process is one that goes on alone, whatever it has at work.
-        ledger = ledger_of(load_policy(settings)[0].ledger, environ, settings.state_folder, notify)
+        # One for all runs here: while it is down this process is one that goes on alone, whatever it has at work. Where
+        # none is named, the cluster's own database counts: in a folder of each machine's own, limits were not shared.
+        named = load_policy(settings)[0].ledger or asked.db
+        ledger = ledger_of(named, environ, settings.state_folder, notify)
         if ledger is not None:
             stack.push_async_callback(ledger.aclose)
         options = RunOptions(
