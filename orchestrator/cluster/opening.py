@@ -17,8 +17,8 @@ from orchestrator.journal.postgres.transaction import TransactionLost
 from orchestrator.journal.protocols import RunManifest
 from orchestrator.journal.timing import ClusterTiming
 
-MOST_LOOKED_AT = 1000
-"""Runs at work of which one sweep looks whether they have a job."""
+AT_ONCE = 1000
+"""Runs at work that a sweep asks for at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,19 @@ class ClusterDatabase:
     async def sweep(self) -> None:
         """Submit what has no job, though it is to go on: runs that were told something, and runs whose job is lost."""
         told = await self.journal.told()
-        at_work = [line.run for line in await self.journal.runs(MOST_LOOKED_AT, statuses=("running",))]
-        undriven = [run for run in at_work if not await self.journal.is_driven(run)]
-        lost = [run for run in undriven if Job(run) not in await self.queue.live(run)]
+        lost = [run async for run in self._at_work() if await self._is_lost(run)]
         await self.queue.submit([Job(run) for run in (*told, *lost)])
+
+    async def _at_work(self) -> AsyncIterator[str]:
+        """Yield the runs that have not ended. One that is missed, as others end meanwhile, is there the next time."""
+        seen = 0
+        while lines := await self.journal.runs(AT_ONCE, statuses=("running",), skip=seen):
+            seen += len(lines)
+            for line in lines:
+                yield line.run
+
+    async def _is_lost(self, run: str) -> bool:
+        return not await self.journal.is_driven(run) and Job(run) not in await self.queue.live(run)
 
 
 @asynccontextmanager
