@@ -69,9 +69,14 @@ class ClusterDatabase:
 
     async def sweep(self) -> None:
         """Submit what has no job, though it is to go on: runs that were told something, and runs whose job is lost."""
-        told = await self.journal.told()
-        lost = [run async for run in self._at_work() if await self._is_lost(run)]
+        told = [run for run in await self.journal.told() if await self._goes_on(run)]
+        lost = [run async for run in self._at_work() if await self._is_lost(run) and await self._goes_on(run)]
         await self.queue.submit([Job(run) for run in (*told, *lost)])
+
+    async def _goes_on(self, run: str) -> bool:
+        """Return whether a worker can go on with a run: none takes part in a chat, or takes up what was cancelled."""
+        is_chat = (await self.journal.manifest(run)).options.get("chat")
+        return not is_chat and not await self.journal.cancel_requested(run)
 
     async def _at_work(self) -> AsyncIterator[str]:
         """Yield the runs that have not ended. One that is missed, as others end meanwhile, is there the next time."""

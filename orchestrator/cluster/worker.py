@@ -17,7 +17,7 @@ from orchestrator.cluster.run_dispatcher import ClusterDispatcher, HandOver
 from orchestrator.cluster.unit_host import HostOutdated, SquadOf, UnitHost, open_unit_host
 from orchestrator.cluster.waking import resume_answered
 from orchestrator.dispatch.cluster.job import Job, JobPutOff
-from orchestrator.errors import NoProvider, RunCancelled, RunChanged, RunNotFound, RunOver
+from orchestrator.errors import IsAChat, NoProvider, RunCancelled, RunChanged, RunNotFound, RunOver
 from orchestrator.execution import Run
 from orchestrator.journal.protocols import RunBusy, SharedJournal
 from orchestrator.options import RunOptions
@@ -111,7 +111,7 @@ class RunWorker:
         try:
             async with resume_with(self._squad_of(manifest), run, self._journal, options) as opened:
                 await self._follow(opened)
-        except (RunOver, RunCancelled):
+        except (RunOver, RunCancelled, IsAChat):
             return
 
     async def _follow(self, run: Run) -> None:
