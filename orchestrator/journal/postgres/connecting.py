@@ -93,10 +93,15 @@ class Database:
         return cls(conninfo, where, timing, warn)
 
     async def connect(self) -> PostgresConnection:
-        """Return a new connection, outside of any transaction. Raise what psycopg raises."""
-        connection: PostgresConnection = await AsyncConnection.connect(
-            self.conninfo, autocommit=True, prepare_threshold=2
-        )
+        """Return a new connection, outside of any transaction. Raise what psycopg raises.
+
+        It is not cancelled on its way, which takes `connect_timeout` at most: psycopg would leave it half open, and a
+        server waits a minute for who is to log in.
+        """
+        with anyio.CancelScope(shield=True):
+            connection: PostgresConnection = await AsyncConnection.connect(
+                self.conninfo, autocommit=True, prepare_threshold=2
+            )
         # Always the same type for whole numbers, so that a statement is prepared once.
         connection.adapters.register_dumper(int, Int8Dumper)
         connection.adapters.register_dumper(int, Int8BinaryDumper)
