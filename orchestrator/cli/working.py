@@ -30,6 +30,7 @@ from orchestrator.environment import Environment
 from orchestrator.journal.database_url import without_password
 from orchestrator.journal.protocols import RunManifest
 from orchestrator.journal.timing import ClusterTiming
+from orchestrator.observe.logs import LogLevel, log_all_to
 from orchestrator.observe.opening import metrics_where_installed
 from orchestrator.observe.probes import ProbeListener
 from orchestrator.observe.worker_probes import WorkerProbes
@@ -46,7 +47,9 @@ async def work(settings: Settings, asked: WorkerAsked) -> Exit:
     # Its warnings tell of connections that are closed, which a worker that stops does, and has said.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     environ, trust = await _providers(settings, console)
-    log = log_to(settings, console, sys.stderr, "debug" if settings.verbose else "info")
+    level: LogLevel = settings.log_level or ("debug" if settings.verbose else "info")
+    log_all_to(settings.log_format or "console", color=console.color, file=sys.stderr, level=level)
+    log = log_to(settings, console, sys.stderr, level)
     timing = ClusterTiming(retry_s=None, heartbeat_s=asked.heartbeat, lease_s=asked.timeout)
     stack = AsyncExitStack()
     async with stack:

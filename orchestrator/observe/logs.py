@@ -41,20 +41,35 @@ def open_log(form: str, *, color: bool, file: TextIO, level: LogLevel = "debug")
     """Return a structlog logger to `file` of what is of this level, or above it. Nothing global is configured."""
     import structlog  # on use: it is not needed where nothing is logged
 
-    renderer: Any = structlog.processors.JSONRenderer()
+    processors, kept = _log_steps(form, color, level)
+    return structlog.wrap_logger(structlog.PrintLogger(file), processors=processors, wrapper_class=kept)
+
+
+def log_all_to(form: str, *, color: bool, file: TextIO, level: LogLevel) -> None:
+    """Have all of this process's logs written to `file` in one form, also of parts that are given no logger."""
+    import structlog  # as above
+
+    processors, kept = _log_steps(form, color, level)
+    structlog.configure(
+        processors=processors,
+        wrapper_class=kept,
+        logger_factory=structlog.PrintLoggerFactory(file),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _log_steps(form: str, color: bool, level: LogLevel) -> tuple[list[Any], Any]:
+    """Return what makes a line of what is logged, and what keeps out what is of a lower level."""
+    import structlog  # as above
+
+    steps: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
     if form == "console":
         # Plain: a traceback with all variables takes seconds, in which the event loop stands still, and tells secrets.
         plain = structlog.dev.plain_traceback
-        renderer = structlog.dev.ConsoleRenderer(colors=color, exception_formatter=plain)
-    processors: list[Any] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    if form != "console":
-        processors.append(structlog.processors.format_exc_info)
-    processors.append(renderer)
-    kept = structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()])
-    return structlog.wrap_logger(structlog.PrintLogger(file), processors=processors, wrapper_class=kept)
+        steps.append(structlog.dev.ConsoleRenderer(colors=color, exception_formatter=plain))
+    else:
+        steps += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+    return steps, structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()])
 
 
 def bound_fields(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -217,6 +217,23 @@ def test_a_worker_that_is_told_to_stop_ends_well(folder: Path, postgres_url: str
         assert one.wait(PATIENCE_S) == 0
 
 
+def test_a_second_signal_stops_a_worker_at_once_and_its_log_is_one_document_a_line(
+    folder: Path, postgres_url: str
+) -> None:
+    (folder / "online.yaml").write_text(SQUAD.replace("offline: auto", "offline: never"))
+    assert orchestrator("run", "online.yaml", "--detach", cwd=folder, env={"ORCHESTRATOR_DB": postgres_url}).code == 0
+    with worker(folder, postgres_url, "--log-format", "json", "--grace", "1000s") as one:
+        until(lambda: "job_is_for_others" in (folder / "worker.log").read_text())
+        one.send_signal(signal.SIGTERM)
+        until(lambda: "a second signal" in (folder / "worker.log").read_text() or one.poll() is not None)
+        one.send_signal(signal.SIGTERM)
+        assert one.wait(PATIENCE_S) in (0, 143)
+    said = [json.loads(line) for line in (folder / "worker.log").read_text().splitlines()]
+    (failed, *_) = [line for line in said if line["event"] == "job_is_for_others"]
+    assert "no provider is configured" in failed["error"]
+    assert all({"level", "timestamp"} <= line.keys() for line in said)
+
+
 def test_what_cannot_be_is_told_before_anything_is_done(call: Any, folder: Path, postgres_url: str) -> None:
     away = postgres_url.replace(postgres_url.rpartition(":")[2].partition("/")[0], "1")
     for words in (("run", "squad.yaml"), ("worker",), ("cluster", "status"), ("runs", "ls")):
