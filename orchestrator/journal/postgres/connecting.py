@@ -136,6 +136,16 @@ class Database:
 
         return await self.retried(once)
 
+    async def look(self, work: Callable[[PostgresConnection], Awaitable[T]]) -> T:
+        """Return what `work` reads by one statement, and by others only texts, which never change: so it needs no
+        transaction, which would be two more trips. It is done again where the database was away."""
+
+        async def once() -> T:
+            async with self.reading.lent() as connection:
+                return await work(connection)
+
+        return await self.retried(once)
+
     async def retried(self, work: Callable[[], Awaitable[T]], patience_s: float | None = None) -> T:
         """Return what `work` does, which is tried again while the database is away. Raise what it means that it stays
         so."""

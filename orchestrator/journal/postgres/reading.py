@@ -66,10 +66,10 @@ class PostgresReader:
         self._mark = mark
 
     async def _rows(self, query: str, run: str = "", **given: Any) -> list[Any]:
-        return await self._database.read(lambda connection: fetched(connection, query, run=asked_for(run), **given))
+        return await self._database.look(lambda connection: fetched(connection, query, run=asked_for(run), **given))
 
     async def _value(self, data: bytes) -> Any:
-        return await self._database.read(lambda connection: value_in(connection, data))
+        return await self._database.look(lambda connection: value_in(connection, data))
 
     # -- runs
 
@@ -183,7 +183,7 @@ class PostgresReader:
         async def work(connection: PostgresConnection) -> list[tuple[int, Event]]:
             return await events_of(connection, run, await fetched(connection, query, run=asked_for(run), **given))
 
-        return await self._database.read(work)
+        return await self._database.look(work)
 
     async def spent(self, by: Sequence[SpentBy], since: float = 0.0) -> Sequence[SpentRow]:
         return (await self.spent_in_ways((by, since)))[0]
@@ -202,7 +202,7 @@ class PostgresReader:
             texts = await Texts.of(connection, [data for _, data in rows])
             return [(decoded(name), texts.value(data)) for name, data in rows]
 
-        return await self._database.read(work)
+        return await self._database.look(work)
 
     async def watch_signals(self, run: str) -> AsyncGenerator[tuple[str, Any], None]:
         told, pause_s = 0, POLL_S
@@ -226,7 +226,7 @@ class PostgresReader:
             texts = await Texts.of(connection, [data for *_, data in rows])
             return [UnitReport(number, unit_of(decoded(path)), texts.value(data)) for number, path, data in rows]
 
-        return await self._database.read(work)
+        return await self._database.look(work)
 
     async def watch_reports(self, run: str) -> AsyncGenerator[Sequence[UnitReport], None]:
         number, pause_s = 0, POLL_S
