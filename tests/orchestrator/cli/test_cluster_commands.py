@@ -227,7 +227,8 @@ def test_a_second_signal_stops_a_worker_at_once_and_its_log_is_one_document_a_li
         one.send_signal(signal.SIGTERM)
         until(lambda: "a second signal" in (folder / "worker.log").read_text() or one.poll() is not None)
         one.send_signal(signal.SIGTERM)
-        assert one.wait(PATIENCE_S) in (0, 143)
+        # It may have handed everything over by then: the signal finds it on its way out, or after it.
+        assert one.wait(PATIENCE_S) in (0, 143, -signal.SIGTERM)
     said = [json.loads(line) for line in (folder / "worker.log").read_text().splitlines()]
     (failed, *_) = [line for line in said if line["event"] == "job_is_for_others"]
     assert "no provider is configured" in failed["error"]
