@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,19 @@ def dbos(python: str, url: str, log: Path, workers: int, units: int) -> dict[str
     }
 
 
+def cpu_of_server(server: PostgresServer) -> float:
+    """Return the CPU seconds of PostgreSQL: those of sessions that have ended, and of those that have not."""
+    parent = server.process
+    assert parent is not None, "it runs"
+    pids = subprocess.run(["pgrep", "-P", str(parent.pid)], stdout=subprocess.PIPE, check=False, text=True).stdout
+    found = 0.0
+    for pid in (parent.pid, *map(int, pids.split())):
+        with suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            found += sum(map(int, fields[11:13] if pid != parent.pid else fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return found
+
+
 def cpu_of(process: subprocess.Popen[Any]) -> float:
     """Return the CPU seconds of a process that runs."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -157,10 +171,14 @@ def main() -> None:
                 for name in ("ours", "dbos") if given.dbos else ("ours",):
                     with server.database() as url, tempfile.TemporaryDirectory() as to:
                         log = Path(to) / "paid"
+                        before = cpu_of_server(server)
                         one = (
                             anyio.run(ours, url, log, workers, given.units)
                             if name == "ours"
                             else dbos(given.dbos, url, log, workers, given.units)
+                        )
+                        one["us of PostgreSQL's a turn"] = (
+                            (cpu_of_server(server) - before) / (given.units * TURNS) * 1e6
                         )
                         paid = len(log.read_bytes().splitlines())
                         assert paid == given.units * TURNS, f"{paid} turns were paid"
