@@ -28,14 +28,17 @@ async def claimed(
     owner: str,
     clock: Callable[[], float],
     listen: Callable[[Event], None] | None = None,
+    *,
+    is_new: bool = False,
 ) -> ClaimedUnit | None:
     """Claim a unit; None where it has ended. Where calls of its former owner are open, that they are cut short is
-    recorded. `listen` is told of each event of its work from here on."""
+    recorded. `listen` is told of each event of its work from here on. `is_new`: nothing is recorded of the
+    unit's work, unless it was claimed before."""
     fence = await journal.claim(run, unit, owner)
     if fence is None:
         return None
     # Read after the claim: from then on no earlier owner adds to it.
-    past = history_of(await journal.events_of_unit(run, unit))
+    past = RunHistory() if is_new and fence == 1 else history_of(await journal.events_of_unit(run, unit))
     recorder = Recorder(run, listen, clock, past)
     if past.was_cut_short:
         # At a place of this claim's own: the process that drives the run numbers what it records of the unit itself.

@@ -18,7 +18,7 @@ from agents.run_context import Complete, Surroundings
 from agents.run_folder import RunFolder, origins_of
 from orchestrator.cluster.claiming import claimed
 from orchestrator.errors import RunChanged
-from orchestrator.events import Event, RunEdited, RunFinished, RunResumed, RunStatus, TaskParked
+from orchestrator.events import Event, RunEdited, RunFinished, RunForked, RunResumed, RunStatus, TaskParked
 from orchestrator.execution import in_doubt
 from orchestrator.journal.protocols import Fence, JournalError, RunManifest, SharedJournal
 from orchestrator.mcp_tools import mcp_opened
@@ -80,6 +80,8 @@ class UnitHost:
     _seq: int = 0
     """The number of the last event that the state has."""
     _is_over: bool = False
+    _took_over: bool = False
+    """Whether the run has taken over work of another one, or of what it was before."""
     _looking: anyio.Lock = field(default_factory=anyio.Lock)
     _looks_asked: int = 0
     _looks_done: int = 0
@@ -96,7 +98,9 @@ class UnitHost:
         await self._catch_up()
         if not self._state.is_at_work(unit):
             return
-        mine = await claimed(self.journal, self.run, unit, owner, self.clock, self.told.tell)
+        # Of one element all that is recorded without a claim is what a fork or an edit took over.
+        is_new = unit.key is not None and not self._took_over
+        mine = await claimed(self.journal, self.run, unit, owner, self.clock, self.told.tell, is_new=is_new)
         if mine is None:
             return
         fence, past, recorder = mine
@@ -198,13 +202,14 @@ class UnitHost:
                 self._looks_done = until
 
     async def _look(self) -> None:
-        found = await self.journal.events_of_kinds(self.run, (*FOLDED, RunFinished), self._seq)
+        found = await self.journal.events_of_kinds(self.run, (*FOLDED, RunFinished, RunForked), self._seq)
         turned = any(isinstance(event.data, RunEdited | RunResumed) for _, event in found)
         if turned and self._seq and await self.journal.manifest(self.run) != self.manifest:
             raise HostOutdated(self.run)
         for seq, event in found:
             self._seq = seq
             self._is_over = isinstance(event.data, RunFinished)
+            self._took_over = self._took_over or isinstance(event.data, RunForked | RunEdited)
             self._state.apply(event.data)
 
 

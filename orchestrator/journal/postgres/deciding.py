@@ -31,6 +31,8 @@ from orchestrator.journal.postgres.operations import (
     decoded,
     encoded,
     placed,
+    reports_of,
+    signals_of,
 )
 from orchestrator.journal.protocols import Fence, Fenced, Go, RunExists, RunManifest, StepChanged
 from orchestrator.journal.records import EventRow, packed
@@ -137,7 +139,7 @@ class RowChanges:
     bodies: dict[bytes, bytes] = field(default_factory=dict)
     uses: set[RowKey] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
-    """Runs of which watchers hear."""
+    """What watchers hear of: `run` for its events, and `reports_of` and `signals_of` it."""
 
 
 @dataclass(slots=True)
@@ -266,7 +268,7 @@ class Decider:
         run.is_changed = True
         self._keep(run, asked.record.bodies)
         self.changes.reports.append((run.id, run.reports, asked.unit.text, asked.record.data))
-        self.changes.told.add(run.run)
+        self.changes.told.add(reports_of(run.run))
 
     def _take_reports(self, asked: TakeReports) -> None:
         run = self._run(asked)
@@ -344,7 +346,7 @@ class Decider:
         self._keep(run, asked.record.bodies)
         self.changes.signals.append((run.id, asked.key, asked.name, asked.record.data))
         run.told = run.is_changed = True
-        self.changes.told.add(run.run)
+        self.changes.told.add(signals_of(run.run))
         return None
 
     def _keep(self, run: RunCells, bodies: Bodies) -> None:

@@ -213,6 +213,16 @@ class CancelRun(JournalCall):
     makes_run: ClassVar[bool] = True
 
 
+def reports_of(run: str) -> str:
+    """Return by what those are woken who watch a run's reports: its events, of which there are many, leave them be."""
+    return f"{run}/reports"  # no run's id has a slash
+
+
+def signals_of(run: str) -> str:
+    """Return by what those are woken who watch a run's signals."""
+    return f"{run}/signals"
+
+
 def encoded(text: str) -> bytes:
     """Return a text as it is stored: any text that Python holds."""
     return text.encode("utf-8", "surrogatepass")

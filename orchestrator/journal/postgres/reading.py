@@ -12,7 +12,7 @@ from orchestrator.events import Event
 from orchestrator.journal.codec import recorded_name
 from orchestrator.journal.postgres.connecting import Database, PostgresConnection
 from orchestrator.journal.postgres.leases import TOLD, Leases
-from orchestrator.journal.postgres.operations import decoded, encoded, named
+from orchestrator.journal.postgres.operations import decoded, encoded, named, reports_of, signals_of
 from orchestrator.journal.postgres.spending import spent, turns
 from orchestrator.journal.postgres.texts import Texts, value_in
 from orchestrator.journal.postgres.wakes import POLL_S, Wakes
@@ -207,7 +207,7 @@ class PostgresReader:
     async def watch_signals(self, run: str) -> AsyncGenerator[tuple[str, Any], None]:
         told, pause_s = 0, POLL_S
         while True:
-            grown = self._wakes.next_of(run)
+            grown = self._wakes.next_of(signals_of(run))
             for signal in (await self.signals(run))[told:]:
                 told, pause_s = told + 1, POLL_S
                 yield signal
@@ -231,7 +231,7 @@ class PostgresReader:
     async def watch_reports(self, run: str) -> AsyncGenerator[Sequence[UnitReport], None]:
         number, pause_s = 0, POLL_S
         while True:
-            grown = self._wakes.next_of(run)
+            grown = self._wakes.next_of(reports_of(run))
             if new := [report for report in await self.reports(run) if report.number > number]:
                 number, pause_s = new[-1].number, POLL_S
                 yield new
