@@ -50,6 +50,11 @@ def seeds(few: int, all_of_them: int) -> list[Any]:
     return [seed if seed < few else pytest.param(seed, marks=pytest.mark.long) for seed in range(all_of_them)]
 
 
+def swept_seeds(few: int, all_of_them: int) -> list[Any]:
+    """Return the seeds of a test over real processes: a few are run, the others in a sweep alone."""
+    return [seed if seed < few else pytest.param(seed, marks=pytest.mark.sweep) for seed in range(all_of_them)]
+
+
 def agent() -> dict[str, Any]:
     return {"persona": {"name": "Tester", "role": "Answers.", "tier": "worker"}}
 

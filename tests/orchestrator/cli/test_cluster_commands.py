@@ -162,6 +162,7 @@ def test_what_waits_for_a_worker_says_so_and_can_be_cancelled(call: Any, folder:
     assert call("runs", "show", "q", "--json").of_type("task.started") == []
 
 
+@pytest.mark.long
 def test_a_run_that_no_worker_can_do_says_so(call: Any, folder: Path, postgres_url: str) -> None:
     (folder / "online.yaml").write_text(SQUAD.replace("offline: auto", "offline: never"))
     env = {"ORCHESTRATOR_DB": postgres_url}
@@ -172,6 +173,7 @@ def test_a_run_that_no_worker_can_do_says_so(call: Any, folder: Path, postgres_u
     assert "no provider is configured" in (folder / "worker.log").read_text()
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_the_run_to_the_workers(call: Any, folder: Path, postgres_url: str) -> None:
     env = {"ORCHESTRATOR_DB": postgres_url}
     with started("run", "squad.yaml", "--run-id", "c", cwd=folder, env=env) as run:
@@ -188,6 +190,7 @@ def test_ctrl_c_leaves_the_run_to_the_workers(call: Any, folder: Path, postgres_
         assert call("runs", "watch", "c").code == 0
 
 
+@pytest.mark.long
 def test_probes_tell_how_a_worker_is_and_drain_it(folder: Path, postgres_url: str, postgres_server: Any) -> None:
     port = free_port()
     with worker(folder, postgres_url, "--health", str(port), "--queues", "tasks=3,runs=2") as one:

@@ -102,7 +102,10 @@ def test_inputs_have_their_declared_types(call, folder):
         (["run", "squad.yaml", "--inputs", "idea=boats"], "hint: `-i idea=boats` gives one input"),
         (["run", "squad.yaml", "--inputs", "squad.yaml"], "--inputs squad.yaml"),
         (["run", "squad.yaml", "--run-id", "../up"], "--run-id '../up'"),
-        (["run", "squad.yaml", "--db", "postgresql://x"], "this version reads sqlite:///PATH only"),
+        (
+            ["run", "squad.yaml", "--db", "mysql://x"],
+            "a journal is at sqlite:///PATH, or at postgresql://USER@HOST/DATABASE",
+        ),
         (["run", "squad.yaml", "--timeout", "soon"], "'soon' is not a duration"),
         (["--routing", "no.yaml", "run", "squad.yaml"], "there is no routing file no.yaml"),
     ],

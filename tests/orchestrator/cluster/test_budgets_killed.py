@@ -47,7 +47,12 @@ def counted(events: list[Event], kind: str) -> float:
 
 @pytest.mark.parametrize("is_metered", [True, False])
 @pytest.mark.parametrize(
-    ("kind", "cap"), [("max_turns", 40), ("max_cost", 0.02), pytest.param("max_tokens", 20_000, marks=pytest.mark.long)]
+    ("kind", "cap"),
+    [
+        ("max_turns", 40),
+        pytest.param("max_cost", 0.02, marks=pytest.mark.long),
+        pytest.param("max_tokens", 20_000, marks=pytest.mark.sweep),
+    ],
 )
 async def test_no_cap_is_passed_by_three_workers_of_which_one_is_killed(
     postgres_url: str, kind: str, cap: float, is_metered: bool

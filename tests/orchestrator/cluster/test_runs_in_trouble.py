@@ -8,12 +8,12 @@ import pytest
 from orchestrator import Squad
 from orchestrator.events import RunFinished
 from tests.orchestrator.chaos import Chaos, answered, approve, chaos, fanned, named
-from tests.orchestrator.crashes import PATTERNS, agent, seeds
+from tests.orchestrator.crashes import PATTERNS, agent, swept_seeds
 from tests.postgres import PostgresServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)]
 LONG = [
-    pytest.param(squad, marks=pytest.mark.long)
+    pytest.param(squad, marks=pytest.mark.sweep)
     for squad in ("small", "aside", "compacted", "helped", *PATTERNS, "elements", "repeated")
 ]
 _DRIVER = """
@@ -35,7 +35,8 @@ async def until_status(made: Chaos, status: str) -> None:
     await made.cluster.until(is_so)
 
 
-@pytest.mark.parametrize("seed", seeds(1, 6))
+@pytest.mark.long
+@pytest.mark.parametrize("seed", swept_seeds(1, 6))
 async def test_the_driver_is_killed_at_random_instants(postgres_url: str, seed: int) -> None:
     async with chaos(postgres_url, fanned(10), seed=seed, slow_s=0.2) as made:
         made.cluster.start(3)
@@ -49,7 +50,7 @@ async def test_the_driver_is_killed_at_random_instants(postgres_url: str, seed: 
         await made.audited()
 
 
-@pytest.mark.parametrize("queue", ["runs", pytest.param("tasks", marks=pytest.mark.long)])
+@pytest.mark.parametrize("queue", ["runs", pytest.param("tasks", marks=pytest.mark.sweep)])
 async def test_jobs_are_deleted(postgres_url: str, queue: str) -> None:
     async with chaos(postgres_url, fanned(6), slow_s=0.1) as made:
         if queue == "tasks":
@@ -60,7 +61,8 @@ async def test_jobs_are_deleted(postgres_url: str, queue: str) -> None:
         await made.audited()
 
 
-@pytest.mark.parametrize("waits", ["at work", pytest.param("before a worker", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("waits", ["at work", pytest.param("before a worker", marks=pytest.mark.sweep)])
 async def test_a_run_is_cancelled(postgres_url: str, waits: str) -> None:
     async with chaos(postgres_url, fanned(20), slow_s=0.5) as made:
         if waits == "at work":
@@ -94,19 +96,20 @@ async def work(postgres_url: str, squad: str, seed: int, kills: int) -> None:
             tasks.cancel_scope.cancel()
 
 
-@pytest.mark.long
+@pytest.mark.sweep
 @pytest.mark.parametrize("squad", ["large", "nested", *LONG])
 async def test_every_kind_of_squad_ends_as_alone(postgres_url: str, squad: str) -> None:
     await work(postgres_url, squad, 0, 0)
 
 
-@pytest.mark.parametrize("seed", seeds(1, 4))
-@pytest.mark.parametrize("squad", ["large", pytest.param("nested", marks=pytest.mark.long), *LONG])
+@pytest.mark.long
+@pytest.mark.parametrize("seed", swept_seeds(1, 4))
+@pytest.mark.parametrize("squad", ["large", pytest.param("nested", marks=pytest.mark.sweep), *LONG])
 async def test_every_kind_of_squad_ends_as_alone_where_workers_die(postgres_url: str, squad: str, seed: int) -> None:
     await work(postgres_url, squad, seed, 3)
 
 
-@pytest.mark.parametrize("seed", seeds(1, 4))
+@pytest.mark.parametrize("seed", swept_seeds(1, 4))
 async def test_answers_come_while_nobody_is_there_and_the_database_restarts(
     postgres_url: str, postgres_server: PostgresServer, seed: int
 ) -> None:
@@ -124,7 +127,8 @@ async def test_answers_come_while_nobody_is_there_and_the_database_restarts(
             tasks.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("clock_s", [0, *(pytest.param(ahead, marks=pytest.mark.long) for ahead in (300, -300))])
+@pytest.mark.long
+@pytest.mark.parametrize("clock_s", [0, *(pytest.param(ahead, marks=pytest.mark.sweep) for ahead in (300, -300))])
 async def test_a_question_s_time_is_up_while_nobody_is_there(postgres_url: str, clock_s: float) -> None:
     """Its worker is killed before, and the one that comes later may have another clock: by its own, time is left."""
     gate = {"prompt": "Go?", "choices": ["approve", "reject"], "timeout": "3s", "on_timeout": "approve"}

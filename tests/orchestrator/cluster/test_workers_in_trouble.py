@@ -7,7 +7,7 @@ import pytest
 
 from tests.orchestrator.chaos import approve, chaos, fanned, named
 from tests.orchestrator.cluster_workers import TIMES
-from tests.orchestrator.crashes import seeds
+from tests.orchestrator.crashes import swept_seeds
 from tests.orchestrator.dispatch.cluster.test_partition import Wire
 from tests.postgres import PostgresServer
 
@@ -15,8 +15,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyn
 LONGER_S = TIMES.timeout_s + 2
 
 
-@pytest.mark.parametrize("is_killed", [False, pytest.param(True, marks=pytest.mark.long)])
-@pytest.mark.parametrize("seed", seeds(1, 4))
+@pytest.mark.long
+@pytest.mark.parametrize("is_killed", [False, pytest.param(True, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("seed", swept_seeds(1, 4))
 async def test_a_frozen_worker_thaws_after_its_work_was_given_to_others(
     postgres_url: str, seed: int, is_killed: bool
 ) -> None:
@@ -37,7 +38,7 @@ async def test_a_frozen_worker_thaws_after_its_work_was_given_to_others(
 
 @pytest.mark.parametrize(
     ("away_s", "seed"),
-    [(0, 0), *(pytest.param(*case, marks=pytest.mark.long) for case in ((0, 1), (8, 0), (8, 1), (40, 0)))],
+    [(0, 0), *(pytest.param(*case, marks=pytest.mark.sweep) for case in ((0, 1), (8, 0), (8, 1), (40, 0)))],
 )
 async def test_the_database_is_away(
     postgres_url: str, postgres_server: PostgresServer, away_s: float, seed: int
@@ -52,7 +53,7 @@ async def test_the_database_is_away(
         assert not made.cluster.exits, "no worker was taken for dead"
 
 
-@pytest.mark.parametrize("seed", seeds(1, 4))
+@pytest.mark.parametrize("seed", swept_seeds(1, 4))
 async def test_all_workers_are_replaced_one_by_one(postgres_url: str, seed: int) -> None:
     async with chaos(postgres_url, fanned(10), seed=seed, slow_s=0.3) as made:
         old = made.cluster.start(2)
@@ -65,7 +66,7 @@ async def test_all_workers_are_replaced_one_by_one(postgres_url: str, seed: int)
     assert table.figures["paid again"] == 0, "a worker that stops lets its calls end"
 
 
-@pytest.mark.long
+@pytest.mark.sweep
 @pytest.mark.parametrize("seed", range(3))
 async def test_of_two_versions_the_one_that_the_run_began_with_goes_on(postgres_url: str, seed: int) -> None:
     async with chaos(postgres_url, named("helped"), seed=seed, squad="helped", ask=approve) as made:
@@ -75,7 +76,7 @@ async def test_of_two_versions_the_one_that_the_run_began_with_goes_on(postgres_
         await made.audited()
 
 
-@pytest.mark.long
+@pytest.mark.sweep
 @pytest.mark.parametrize("silently", [False, True])
 @pytest.mark.parametrize("seed", range(2))
 async def test_a_worker_is_cut_off_from_the_database_and_comes_back(
@@ -94,7 +95,7 @@ async def test_a_worker_is_cut_off_from_the_database_and_comes_back(
             made.cluster.kill(far)
 
 
-@pytest.mark.long
+@pytest.mark.sweep
 @pytest.mark.parametrize("seed", range(2))
 async def test_clocks_differ_by_minutes_and_workers_die(postgres_url: str, seed: int) -> None:
     async with chaos(postgres_url, fanned(10), seed=seed, slow_s=0.3) as made:

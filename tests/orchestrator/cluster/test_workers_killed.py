@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.orchestrator.chaos import chaos, fanned
-from tests.orchestrator.crashes import seeds
+from tests.orchestrator.crashes import swept_seeds
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)]
 
@@ -28,12 +28,12 @@ async def kill(postgres_url: str, seed: int, *, units: int, kills: int, slow_s: 
         await made.audited()
 
 
-@pytest.mark.parametrize("seed", seeds(1, 3))
+@pytest.mark.parametrize("seed", swept_seeds(1, 3))
 async def test_workers_are_killed_and_replaced(postgres_url: str, seed: int) -> None:
     await kill(postgres_url, seed, units=12, kills=3, slow_s=0.1)
 
 
-@pytest.mark.long
+@pytest.mark.sweep
 @pytest.mark.parametrize("seed", range(6))
 async def test_twelve_kills_over_80_units(postgres_url: str, seed: int) -> None:
     await kill(postgres_url, seed, units=80, kills=12, slow_s=2.0)

@@ -23,6 +23,7 @@ class OnPostgres(DispatcherConformance):
         return postgres_url
 
 
+@pytest.mark.long
 class TestJobQueue(OnPostgres):
     factory = "orchestrator.dispatch.cluster.queue:JobQueue"
 

@@ -60,6 +60,7 @@ async def test_after_an_outage_all_goes_on_and_nobody_is_robbed(
     assert PASSWORD not in workers.errors
 
 
+@pytest.mark.long
 async def test_a_worker_that_dies_in_an_outage_is_found_after_it(
     jobs: Any, workers: Workers, postgres_server: PostgresServer
 ) -> None:
@@ -82,6 +83,7 @@ async def test_a_worker_that_dies_in_an_outage_is_found_after_it(
     assert workers.processes.keys() == {living, other}
 
 
+@pytest.mark.long
 async def test_a_worker_stops_in_an_outage_too(jobs: Any, workers: Workers, postgres_server: PostgresServer) -> None:
     stopping = workers.start()
     await jobs.submit([unit_job("t", 1000)])

@@ -77,6 +77,7 @@ class Wire:
         scope.cancel()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("silently", [False, True])
 async def test_a_worker_that_is_cut_off_loses_its_jobs_and_says_no_more_about_them(
     jobs: Any, workers: Workers, postgres_server: PostgresServer, silently: bool

@@ -42,6 +42,7 @@ async def test_what_a_killed_worker_ran_is_run_by_another(jobs: Any, workers: Wo
     assert killed not in {worker.pid for worker in status.workers}
 
 
+@pytest.mark.long
 async def test_a_frozen_worker_whose_jobs_were_taken_over_says_no_more_about_them(jobs: Any, workers: Workers) -> None:
     workers.is_supervised = False
     frozen = workers.start()
@@ -61,6 +62,7 @@ async def test_a_frozen_worker_whose_jobs_were_taken_over_says_no_more_about_the
     assert workers.exit_code(other) == 0
 
 
+@pytest.mark.long
 async def test_a_worker_that_freezes_with_the_reapers_lock_is_found_dead_too(jobs: Any, workers: Workers) -> None:
     workers.is_supervised = False
     other = workers.start()
@@ -78,6 +80,7 @@ async def _are_there(jobs: Any, count: int) -> bool:
     return len((await jobs.status()).workers) == count
 
 
+@pytest.mark.long
 async def test_a_frozen_worker_that_nobody_took_over_goes_on(jobs: Any, workers: Workers) -> None:
     workers.is_supervised = False
     frozen = workers.start()
@@ -106,6 +109,7 @@ async def test_a_fenced_worker_ends_before_the_queue_hears_of_its_job(jobs: Any,
     assert "hunter2" not in workers.errors
 
 
+@pytest.mark.long
 async def test_a_worker_whose_event_loop_stands_still_ends(jobs: Any, workers: Workers) -> None:
     workers.is_supervised = False
     stuck = workers.start()
@@ -134,6 +138,7 @@ async def test_a_stopping_worker_lets_short_jobs_end_and_hands_long_ones_over(jo
     assert workers.overlaps() == []
 
 
+@pytest.mark.long
 async def test_a_cancelled_job_of_a_stopping_worker_is_cancelled(jobs: Any, workers: Workers) -> None:
     leaving = workers.start(grace_s=1000.0)
     await jobs.submit([unit_job("long", 1000)])
@@ -153,6 +158,7 @@ async def test_a_cancelled_job_of_a_stopping_worker_is_cancelled(jobs: Any, work
     assert await jobs.live("r") == set()
 
 
+@pytest.mark.long
 async def test_workers_whose_clocks_differ_by_minutes_share_the_work(jobs: Any, workers: Workers) -> None:
     early, late = workers.start(clock_s=-300), workers.start(clock_s=300)
     await jobs.submit([unit_job(f"t{number}", 0.2) for number in range(30)])
