@@ -99,6 +99,7 @@ def asked(port: int, path: str, method: str = "GET") -> tuple[int, str]:
         return 0, ""
 
 
+@pytest.mark.long
 def test_a_run_goes_on_at_another_worker_when_one_is_killed(call: Any, folder: Path, postgres_url: str) -> None:
     with worker(folder, postgres_url) as first, worker(folder, postgres_url):
         env = {"ORCHESTRATOR_DB": postgres_url}

@@ -104,7 +104,7 @@ def test_inputs_have_their_declared_types(call, folder):
         (["run", "squad.yaml", "--run-id", "../up"], "--run-id '../up'"),
         (
             ["run", "squad.yaml", "--db", "mysql://x"],
-            "a journal is at sqlite:///PATH, or at postgresql://USER@HOST/DATABASE",
+            "mysql://x: a journal is at sqlite:///PATH, or at postgresql://",
         ),
         (["run", "squad.yaml", "--timeout", "soon"], "'soon' is not a duration"),
         (["--routing", "no.yaml", "run", "squad.yaml"], "there is no routing file no.yaml"),

@@ -45,7 +45,7 @@ def counted(events: list[Event], kind: str) -> float:
     }[kind]
 
 
-@pytest.mark.parametrize("is_metered", [True, False])
+@pytest.mark.parametrize("is_metered", [False, pytest.param(True, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("kind", "cap"),
     [

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
     "away_s",
     [
         pytest.param(0, id="at-once"),
-        pytest.param(8, id="8s"),
+        pytest.param(8, id="8s", marks=pytest.mark.long),
         pytest.param(40, id="40s", marks=pytest.mark.long),
     ],
 )

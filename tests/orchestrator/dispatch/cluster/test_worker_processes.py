@@ -23,6 +23,7 @@ async def all_gone(jobs: Any) -> None:
     await eventually(none_left)
 
 
+@pytest.mark.long
 async def test_what_a_killed_worker_ran_is_run_by_another(jobs: Any, workers: Workers) -> None:
     killed = workers.start()
     await jobs.submit([unit_job(f"t{number}", 1000) for number in range(3)])
@@ -118,6 +119,7 @@ async def test_a_worker_whose_event_loop_stands_still_ends(jobs: Any, workers: W
     assert "time.sleep(10_000)" in workers.errors, "the log says where"
 
 
+@pytest.mark.long
 async def test_a_stopping_worker_lets_short_jobs_end_and_hands_long_ones_over(jobs: Any, workers: Workers) -> None:
     leaving = workers.start(grace_s=4.0)
     await jobs.submit([unit_job("long", 1000), unit_job("short", 2)])

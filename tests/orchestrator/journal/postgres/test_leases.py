@@ -84,7 +84,7 @@ async def test_who_says_that_it_lives_keeps_its_run(postgres_server: PostgresSer
                     raise AssertionError("two at once")
 
 
-@pytest.mark.parametrize("how", ["stop", "kill"])
+@pytest.mark.parametrize("how", ["stop", pytest.param("kill", marks=pytest.mark.long)])
 async def test_an_outage_longer_than_the_lease_robs_nobody(
     postgres_server: PostgresServer, postgres_url: str, how: str
 ) -> None:

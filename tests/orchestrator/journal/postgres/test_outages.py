@@ -29,7 +29,7 @@ BACKENDS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'squad-orc
 HASTY = ClusterTiming(retry_s=0.3, closing_s=0.3)
 
 
-@pytest.mark.parametrize("how", ["stop", "kill"])
+@pytest.mark.parametrize("how", ["stop", pytest.param("kill", marks=pytest.mark.long)])
 async def test_what_is_under_way_when_the_server_goes_is_recorded_when_it_is_back(
     postgres_server: PostgresServer, postgres_url: str, how: str
 ) -> None:

@@ -191,6 +191,7 @@ async def test_a_server_that_is_killed_and_comes_back(postgres_url, postgres_ser
     assert (seen.used, seen.held) == (430, 0)
 
 
+@pytest.mark.long
 async def test_a_server_that_stands_still_is_down_within_its_time_out_and_then_back(
     postgres_url, postgres_server: PostgresServer
 ):
