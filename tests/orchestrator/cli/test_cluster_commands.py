@@ -213,7 +213,7 @@ def test_probes_tell_how_a_worker_is_and_drain_it(folder: Path, postgres_url: st
     assert "no provider is configured here" in log
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_worker_that_is_told_to_stop_ends_well(folder: Path, postgres_url: str, number: int) -> None:
     with worker(folder, postgres_url) as one:
         until(lambda: "serves postgresql" in (folder / "worker.log").read_text())
@@ -221,6 +221,7 @@ def test_a_worker_that_is_told_to_stop_ends_well(folder: Path, postgres_url: str
         assert one.wait(PATIENCE_S) == 0
 
 
+@pytest.mark.long
 def test_a_second_signal_stops_a_worker_at_once_and_its_log_is_one_document_a_line(
     folder: Path, postgres_url: str
 ) -> None:

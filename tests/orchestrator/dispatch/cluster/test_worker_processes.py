@@ -99,7 +99,7 @@ async def test_a_frozen_worker_that_nobody_took_over_goes_on(jobs: Any, workers:
     assert workers.exit_code(frozen) == 0
 
 
-@pytest.mark.parametrize("how", ["fenced", "fenced in a group"])
+@pytest.mark.parametrize("how", ["fenced", pytest.param("fenced in a group", marks=pytest.mark.long)])
 async def test_a_fenced_worker_ends_before_the_queue_hears_of_its_job(jobs: Any, workers: Workers, how: str) -> None:
     workers.is_supervised = False
     fenced = workers.start()
