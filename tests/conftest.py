@@ -44,7 +44,7 @@ settings.register_profile(
 settings.register_profile(
     "explore",
     settings.get_profile("default"),
-    max_examples=400,
+    max_examples=150,
     derandomize=False,
     print_blob=True,
 )
