@@ -196,7 +196,11 @@ def test_no_cap_is_passed_whatever_is_killed_and_the_run_ends(
         "max_tokens": sum(call.tokens for call in past.paid),
         "max_turns": sum(call.turns for call in past.paid),
     }[kind]
-    assert spent_of(lab)[kind] <= cap * (1 + 1e-9)
+    # What is sent is reckoned too low by up to SENT tokens, until the first answers tell what it came to: calls that are
+    # out by then may pass a cap by that, in one process too.
+    unlearned = min(at_once, tasks, workers * slots) * SENT
+    surplus = {"max_cost": unlearned / USD, "max_tokens": unlearned, "max_turns": 0}[kind]
+    assert spent_of(lab)[kind] <= (cap + surplus) * (1 + 1e-9)
     assert spent_of(lab)[kind] <= counted * (1 + 1e-9), "what was answered counts, known or not"
     one_more = {"max_cost": 0.11, "max_tokens": 6200, "max_turns": 1}[kind]
     if finished.status != "done" and action != "downgrade_tier":
