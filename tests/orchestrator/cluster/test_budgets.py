@@ -196,7 +196,7 @@ def test_no_cap_is_passed_whatever_is_killed_and_the_run_ends(
         "max_tokens": sum(call.tokens for call in past.paid),
         "max_turns": sum(call.turns for call in past.paid),
     }[kind]
-    # What is sent is reckoned too low by up to SENT tokens, until the first answers tell what it came to: calls that are
+    # What is sent is reckoned too low by up to SENT tokens until the first answers tell what it came to: calls that are
     # out by then may pass a cap by that, in one process too.
     unlearned = min(at_once, tasks, workers * slots) * SENT
     surplus = {"max_cost": unlearned / USD, "max_tokens": unlearned, "max_turns": 0}[kind]
