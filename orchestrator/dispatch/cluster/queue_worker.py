@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -59,6 +60,10 @@ class _Again(BaseRetryStrategy):
             return RetryDecision(retry_at=LONG_AGO)
         after_s = exception.after_s if isinstance(exception, JobPutOff) else delay_s(job.attempts)
         return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=after_s) if after_s else LONG_AGO)
+
+
+TOLD_AGAIN_S = 3.0
+"""After how long without a job a worker that does not stop is told to once more."""
 
 
 @dataclass(slots=True)
@@ -124,12 +129,20 @@ class QueueWorker:
             raise
 
     async def _drain(self, worker: asyncio.Future[None]) -> None:
-        """Wait for a stopping worker's jobs. It listens no more, so whether a run was cancelled is asked for it."""
+        """Wait for a stopping worker's jobs. It listens no more, so whether a run was cancelled is asked for it.
+
+        One that had only just begun may have missed that it is to stop: it is told again while it has no job.
+        """
+        idle_since = time.monotonic()
         while not worker.done():
             await asyncio.wait({worker}, timeout=self.service.times.poll_s)
             if not worker.done() and self._running:
+                idle_since = time.monotonic()
                 for number in await self.jobs.cancelled_now() & self._running.keys():
                     self._cancel(self._running[number])
+            elif time.monotonic() - idle_since > TOLD_AGAIN_S:
+                worker.cancel()
+                idle_since = time.monotonic()
 
     def _cancel(self, running: _Running) -> None:
         if not running.is_cancelled:

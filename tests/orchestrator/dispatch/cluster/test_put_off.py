@@ -60,3 +60,16 @@ async def test_a_stopping_worker_s_jobs_go_on_elsewhere_at_once(jobs: Any, postg
         async with serving(jobs, elsewhere):
             with anyio.fail_after(PATIENCE_S):
                 await done.wait()
+
+
+@pytest.mark.long
+async def test_a_worker_that_is_stopped_as_it_begins_ends(postgres_url: str) -> None:
+    async def nothing(job: Job) -> None: ...
+
+    async with JobQueue(postgres_url) as queue:
+        await queue.prepare()
+        for moment in range(20):
+            with anyio.fail_after(PATIENCE_S):
+                async with serving(queue, nothing) as stop:
+                    await anyio.sleep(moment * 0.002)
+                    stop.set()
