@@ -241,7 +241,9 @@ class JobQueue:
             task_kwargs=arguments_of(job),
             lock=lock_of(job),
             queueing_lock=queueing_lock_of(job),
-            priority=priority,
+            # A waiting job holds up those of its lock that came later, unless they come before it: one that is to wait
+            # until a time would keep its run from being driven, or its unit from going on, until then.
+            priority=priority if at is None else priority - 1,
             scheduled_at=at,
         )
 

@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator import Squad
 from orchestrator.events import RunFinished
+from orchestrator.run.approvals import answer_question
 from tests.orchestrator.chaos import Chaos, answered, approve, chaos, fanned, named
 from tests.orchestrator.crashes import PATTERNS, agent, swept_seeds
 from tests.postgres import PostgresServer
@@ -127,18 +128,28 @@ async def test_answers_come_while_nobody_is_there_and_the_database_restarts(
             tasks.cancel_scope.cancel()
 
 
+def asking(timeout: str) -> Squad:
+    gate = {"prompt": "Go?", "choices": ["approve", "reject"], "timeout": timeout, "on_timeout": "approve"}
+    end = {"agent": "ann", "needs": ["gate"], "description": "End."}
+    tasks = {"gate": {"approval": gate}, "end": end}
+    return Squad.from_mapping({"version": 1, "name": "asking", "agents": {"ann": agent()}, "tasks": tasks})
+
+
+async def test_an_answer_is_taken_long_before_the_question_s_time_is_up(postgres_url: str) -> None:
+    async with chaos(postgres_url, lambda _: asking("7d"), ask=approve) as made:
+        made.cluster.start()
+        await until_status(made, "waiting")
+        database = made.cluster.database
+        await answer_question(database.journal, "r", "gate", "approve")
+        await database.drive("r")
+        await until_status(made, "done")
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("clock_s", [0, *(pytest.param(ahead, marks=pytest.mark.sweep) for ahead in (300, -300))])
 async def test_a_question_s_time_is_up_while_nobody_is_there(postgres_url: str, clock_s: float) -> None:
     """Its worker is killed before, and the one that comes later may have another clock: by its own, time is left."""
-    gate = {"prompt": "Go?", "choices": ["approve", "reject"], "timeout": "3s", "on_timeout": "approve"}
-    asking = {
-        "version": 1,
-        "name": "asking",
-        "agents": {"ann": agent()},
-        "tasks": {"gate": {"approval": gate}, "end": {"agent": "ann", "needs": ["gate"], "description": "End."}},
-    }
-    async with chaos(postgres_url, lambda _: Squad.from_mapping(asking), ask=approve) as made:
+    async with chaos(postgres_url, lambda _: asking("3s"), ask=approve) as made:
         worker = made.cluster.start()[0]
         await until_status(made, "waiting")
         made.cluster.kill(worker)

@@ -150,6 +150,17 @@ async def test_higher_priorities_first_then_in_order_and_none_before_its_time(jo
     assert (await jobs.status()).queues["tasks"].later == 1
 
 
+@pytest.mark.parametrize("unit", [None, Unit("a")])
+async def test_a_job_that_is_placed_for_later_holds_up_no_other_of_its_lock(jobs: Any, unit: Unit | None) -> None:
+    await jobs.submit([Job("r", unit, 2)], at=datetime.now(UTC) + timedelta(days=1))
+    await jobs.submit([Job("r", unit)])
+    handled = Handled(1)
+    async with serving(jobs, handled):
+        await handled.wait()
+    assert handled.jobs == [Job("r", unit)]
+    assert await jobs.live("r") == {Job("r", unit, 2)}
+
+
 async def test_of_one_units_jobs_the_next_runs_when_the_first_has_ended(jobs: Any) -> None:
     order, began, release, ended = list[str](), anyio.Event(), anyio.Event(), anyio.Event()
 
