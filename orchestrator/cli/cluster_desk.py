@@ -77,7 +77,7 @@ class ClusterDesk(LocalDesk):
         return replace(found, state=await self._now(run, found.state))
 
     async def _now(self, run: str, state: str) -> str:
-        """Return the state of a run whose record says this one: what nobody drives may wait for a worker."""
+        """Return the state of a run whose record says this one: what no process drives may wait for a worker."""
         return QUEUED if state == UNFINISHED and await self.cluster.queue.live(run) else state
 
     async def questions_of(self, run: str) -> Sequence[GateOpened]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +13,7 @@ from orchestrator.dispatch.cluster.job import Job
 from orchestrator.dispatch.cluster.queue import JobQueue
 from orchestrator.events import Event
 from orchestrator.journal.postgres.journal import PostgresJournal, open_postgres
-from orchestrator.journal.postgres.transaction import TransactionLost
+from orchestrator.journal.postgres.transaction import PostgresTransaction, TransactionLost
 from orchestrator.journal.protocols import RunManifest
 from orchestrator.journal.timing import ClusterTiming
 
@@ -30,25 +30,22 @@ class ClusterDatabase:
 
     async def hand_over(self, run: str, taken: int, events: Sequence[Event], jobs: Sequence[Job]) -> None:
         """Record that reports up to `taken` are taken, and events of the run, and submit jobs, at once."""
+        await self._together(lambda transaction: transaction.take_reports(run, taken, events), jobs)
+
+    async def record_new(self, run: str, manifest: RunManifest, events: Sequence[Event]) -> None:
+        """Record a run and submit the job that drives it, at once. Raise `RunExists`."""
+        await self._together(lambda transaction: transaction.create(run, manifest, events), [Job(run)])
+
+    async def _together(self, record: Callable[[PostgresTransaction], Awaitable[None]], jobs: Sequence[Job]) -> None:
+        """Record and submit in one transaction, once."""
         while True:
             try:
                 async with self.journal.transaction() as transaction:
-                    await transaction.take_reports(run, taken, events)
+                    await record(transaction)
                     await self.queue.submit(jobs, connection=transaction.connection)
                 return
             except TransactionLost:
                 continue  # nothing of it was recorded, and the next one waits until the database is back
-
-    async def record_new(self, run: str, manifest: RunManifest, events: Sequence[Event]) -> None:
-        """Record a run and submit the job that drives it, at once. Raise `RunExists`."""
-        while True:
-            try:
-                async with self.journal.transaction() as transaction:
-                    await transaction.create(run, manifest, events)
-                    await self.queue.submit([Job(run)], connection=transaction.connection)
-                return
-            except TransactionLost:
-                continue  # as above
 
     async def drive(self, run: str) -> None:
         """Have a worker drive the run on. One that is driven already takes notice by itself."""

@@ -184,7 +184,7 @@ class UnitHost:
             trace=self.told.trace,
         )
         end = await work.outcome(unit, fence)
-        # Those who drive the run record it, and tell nobody: here its calls were told of.
+        # The driver records it without telling its subscribers: here they were told of the unit's calls.
         self.told.tell(Event(self.run, Unit(unit.task), (), 0, 0, self.clock(), end))
         return UnitOutcome(end, stops[0] if stops else None, recorder.last_of(unit))
 

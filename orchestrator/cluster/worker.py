@@ -149,7 +149,7 @@ class RunWorker:
                 try:
                     return await host.work(job.unit, self._owner, self._stopping.is_set)
                 except HostOutdated:
-                    self._hosts.pop(job.run, None)  # whoever uses it still may; the next one opens another
+                    self._hosts.pop(job.run, None)  # units that use it still may; the next one opens another
 
     @asynccontextmanager
     async def _using(self, run: str) -> AsyncIterator[UnitHost]:

@@ -1,4 +1,4 @@
-"""What a cluster's dispatcher must guarantee, whoever keeps its jobs.
+"""What a cluster's dispatcher must guarantee, wherever its jobs are kept.
 
 `JobQueue` is one, docs/dispatchers.md shows another, and `orchestrator.testing.dispatchers` tests any.
 """

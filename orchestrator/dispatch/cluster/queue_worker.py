@@ -185,7 +185,7 @@ class QueueWorker:
             if isinstance(error, JobPutOff):
                 raise
             self.service.log.error("job_failed", job=job, attempts=context.job.attempts + 1, exc_info=error)
-            if is_cancelled:  # by nobody whom we know: it is to run again later, not at once
+            if is_cancelled:  # neither by a stop nor by a cancel of ours: it is to run again later, not at once
                 raise RuntimeError("the handler was cancelled from within") from error
             raise
         finally:

@@ -87,7 +87,7 @@ class WorkerJobs(JobManager):
                     self._lease.lost("its number is gone")
                 if not is_lost(error):
                     raise
-                # The fetch may have been committed: then the job is ours, and nobody would ever run it.
+                # The fetch may have been committed: then the job is ours, and no worker would ever run it.
                 self._doubtful_until = time.monotonic() + self._lease.times.timeout_s
                 job = await self._unanswered(worker_id)
             if job is not None:
