@@ -1,7 +1,8 @@
 """When jobs of workers that seem dead may be given to others. Pure.
 
 After an outage of the database all heartbeats look old, those of living workers too: the first worker that is
-back would rob them. So an observer that has not seen the database without a gap waits until all others had time to show up.
+back would rob them. So an observer that has not seen the database without a gap waits until all others had time to
+show up.
 """
 
 from __future__ import annotations
