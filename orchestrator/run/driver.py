@@ -153,13 +153,7 @@ class Driver:
             return await self.flush()
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            tasks.start_soon(
-                self._dispatcher.serve,
-                self._worked_on,
-                self._ended_elsewhere,
-                self._recorder.take,
-                self.plan.max_parallel,
-            )
+            tasks.start_soon(self._serve)
             if goes_on:
                 await self._take_up()
             await self._advance()
@@ -171,6 +165,14 @@ class Driver:
         if self._failure is not None:
             raise self._failure
         return await self.flush()
+
+    async def _serve(self) -> None:
+        """Have what is submitted done, here or elsewhere."""
+        take, slots = self._recorder.take, self.plan.max_parallel
+        try:
+            await self._dispatcher.serve(self._worked_on, self._ended_elsewhere, take, slots)
+        except JournalError as error:
+            self._break_off(error)
 
     async def flush(self) -> None:
         """Let the journal have all events so far, in their order."""

@@ -8,10 +8,15 @@ from typing import Any
 import anyio
 import pytest
 
+from orchestrator.cluster.run_dispatcher import ClusterDispatcher
+from orchestrator.dispatch import Handler, Settle, TakeEvents
 from orchestrator.dispatch.cluster.job import Job
 from orchestrator.events import Event, RunFinished
+from orchestrator.journal.protocols import Fenced
+from orchestrator.options import RunOptions
 from orchestrator.rerun.replay import replay
 from orchestrator.run.approvals import answer_question
+from orchestrator.run_opening import resume_with
 from orchestrator.subscribers import Feed, Subject, Subscriber
 from orchestrator.units import Unit
 from providers.emit import ignore
@@ -227,3 +232,23 @@ async def test_subscribers_are_told_once_of_all_that_several_workers_do() -> Non
     assert heard["", "run.finished"] == 1
     assert heard["", "turn.ended"] == heard["", "element.ended"] == 0
     assert len(told.traces_of) == 1
+
+
+class TakenOver(ClusterDispatcher):
+    """The dispatcher of a driver that finds out from its first report that another process drives the run."""
+
+    async def serve(self, handler: Handler, settle: Settle, take: TakeEvents, slots: int) -> None:
+        raise Fenced("the run r is being driven by another process now")
+
+
+async def test_a_driver_that_was_taken_over_ends_with_that_alone() -> None:
+    given = squad(CHAIN, inputs=INPUTS)
+    async with in_memory_cluster(given) as cluster:
+        await cluster.start(inputs={"parts": ["a"]})
+        dispatcher = TakenOver("r", cluster.journal, cluster.hand_over, cluster.cut_off)
+        options = RunOptions(manager=Answers(), clock=anyio.current_time, dispatcher=dispatcher)
+        async with resume_with(given, "r", cluster.journal, options) as opened:
+            with pytest.raises(Fenced):
+                async for _ in opened:
+                    pass
+        assert not of_type(list(await cluster.journal.events("r")), "run.finished")
