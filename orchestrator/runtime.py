@@ -69,12 +69,13 @@ def open_run(
     that `resume_run` can continue it; `state` is the folder that keeps what providers' limits allow, over runs and
     among processes, and `notify` is called when that ledger is lost and regained. `trust` is called with each key that
     a file would send to an address, and says whether it may go there; by default a routing file that you named may say
-    so, and a `.env` may not (docs/security.md). With `stream`, `Run.stream` tells what agents say as they say it.
-    `deps` is what tools find in their `ToolContext`, `hooks` stand around each model and tool call
-    (docs/python-tools.md). `subscribers` are told of all that happens, and `traceparent` is the span that asks for the
-    run (docs/observability.md). Raises `NotTrusted` for such a key, `PlanError` for bad inputs, `ToolFault` for a tool
-    that needs other `deps`, `NoProvider` where no provider is configured, `CatalogError` for a ledger that cannot be
-    used, `CannotWrite` for a bad `out` and `JournalError` for a record that cannot be kept, all before anything is
+    so, and a `.env` may not (docs/guides/security.md). With `stream`, `Run.stream` tells what agents say as they say
+    it. `deps` is what tools find in their `ToolContext`, `hooks` stand around each model and tool call
+    (docs/guides/python-tools.md). `subscribers` are told of all that happens, and `traceparent` is the span that asks
+    for the run (docs/guides/observability.md). Raises `NotTrusted` for such a key, `PlanError` for bad inputs,
+    `ToolFault` for a tool that needs other `deps`, `NoProvider` where no provider is configured, `CatalogError` for a
+    ledger that cannot be used, `CannotWrite` for a bad `out` and `JournalError` for a record that cannot be kept, all
+    before anything is
     spent. Leaving the block early cancels the run.
     """
     from orchestrator.run_opening import open_with  # on use: all that a run is made of

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
+GUIDES = DOCS / "guides"
 
 
 def test_the_providers_page_is_what_the_catalog_says() -> None:
@@ -49,26 +50,26 @@ def test_the_walk_of_a_turn_and_a_run_names_files_that_exist() -> None:
         assert any((root / room / name).exists() for room in ("", "providers", "orchestrator")), name
 
 
-PLANNING = DOCS / "cluster-planning.md"
+PLANNING = GUIDES / "cluster-planning.md"
 
 
 def test_the_planning_of_clusters_shows_the_figures_that_are_kept() -> None:
     """The formulas are computed anew; the simulations in part below, and all of them in a long test."""
-    made = runpy.run_path(str(DOCS / "generate_cluster_planning.py"))
-    figures, text = json.loads((DOCS / "cluster-planning.json").read_text("utf-8")), PLANNING.read_text("utf-8")
-    hint = "run python docs/generate_cluster_planning.py"
+    made = runpy.run_path(str(GUIDES / "generate_cluster_planning.py"))
+    figures, text = json.loads((GUIDES / "cluster-planning.json").read_text("utf-8")), PLANNING.read_text("utf-8")
+    hint = "run python docs/guides/generate_cluster_planning.py"
     assert text == made["page"](figures, text), hint
-    assert (DOCS / "cluster-planning.svg").read_text("utf-8") == made["picture"](figures), hint
+    assert (GUIDES / "cluster-planning.svg").read_text("utf-8") == made["picture"](figures), hint
 
 
 @pytest.mark.parametrize("name", ["`redis`", "`redis`, away for 20 s, and empty then"])
 def test_figures_of_ledgers_are_what_the_simulation_gives(name: str) -> None:
-    made = runpy.run_path(str(DOCS / "generate_cluster_planning.py"))
-    kept = json.loads((DOCS / "cluster-planning.json").read_text("utf-8"))
-    assert made["on_ledger"](name) in kept["ledgers"], "run python docs/generate_cluster_planning.py"
+    made = runpy.run_path(str(GUIDES / "generate_cluster_planning.py"))
+    kept = json.loads((GUIDES / "cluster-planning.json").read_text("utf-8"))
+    assert made["on_ledger"](name) in kept["ledgers"], "run python docs/guides/generate_cluster_planning.py"
 
 
 @pytest.mark.long
 def test_all_figures_of_the_planning_of_clusters_are_what_the_simulation_gives() -> None:
-    made = runpy.run_path(str(DOCS / "generate_cluster_planning.py"))
-    assert json.loads((DOCS / "cluster-planning.json").read_text("utf-8")) == made["measured"]()
+    made = runpy.run_path(str(GUIDES / "generate_cluster_planning.py"))
+    assert json.loads((GUIDES / "cluster-planning.json").read_text("utf-8")) == made["measured"]()

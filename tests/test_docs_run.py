@@ -17,7 +17,7 @@ PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 BLOCKS = [
     pytest.param(code, id=f"{page}-{number}")
     for page in PAGES
-    for number, code in enumerate(PYTHON.findall((ROOT / "docs" / page).read_text("utf-8")))
+    for number, code in enumerate(PYTHON.findall((ROOT / "docs" / "guides" / page).read_text("utf-8")))
 ]
 
 

@@ -1,4 +1,4 @@
-"""A dispatcher on one table of PostgreSQL, which is polled: what docs/dispatchers.md explains, and tests run."""
+"""A dispatcher on one table of PostgreSQL, which is polled: what docs/guides/dispatchers.md explains, and tests run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a cluster's dispatcher must guarantee, wherever its jobs are kept.
 
-`JobQueue` is one, docs/dispatchers.md shows another, and `orchestrator.testing.dispatchers` tests any.
+`JobQueue` is one, docs/guides/dispatchers.md shows another, and `orchestrator.testing.dispatchers` tests any.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A test file as it is written: its fields, their types, and every mistake in them at once.
 
-Whether its names exist in the squad is for `checked_against`. See docs/testing-squads.md.
+Whether its names exist in the squad is for `checked_against`. See docs/guides/testing-squads.md.
 """
 
 from __future__ import annotations

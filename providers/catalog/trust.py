@@ -1,7 +1,7 @@
 """Which of the user's keys a file would send where: what must be allowed before anything is sent. Pure.
 
 A folder that was cloned may hold a routing file and a `.env`. Either may name an address; neither may thereby have the
-keys of the user's own environment sent there. See docs/security.md.
+keys of the user's own environment sent there. See docs/guides/security.md.
 """
 
 from __future__ import annotations

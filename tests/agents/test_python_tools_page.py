@@ -1,4 +1,4 @@
-"""Every block of docs/python-tools.md runs, in order, on a scripted model."""
+"""Every block of docs/guides/python-tools.md runs, in order, on a scripted model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from providers.messages import ToolCall
 from providers.stub.scripted import say, tool_call
 
 pytestmark = pytest.mark.anyio
-PAGE = (Path(__file__).parents[2] / "docs/python-tools.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/guides/python-tools.md").read_text("utf-8")
 SCRIPTS: dict[str, list[Any]] = {
     "shop": [say(tool_call("reserve", article="pen")), "Here it is."],
     "report": ['{"title": "Fine", "scores": [1, 2, 3, 4]}', '{"title": "Fine", "scores": [3]}'],
@@ -35,7 +35,7 @@ SCRIPTS: dict[str, list[Any]] = {
 def page() -> dict[str, Any]:
     names: dict[str, Any] = {}
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)):
-        exec(compile(block, f"docs/python-tools.md, block {number + 1}", "exec"), names)  # our own page
+        exec(compile(block, f"docs/guides/python-tools.md, block {number + 1}", "exec"), names)  # our own page
     return names
 
 

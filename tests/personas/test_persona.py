@@ -238,7 +238,7 @@ def test_no_two_personas_are_alike():
 
 
 def test_the_page_of_agents_lists_the_library():
-    page = (Path(__file__).parents[2] / "docs" / "agents.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "agents.md").read_text("utf-8")
     made = map(Personas(packaged()).get, LIBRARY)
     rows = [f"| `{one.name}` | {one.display_name} | {one.title} | {one.tier} |" for one in made]
     assert [line for line in page.splitlines() if line in rows] == rows

@@ -224,7 +224,7 @@ def test_mistakes_in_files_have_their_place(call, folder, mine):
     assert "bad.yaml:2:" in call("simulate", "bad.yaml", "--all-providers").err
 
 
-DOCS = Path(__file__).parents[3] / "docs/simulation.md"
+DOCS = Path(__file__).parents[3] / "docs/guides/simulation.md"
 EXAMPLE = Path(__file__).parents[3] / "examples/scenario.yaml"
 
 

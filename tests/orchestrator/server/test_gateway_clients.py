@@ -29,7 +29,7 @@ from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.anyio, pytest.mark.long]
 CLIENTS = Path(__file__).parent / "clients"
-PAGE = (Path(__file__).parents[3] / "docs" / "gateway.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "guides" / "gateway.md").read_text("utf-8")
 PACKAGES = ("langchain-openai", "llm")
 INSTALL_S = 600.0
 

@@ -1,4 +1,4 @@
-"""Every example of docs/tools.md, as it stands there: each squad is sound, and the first one's tool is called."""
+"""Each example of docs/guides/tools.md as it stands there: every squad is sound, and the first one's tool is called."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from providers.documents.yaml import mapping_in
 from tests.orchestrator.squad.test_declared_tools import calling
 from tests.orchestrator.squads import run
 
-PAGE = (Path(__file__).parents[3] / "docs" / "tools.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "guides" / "tools.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 SQUADS = [text for text in EXAMPLES if "\ntasks:" in text]
 PETSTORE = """\

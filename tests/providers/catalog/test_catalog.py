@@ -324,7 +324,7 @@ class TestOverlay:
         assert said in problems(catalog, {"lab": {**NEW, "limits": [limit]}})["providers.lab.limits.0"]
 
     def test_the_documentations_example_is_sound(self, catalog):
-        text = (Path(__file__).parents[3] / "docs" / "limits.md").read_text("utf-8")
+        text = (Path(__file__).parents[3] / "docs" / "guides" / "limits.md").read_text("utf-8")
         rows = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])["providers"]
         groq = overlay(catalog, rows).providers["groq"]
         assert len([limit for limit in groq.limits if not limit.published]) == 5

@@ -209,7 +209,7 @@ class TestUsersFile:
         assert "s3cret" not in str(caught.value)
 
     def test_the_documentations_examples_load(self, catalog):
-        blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/routing.md").read_text("utf-8"), re.DOTALL)
+        blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/guides/routing.md").read_text("utf-8"), re.DOTALL)
         policy, _ = parse_policy(
             {key: value for text in blocks for key, value in yaml.safe_load(text).items()}, catalog
         )
