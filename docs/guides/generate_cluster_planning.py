@@ -1,4 +1,4 @@
-"""Makes the figures of `cluster-planning.md`: `python docs/guides/generate_cluster_planning.py` (two minutes of a core).
+"""Makes the figures of `cluster-planning.md`: `python docs/guides/generate_cluster_planning.py` (two minutes).
 
 Simulates `cluster-planning.yaml` with 1 to 10,000 workers, and its limits on each kind of ledger; keeps the figures in
 `cluster-planning.json`, draws `cluster-planning.svg`, and writes the tables between the marks of the page. With
