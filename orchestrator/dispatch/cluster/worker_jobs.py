@@ -99,14 +99,17 @@ class WorkerJobs(JobManager):
 
     async def _unanswered(self, worker: int) -> QueuedJob | None:
         """Return a job that the database says this worker has, and that it does not know of."""
+        known = set[int]()
 
         async def held() -> list[QueuedJob]:
             if self.stopping:
                 return []
+            # A job may end while the database answers: it is in the answer, and not held any more.
+            known.update(self._held)
             return list(await self.list_jobs_async(status=Status.DOING.value, worker_id=worker))
 
         jobs = await self._persist(held)
-        return next((job for job in jobs if job.id not in self._held), None)
+        return next((job for job in jobs if job.id not in known | self._held), None)
 
     def _hold(self, job: QueuedJob) -> QueuedJob:
         assert job.id is not None
