@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -10,36 +11,83 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import settings_of
 from orchestrator.cli.exits import Unusable
+from orchestrator.cli.recipes import BEFORE, Recipe, recipes
+from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.starter import GITIGNORE, ROUTING, SQUAD, env_example
 from providers.catalog.file import load_catalog
+from providers.documents.likeness import closest
+
+SQUAD_FILE = "squad.yaml"
+FIRST_RUN = f"orchestrator run {SQUAD_FILE}"
 
 
 @app.command("init")
 @click.argument("folder", default=".", metavar="[DIR]")
+@click.option("--template", "name", metavar="NAME", help="Write this recipe: a whole squad for one kind of work.")
+@click.option("--list", "listed", is_flag=True, help="List the recipes.")
 @click.pass_context
-def init_command(context: click.Context, folder: str) -> None:
-    """Write a small squad, a routing file, .env.example and .gitignore to DIR. Existing files are kept."""
+def init_command(context: click.Context, folder: str, name: str | None, listed: bool) -> None:
+    """Write a small squad, a routing file, .env.example and .gitignore to DIR. Existing files are kept.
+
+    With --template, write a recipe: a squad with tests, sample inputs and a README that says what to change first.
+    """
+    console = Console(settings_of(context))
+    if listed:
+        click.echo(_lines(recipes()))
+        console.say("next: orchestrator init --template NAME DIR")
+        return
+    recipe = None if name is None else _named(name)
+    for path, content in (_surroundings() | _content(recipe)).items():
+        file = Path(folder) / path
+        click.echo(f"{'wrote' if write_new(file, content) else 'kept '}  {file}")
+    if recipe is not None:
+        _tell(recipe, Path(folder), console)
+    steps = [] if folder == "." else [f"cd {shlex.quote(folder)}"]
+    console.say(f"next: {' && '.join([*steps, FIRST_RUN if recipe is None else recipe.first_command])}")
+
+
+def _tell(recipe: Recipe, folder: Path, console: Console) -> None:
+    """Say what is to be known before the first run."""
+    if (folder / SQUAD_FILE).read_bytes() != dict(recipe.files())[SQUAD_FILE]:
+        console.warn(
+            f"{folder / SQUAD_FILE} was there before, and is not the recipe's: name a new DIR to have all of it"
+        )
+    if before := recipe.facts.get(BEFORE):
+        console.hint(before.replace("`", ""))
+
+
+def _named(name: str) -> Recipe:
+    """Return a recipe. Raise `Unusable` with the nearest name where there is none of that name."""
+    known = recipes()
+    if name not in known:
+        near = closest(name, known)
+        meant = f"did you mean '{near}'? " if near else ""
+        raise Unusable(f"there is no recipe '{name}'", f"{meant}There are:\n{_lines(known)}")
+    return known[name]
+
+
+def _lines(known: Mapping[str, Recipe]) -> str:
+    return columns([(name, recipe.summary) for name, recipe in known.items()])
+
+
+def _surroundings() -> dict[str, bytes]:
+    """Return what stands beside every squad."""
     keys = dict.fromkeys(row.key_env for row in load_catalog().providers.values() if row.key_env)
-    files = {
-        "squad.yaml": SQUAD,
-        "agent_routing.yaml": ROUTING,
-        ".env.example": env_example(keys),
-        ".gitignore": GITIGNORE,
-    }
-    for name, text in files.items():
-        path = Path(folder) / name
-        click.echo(f"{'wrote' if write_new(path, text) else 'kept '}  {path}")
-    steps = ([] if folder == "." else [f"cd {shlex.quote(folder)}"]) + ["orchestrator run squad.yaml"]
-    Console(settings_of(context)).say(f"next: {' && '.join(steps)}")
+    texts = {"agent_routing.yaml": ROUTING, ".env.example": env_example(keys), ".gitignore": GITIGNORE}
+    return {path: text.encode() for path, text in texts.items()}
 
 
-def write_new(path: Path, text: str) -> bool:
+def _content(recipe: Recipe | None) -> dict[str, bytes]:
+    return {SQUAD_FILE: SQUAD.encode()} if recipe is None else dict(recipe.files())
+
+
+def write_new(path: Path, content: bytes) -> bool:
     """Write a file that is not there yet; return whether it was written. Raise `Unusable` where it cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with path.open("xb") as file:
+            file.write(content)
     except FileExistsError:
         if not path.is_file():
             raise Unusable(f"{path} is in the way: it is not a file") from None

@@ -1,0 +1,104 @@
+"""Each recipe as its user meets it: written by `init --template`, checked, run without a model, tested, drawn."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator.cli.recipes import FOLDER, recipes
+
+RECIPES = recipes()
+GATED: dict[str, str] = {}
+"""Each recipe that waits for a person, with the file that is there once the person has approved."""
+FILES = {"debate": "debate.md", "writer-editor": "article.md"}
+"""What each makes, and a word of it."""
+MACHINE = re.compile(r"(?<![\w.])/(home|root|tmp|usr|work|Users|var|opt)/|[A-Z]:\\")
+
+
+@pytest.fixture(params=RECIPES)
+def recipe(request, call, folder, monkeypatch):
+    """A recipe in a folder of its own, which is the working folder."""
+    written = call("init", "--template", request.param, "mine")
+    assert written.code == 0
+    monkeypatch.chdir(folder / "mine")
+    return RECIPES[request.param]
+
+
+def words(recipe) -> list[str]:
+    return shlex.split(recipe.first_command)[1:]
+
+
+def test_it_runs_without_a_model_by_the_command_that_is_printed(recipe, call):
+    ended = call(*words(recipe), "--offline", "--run-id", "r")
+    assert ended.code == (7 if recipe.name in GATED else 0), ended.err
+    if recipe.name in GATED:
+        ended = call("runs", "resume", "r", "--approve", "auto")
+        assert ended.code == 0, ended.err
+    assert "r: done" in ended.err
+    assert Path("out/r", FILES[recipe.name]).read_text("utf-8").strip()
+
+
+def test_it_has_no_mistakes_and_is_drawn(recipe, call):
+    checked = call("validate", ".")
+    assert checked.code == 0
+    assert " 0 errors, 0 warnings" in checked.err
+    drawn = call("graph", "squad.yaml")
+    assert drawn.code == 0
+    assert all(task in drawn.out for task in yaml.safe_load(Path("squad.yaml").read_text("utf-8"))["tasks"])
+
+
+def test_its_tests_pass(recipe, call):
+    tested = call("test", "squad.yaml", "--live", "--offline", *(["--trust"] if "--trust" in words(recipe) else []))
+    assert tested.code == 0, tested.out
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_it_says_of_itself(name):
+    recipe = RECIPES[name]
+    assert set(recipe.facts) - {"Before you run"} == {"For", "Pattern", "Needs", "Costs at most"}
+    assert len(recipe.summary) < 120
+    squad = yaml.safe_load((recipe.folder / "squad.yaml").read_text("utf-8"))
+    assert (squad["name"], squad["description"], squad["offline"]) == (name, recipe.summary, "auto")
+    assert recipe.facts["Costs at most"].startswith(f"${squad['budget']['max_cost']:.2f} a run (`budget.max_cost`)")
+    assert re.findall(r"^## (.+)", recipe.readme, re.MULTILINE) == [
+        "Start", "What comes out", "What to change first", "Go live",
+    ]  # fmt: skip
+    assert f"orchestrator init --template {name} " in recipe.readme
+    for path, content in recipe.files():
+        found = MACHINE.search(content.decode("utf-8", "ignore"))
+        assert not found, (path, found)
+
+
+def test_every_folder_is_a_recipe():
+    assert sorted(RECIPES) == sorted(path.name for path in FOLDER.iterdir() if not path.name.startswith((".", "_")))
+
+
+def test_they_are_listed_with_a_line_each(call):
+    listed = call("init", "--list")
+    assert [line.split("  ")[0] for line in listed.out.splitlines()] == list(RECIPES)
+
+
+def test_a_name_that_is_none_is_told_with_those_that_are(call, folder):
+    refused = call("init", "--template", "debat", "new")
+    assert refused.code == 2
+    assert "there is no recipe 'debat'" in refused.err
+    assert "did you mean 'debate'?" in refused.err
+    assert all(recipe.summary in refused.err for recipe in RECIPES.values())
+    assert not (folder / "new").exists()
+
+
+def test_files_that_were_there_stay_and_a_squad_that_is_another_is_told(call, folder):
+    mine = (folder / "squad.yaml").read_bytes()
+    done = call("init", "--template", "debate")
+    assert done.code == 0
+    assert (folder / "squad.yaml").read_bytes() == mine
+    assert "kept   squad.yaml" in done.out
+    assert "squad.yaml was there before, and is not the recipe's" in done.err
+    assert (
+        "was there before"
+        not in call("init", "--template", "debate", "new").err + call("init", "--template", "debate", "new").err
+    )
