@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from personas.errors import TemplateError
 from personas.sandbox import Sandbox, Template
 from personas.sources import PersonaSource, listed
+from providers.documents.file_schema import file_schema
 from providers.documents.models import StrictModel, checked
 from providers.documents.nodes import Node, tree_of
 from providers.documents.problems import Problem, SpecError, in_order, nearest
@@ -75,6 +76,11 @@ class PersonaSpec(StrictModel):
     tools: list[ToolWish] = Field([], max_length=100, description="Tools by name, or mappings with a name")
     template: LongText | None = Field(None, description="A packaged template's name, or a template's own text")
     produces: list[ShortText] = Field([], max_length=100, description="The artifacts that it makes")
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a persona's file, for editors."""
+    return file_schema(PersonaSpec, "persona")
 
 
 @dataclass(frozen=True, slots=True)

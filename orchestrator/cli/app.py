@@ -23,7 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "validate": ("validate", "Find every mistake in squads, routing files, scenarios."),
     "graph": ("graph", "Draw the order of a squad's tasks."),
     "config": ("config", "Show a squad file with every default filled in."),
-    "schema": ("schema", "Print the JSON Schema of squad files, for editors."),
+    "schema": ("schema", "Print the JSON Schema of squads, personas, tests, for editors."),
     "explain": ("explain", "Show which models a task's turns were sent to, and why."),
     "test": ("test", "Run the cases of a squad's test file, from recordings or live."),
     "simulate": ("simulate", "Simulate a scenario, or runs of a squad. Spends nothing."),

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from orchestrator.evals.expect import ChangeBy, Expect
 from orchestrator.squad.shared_spec import NonEmpty, Positive
 from providers.documents.fields import PositiveDuration, Share
+from providers.documents.file_schema import file_schema
 from providers.documents.models import StrictModel, validated
 from providers.documents.nodes import Node
 from providers.documents.problems import Problem
@@ -200,8 +201,7 @@ class SuiteSpec(StrictModel):
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a test file, for editors."""
-    schema = SuiteSpec.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Squad tests"}
+    return file_schema(SuiteSpec, "tests")
 
 
 def suite_of(parsed: ParsedFile) -> tuple[SuiteSpec, Node, list[Problem]]:

@@ -39,6 +39,7 @@ from orchestrator.squad.tool_specs import ToolEntry
 from orchestrator.squad.untrusted_specs import UntrustedSpec
 from orchestrator.squad.workspace import WorkspaceSpec
 from providers.documents.fields import PositiveDuration
+from providers.documents.file_schema import file_schema
 from providers.documents.models import StrictModel, validated
 from providers.documents.nodes import Node
 from providers.documents.problems import Problem, SpecError
@@ -425,8 +426,7 @@ class SquadSpec(StrictModel):
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a squad file, for editors."""
-    schema = SquadSpec.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Squad"}
+    return file_schema(SquadSpec, "squad")
 
 
 def load_spec(path: str | FilePath) -> tuple[SquadSpec, Node, list[Problem]]:

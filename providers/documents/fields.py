@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from providers.documents.quantities import parse_duration, parse_share
@@ -38,11 +38,28 @@ def _one_word(name: str) -> str:
     return name
 
 
+# What editors are told.
+_DURATION_TEXT = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?\s*$"}
+_PERCENT_TEXT = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)? ?%\s*$"}
+_DURATION = {"title": "duration such as `30s`", "description": "500ms, 5s, 10m, 2h, 3d, or a number of seconds"}
+
+
+def _told(*kinds: dict[str, Any], **more: Any) -> WithJsonSchema:
+    return WithJsonSchema({**more, "anyOf": list(kinds)})
+
+
 Duration = Annotated[
-    float,
-    BeforeValidator(_seconds, json_schema_input_type=str | float),
-    Field(description="500ms, 5s, 10m, 2h, 3d, or a number of seconds"),
+    float, BeforeValidator(_seconds), _told(_DURATION_TEXT, {"type": "number", "minimum": 0}, **_DURATION)
 ]
-PositiveDuration = Annotated[Duration, AfterValidator(_more_than_none)]
-Share = Annotated[float, BeforeValidator(_share, json_schema_input_type=str | float)]
+PositiveDuration = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    AfterValidator(_more_than_none),
+    _told(_DURATION_TEXT, {"type": "number", "exclusiveMinimum": 0}, **_DURATION),
+]
+Share = Annotated[
+    float,
+    BeforeValidator(_share),
+    _told(_PERCENT_TEXT, {"type": "number", "minimum": 0, "maximum": 1}, title="share such as `20%` or `0.2`"),
+]
 Word = Annotated[str, AfterValidator(_one_word)]

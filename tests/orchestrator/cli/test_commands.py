@@ -207,7 +207,13 @@ def test_a_broken_routing_file_is_told_with_its_place(call, folder):
 
 def test_schema(call):
     assert json.loads(call("schema").out)["title"] == "Squad"
-    assert json.loads(call("schema", "--tests").out)["title"] == "Squad tests"
+    assert json.loads(call("schema", "--tests").out)["title"] == "Test file"
+    titles = {kind: json.loads(call("schema", kind).out)["title"] for kind in ("squad", "persona", "tests")}
+    assert titles == {"squad": "Squad", "persona": "Persona", "tests": "Test file"}
+
+
+def test_schema_of_two_kinds_is_a_wrong_use(call):
+    assert call("schema", "persona", "--tests").code == 2
 
 
 def test_graph(call, folder):
