@@ -6,8 +6,9 @@ given. What it returns is charged here.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Undefined, pass_context
 from jinja2.filters import FILTERS
@@ -17,6 +18,7 @@ from personas.attributes import kind_of_value
 from personas.limits import Rendering
 from personas.list_filters import (
     chosen,
+    chosen_by,
     compared,
     concat,
     each,
@@ -101,7 +103,53 @@ def _free(function: Callable[..., Any]) -> Callable[..., Any]:
     return _priced(function, lambda _, value: value)
 
 
-def _method(owner: type, name: str) -> Callable[..., Any]:
+def _absolute(_: Rendering, value: Any) -> Any:
+    return abs(number(value))
+
+
+def _length(_: Rendering, value: Any) -> int:
+    return len(finite(value))
+
+
+def _trimmed(text: str, chars: str | None = None) -> str:
+    return text.strip(chars)
+
+
+def _words(text: str) -> int:
+    return len(text.split())
+
+
+class TemplateWord(NamedTuple):
+    """A filter or a method: what stands behind it, what it returns, and an expression that shows it."""
+
+    call: Callable[..., Any]
+    arguments: str
+    """What is written in the brackets after its name: `length: int = 255`, for example."""
+    says: str
+    example: str
+
+
+def _word(function: Callable[..., Any], says: str, example: str, makes_nothing: bool = False) -> TemplateWord:
+    """Return a word. One that `makes_nothing` hands on something that exists, so its result is not charged."""
+    call = _free(function) if makes_nothing else _priced(function)
+    return TemplateWord(call, _arguments(function), says, example)
+
+
+def _arguments(function: Callable[..., Any]) -> str:
+    """Return the parameters without the account, and without the value that stands before the bar or the dot."""
+    given = inspect.signature(function).parameters
+    _, *own = [one for name, one in given.items() if name not in ("budget", "_")]
+    return str(inspect.Signature([one.replace(annotation=_Written(one.annotation)) for one in own]))[1:-1]
+
+
+class _Written(str):
+    """An annotation as the source has it: `inspect` shows the representation."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _method(owner: type, name: str, arguments: str, says: str, example: str) -> TemplateWord:
     def filter_(_: Rendering, value: Any, *args: Any) -> Any:
         if isinstance(value, Undefined):
             str(value)
@@ -110,51 +158,163 @@ def _method(owner: type, name: str) -> Callable[..., Any]:
         found = getattr(value, name)(*args)
         return list(found) if name in {"items", "keys", "values"} else found
 
-    return _free(filter_) if name == "get" else _priced(filter_)
+    return _word(filter_, says, example, makes_nothing=name == "get")._replace(arguments=arguments)
 
 
-METHODS: Mapping[str, Callable[..., Any]] = {
-    **{name: _method(str, name) for name in ("lower", "upper", "strip", "startswith", "endswith")},
-    **{name: _method(Mapping, name) for name in ("get", "items", "keys", "values")},
-    "split": _priced(split),
+METHOD_WORDS: Mapping[str, TemplateWord] = {
+    "endswith": _method(str, "endswith", "suffix: str", "Whether the text ends so.", "'notes.md'.endswith('.md')"),
+    "get": _method(
+        Mapping,
+        "get",
+        "key: str, default: Any = None",
+        "The value of a key; another value, or none, without it.",
+        "{'a': 1}.get('b', 0)",
+    ),
+    "items": _method(Mapping, "items", "", "The pairs of key and value, as a list.", "{'a': 1}.items()"),
+    "keys": _method(Mapping, "keys", "", "The keys, as a list.", "{'a': 1}.keys()"),
+    "lower": _method(str, "lower", "", "The text in small letters.", "'YES'.lower()"),
+    "split": _word(
+        split, "The parts of the text between `sep`, or between blanks, at most `maxsplit` + 1.", "'a, b'.split(', ')"
+    ),
+    "startswith": _method(
+        str, "startswith", "prefix: str", "Whether the text begins so.", "'Fix: lists'.startswith('Fix')"
+    ),
+    "strip": _method(
+        str,
+        "strip",
+        "chars: str | None = None",
+        "The text without blanks, or those characters, at both ends.",
+        "' yes. '.strip(' .')",
+    ),
+    "upper": _method(str, "upper", "", "The text in capitals.", "'yes'.upper()"),
+    "values": _method(Mapping, "values", "", "The values, as a list.", "{'a': 1}.values()"),
 }
 
-FILTER_WORDS: Mapping[str, Callable[..., Any]] = {
-    "abs": _priced(lambda _, value: abs(number(value))),
-    "capitalize": _priced(of_text(str.capitalize)),
-    "count": _priced(lambda _, value: len(finite(value))),
-    "d": _free(_default),
-    "default": _free(_default),
-    "first": _free(first),
-    "float": _priced(real),
-    "indent": _priced(indent),
-    "int": _priced(whole),
-    "items": _priced(items),
-    "join": _free(join),
-    "last": _free(last),
-    "length": _priced(lambda _, value: len(finite(value))),
-    "list": _priced(list_of),
-    "lower": _priced(of_text(str.lower)),
-    "map": _priced(mapped),
-    "max": _free(extreme(max)),
-    "min": _free(extreme(min)),
-    "reject": _priced(chosen(keep=False, by_attribute=False)),
-    "rejectattr": _priced(chosen(keep=False, by_attribute=True)),
-    "replace": _priced(replace),
-    "round": _priced(rounded),
-    "select": _priced(chosen(keep=True, by_attribute=False)),
-    "selectattr": _priced(chosen(keep=True, by_attribute=True)),
-    "sort": _priced(sort),
-    "string": _free(of_text(str)),
-    "sum": _free(total),
-    "title": _priced(of_text(FILTERS["title"])),
-    "tojson": _free(to_json),
-    "trim": _priced(of_text(str.strip)),
-    "truncate": _priced(of_text(truncate)),
-    "unique": _priced(unique),
-    "upper": _priced(of_text(str.upper)),
-    "wordcount": _priced(of_text(lambda text: len(text.split()))),
+METHODS: Mapping[str, Callable[..., Any]] = {name: word.call for name, word in METHOD_WORDS.items()}
+
+_DEFAULT = (
+    "The value where there is one, else `default_value`. With `boolean` true, also in place of an empty text or list,"
+    " zero, false and none."
+)
+_LENGTH = "How many characters a text has, entries a list, keys a mapping."
+_EXTREME = "The {} item; of its `attribute`, where one is given. An error where the list is empty."
+_CHOSEN = "The items {} the test, which may take an argument; without a test: {} empty, zero, false or none."
+_CHOSEN_BY = "The same as `{}`, by an attribute of each item."
+
+DESCRIBED_FILTERS: Mapping[str, TemplateWord] = {
+    "abs": _word(_absolute, "The number without its sign.", "-3 | abs"),
+    "capitalize": _word(
+        of_text(str.capitalize),
+        "The text with a capital at its beginning, and small letters after it.",
+        "'draft ONE' | capitalize",
+    ),
+    "count": _word(_length, f"{_LENGTH} The same as `length`.", "['a', 'b'] | count"),
+    "d": _word(_default, "The same as `default`.", "none | d('unknown', true)", makes_nothing=True),
+    "default": _word(_default, _DEFAULT, "{}.title | default('untitled')", makes_nothing=True),
+    "first": _word(
+        first, "The first item. An error where the list is empty.", "['a', 'b'] | first", makes_nothing=True
+    ),
+    "float": _word(real, "The number that a text spells; `default` where it spells none.", "'2.50' | float"),
+    "indent": _word(
+        indent,
+        "The text with `width` blanks before each line: also the first one with `first`, empty ones with `blank`.",
+        "'a\nb' | indent(2)",
+    ),
+    "int": _word(
+        whole,
+        "The whole number that a text spells, to that base; a fraction is cut off. `default` where it spells none.",
+        "'42' | int",
+    ),
+    "items": _word(items, "The pairs of key and value of a mapping, as a list.", "{'a': 1, 'b': 2} | items"),
+    "join": _word(
+        join,
+        "One text of all items, with `d` between them; of an `attribute` of each, where one is given.",
+        "[{'id': 'S-1'}, {'id': 'S-2'}] | join(', ', 'id')",
+        makes_nothing=True,
+    ),
+    "last": _word(last, "The last item. An error where the list is empty.", "['a', 'b'] | last", makes_nothing=True),
+    "length": _word(_length, _LENGTH, "'four' | length"),
+    "list": _word(
+        list_of, "A list of the items, of the characters of a text, of the keys of a mapping.", "'abc' | list"
+    ),
+    "lower": _word(of_text(str.lower), "The text in small letters.", "'YES' | lower"),
+    "map": _word(
+        mapped,
+        "One `attribute` of each item, as a list; `'a.b'` goes further in. `default` stands in where an item lacks it,"
+        " else that is an error.",
+        "[{'id': 'S-1'}, {'id': 'S-2'}] | map(attribute='id')",
+    ),
+    "max": _word(extreme(max), _EXTREME.format("largest"), "[2, 8, 5] | max", makes_nothing=True),
+    "min": _word(extreme(min), _EXTREME.format("smallest"), "[2, 8, 5] | min", makes_nothing=True),
+    "reject": _word(
+        chosen(keep=False), _CHOSEN.format("that do not pass", "those that are"), "[1, 2, 3, 4] | reject('odd')"
+    ),
+    "rejectattr": _word(
+        chosen_by(keep=False),
+        _CHOSEN_BY.format("reject"),
+        "[{'n': 1, 'ok': true}, {'n': 2, 'ok': false}] | rejectattr('ok')",
+    ),
+    "replace": _word(
+        replace,
+        "The text with `new` in the place of each `old`, of the first `count` where that is given.",
+        "'a-b' | replace('-', '/')",
+    ),
+    "round": _word(
+        rounded,
+        "The number with `precision` decimals, -15 to 15. `method`: `common` (a half goes to the even neighbour),"
+        " `ceil` (up) or `floor` (down).",
+        "2.346 | round(2)",
+    ),
+    "select": _word(
+        chosen(keep=True), _CHOSEN.format("that pass", "those that are not"), "[1, 5, 9] | select('gt', 4)"
+    ),
+    "selectattr": _word(
+        chosen_by(keep=True),
+        _CHOSEN_BY.format("select"),
+        "[{'n': 1, 'ok': true}, {'n': 2, 'ok': false}] | selectattr('ok')",
+    ),
+    "sort": _word(
+        sort,
+        "The items in ascending order, by an `attribute` where one is given. Text and numbers do not mix.",
+        "['b', 'C', 'a'] | sort",
+    ),
+    "string": _word(
+        of_text(str.__str__), "The value as text: lists and mappings as JSON.", "[1, 2] | string", makes_nothing=True
+    ),
+    "sum": _word(
+        total,
+        "The sum of the numbers, or of an `attribute` of each, and `start`.",
+        "[1, 2, 3] | sum",
+        makes_nothing=True,
+    ),
+    "title": _word(
+        of_text(FILTERS["title"]), "The text with a capital at the beginning of each word.", "'release notes' | title"
+    ),
+    "tojson": _word(
+        to_json,
+        "The value as JSON, on one line or indented by 0 to 8 blanks.",
+        "{'ok': true} | tojson",
+        makes_nothing=True,
+    ),
+    "trim": _word(
+        of_text(_trimmed), "The text without blanks, or the characters given, at both ends.", "' yes ' | trim"
+    ),
+    "truncate": _word(
+        of_text(truncate),
+        "The text; where it is longer, its first `length` characters, of which `end` are the last. It is cut between"
+        " words, with `killwords` anywhere.",
+        "'A long sentence' | truncate(12)",
+    ),
+    "unique": _word(
+        unique,
+        "The items without those that were there before, by an `attribute` where one is given.",
+        "['a', 'A', 'b'] | unique",
+    ),
+    "upper": _word(of_text(str.upper), "The text in capitals.", "'yes' | upper"),
+    "wordcount": _word(of_text(_words), "How many words the text has.", "'three small words' | wordcount"),
 }
+
+FILTER_WORDS: Mapping[str, Callable[..., Any]] = {name: word.call for name, word in DESCRIBED_FILTERS.items()}
 
 REWRITTEN: Mapping[str, Callable[..., Any]] = {
     EACH: _free(each),

@@ -22,17 +22,21 @@ class TemplateLimits:
     """Upper bounds of one template. Parsing is bounded by size and shape, rendering by work, room and time."""
 
     source_chars: int = 64_000
-    """Of a template, or of one expression. Plain text around expressions is not counted."""
+    """Characters of a template, or of one expression. Plain text around expressions is not counted."""
     depth: int = 48
     """Brackets inside brackets, and nodes inside nodes once parsed."""
     nodes: int = 10_000
+    """Names, literals, operators, calls and so on in one template or expression."""
     steps: int = 100_000
     """Loop passes and calls of filters in one rendering, over all loops."""
     room: int = 4_000_000
     """Characters made in one rendering, results in between included; an entry of a list counts as eight."""
     output_chars: int = 262_144
+    """Characters of the text that comes out."""
     int_bits: int = 4_096
+    """Bits of a whole number: some 1,200 digits."""
     seconds: float = 1.0
+    """Seconds of one rendering."""
 
 
 class Rendering:

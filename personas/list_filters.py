@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Undefined
 from jinja2.tests import TESTS
@@ -13,11 +13,55 @@ from personas.limits import Rendering
 from personas.number_filters import calculate, number
 from personas.text_filters import as_text
 
-_TEST_NAMES = (
-    "!= < <= == > >= boolean defined divisibleby eq equalto even false float ge greaterthan gt in integer iterable le "
-    "lessthan lower lt mapping ne none number odd sameas sequence string true undefined upper"
-)
-TEST_WORDS: Mapping[str, Any] = {name: TESTS[name] for name in _TEST_NAMES.split()}
+
+class TemplateTest(NamedTuple):
+    """What a value is asked by `is NAME`: the test, what it says, and an expression that shows it."""
+
+    call: Any
+    says: str
+    example: str
+
+
+def _tests() -> Mapping[str, TemplateTest]:
+    said = {
+        "boolean": ("It is true or false, and no other value.", "0 is boolean"),
+        "defined": ("There is such a name.", "{}.title is defined"),
+        "divisibleby": ("The number can be divided by the one given.", "9 is divisibleby(3)"),
+        "even": ("The number is even.", "3 is even"),
+        "false": ("It is `false` itself.", "false is false"),
+        "float": ("It is a number with a fraction, 2.0 too.", "2.0 is float"),
+        "in": ("It is in the list, the text or the keys of the mapping given.", "'a' is in(['a', 'b'])"),
+        "integer": ("It is a whole number.", "2 is integer"),
+        "iterable": ("It has items: a list, a mapping, also a text.", "5 is iterable"),
+        "lower": ("All letters of the text are small.", "'Yes' is lower"),
+        "mapping": ("It is a mapping.", "{'a': 1} is mapping"),
+        "none": ("It is none: YAML's and JSON's `null`.", "none is none"),
+        "number": ("It is a number.", "'5' is number"),
+        "odd": ("The number is odd.", "3 is odd"),
+        "sameas": ("It is the very same object. For values use `==`.", "none is sameas(none)"),
+        "sequence": ("It is a list, a text or a mapping.", "[1] is sequence"),
+        "string": ("It is a text.", "'5' is string"),
+        "true": ("It is `true` itself.", "1 is true"),
+        "undefined": ("There is no such name.", "{}.title is undefined"),
+        "upper": ("All letters of the text are capitals.", "'YES' is upper"),
+    }
+    compared = {
+        "==": ("eq", "equalto"),
+        "!=": ("ne",),
+        "<": ("lt", "lessthan"),
+        "<=": ("le",),
+        ">": ("gt", "greaterthan"),
+        ">=": ("ge",),
+    }
+    for sign, names in compared.items():
+        says = f"The same as `{sign}`, for `select` and its like, where a test is named."
+        said[sign] = (says, f"[1, 5, 9] | select('{sign}', 5)")
+        said |= {name: (says, f"[1, 5, 9] | select('{name}', 5)") for name in names}
+    return {name: TemplateTest(TESTS[name], *said[name]) for name in sorted(said)}
+
+
+DESCRIBED_TESTS = _tests()
+TEST_WORDS: Mapping[str, Any] = {name: word.call for name, word in DESCRIBED_TESTS.items()}
 
 
 class _Each:
@@ -136,12 +180,21 @@ def total(budget: Rendering, value: Any, attribute: str | int | None = None, sta
     return result
 
 
-def chosen(keep: bool, by_attribute: bool) -> Callable[..., Any]:
-    """Return one of select, reject, selectattr, rejectattr."""
+def chosen(keep: bool) -> Callable[..., Any]:
+    """Return `select` or `reject`."""
 
-    def filter_(budget: Rendering, value: Any, *args: Any) -> list[Any]:
-        follow, args = (picker(args[0]), args[1:]) if by_attribute else (picker(None), args)
-        passes = _test(budget, *args)
+    def filter_(budget: Rendering, value: Any, test: str | None = None, *args: Any) -> list[Any]:
+        passes = _test(budget, test, *args)
+        return [item for item in each(budget, value) if bool(passes(item)) is keep]
+
+    return filter_
+
+
+def chosen_by(keep: bool) -> Callable[..., Any]:
+    """Return `selectattr` or `rejectattr`."""
+
+    def filter_(budget: Rendering, value: Any, attribute: str | int, test: str | None = None, *args: Any) -> list[Any]:
+        follow, passes = picker(attribute), _test(budget, test, *args)
         return [item for item in each(budget, value) if bool(passes(follow(item))) is keep]
 
     return filter_

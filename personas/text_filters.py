@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
 from jinja2 import Undefined
@@ -46,6 +47,7 @@ def _plain(value: Any) -> Any:
 def of_text(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter of the text of a value, which grows by no more than letters do when their case changes."""
 
+    @wraps(function)  # its signature is told
     def filter_(budget: Rendering, value: Any, *args: Any, **kwargs: Any) -> Any:
         return function(as_text(value, budget), *args, **kwargs)
 

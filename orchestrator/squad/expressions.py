@@ -38,8 +38,19 @@ from providers.documents.problems import Path, nearest
 ExpressionFault = tuple[str, str, str]
 """The code of a mistake, its message, and a hint."""
 CONDITION = "a condition"
-TASK_ATTRIBUTES = ("output", "output_file", "status", "failed", "transcript")
-STEP_ATTRIBUTES = ("output", "status", "transcript")
+TASK_ATTRIBUTES: Mapping[str, str] = {
+    "output": "What it made: text, the value that its `output_schema` asks for, the list of a `for_each` in its order; "
+    "of an approval `choice` and `comment`; of `steps` the output of each by its id. None where it was skipped.",
+    "output_file": "The path of the file that it wrote, below the run's folder.",
+    "status": "`ok`, `failed` or `skipped`.",
+    "failed": "The keys of the elements of its `for_each` that failed, as a list.",
+    "transcript": "What was said in its conversation, as text; of a `for_each` a list of such texts.",
+}
+STEP_ATTRIBUTES: Mapping[str, str] = {
+    "output": "What it made; none where it was skipped.",
+    "status": "`ok` or `skipped`.",
+    "transcript": "What was said in its conversation, as text.",
+}
 _ANSWER = {"type": "object", "properties": {"choice": {}, "comment": {}}}
 _WHOLE = re.compile(r"\s*\$\{\{(?:(?!\}\}).)*\}\}\s*", re.DOTALL)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from personas.sandbox import expression_spans
 from providers.documents.nodes import Node
@@ -16,17 +16,49 @@ from providers.documents.problems import Path
 
 OURS = ("inputs", "tasks", "steps")
 PERSONA_TEXTS = ("name", "title", "role", "goal", "identity", "style", "principles", "produces", "template")
+
+
+class RenderedField(NamedTuple):
+    """A field that is rendered: where it stands, what it takes, and which names it can read."""
+
+    path: str
+    """`[]` is any entry of a list, a word in capitals any key."""
+    takes: Literal["text", "value", "list", "condition"]
+    """Anything but text is one expression and nothing beside it."""
+    names: tuple[str, ...]
+    """`item` is known in a task with `for_each` alone, under the name that its `as` gives."""
+
+
+_OF_INPUTS = ("inputs",)
+_BEFORE = ("inputs", "tasks")
+_OF_ELEMENT = (*_BEFORE, "item")
+_OF_STEP = (*_OF_ELEMENT, "steps")
+RENDERED_FIELDS = (
+    RenderedField("tasks.TASK.if", "condition", _BEFORE),
+    RenderedField("tasks.TASK.for_each", "list", _BEFORE),
+    RenderedField("tasks.TASK.key", "text", _OF_ELEMENT),
+    RenderedField("tasks.TASK.agent", "value", _OF_ELEMENT),
+    RenderedField("tasks.TASK.description", "text", _OF_ELEMENT),
+    RenderedField("tasks.TASK.expected_output", "text", _OF_ELEMENT),
+    RenderedField("tasks.TASK.output_file", "text", _OF_ELEMENT),
+    RenderedField("tasks.TASK.with.INPUT", "text", _OF_ELEMENT),
+    RenderedField("tasks.TASK.switch.on", "value", _OF_ELEMENT),
+    RenderedField("tasks.TASK.switch.cases.CASE.description", "text", _OF_ELEMENT),
+    RenderedField("tasks.TASK.switch.cases.CASE.expected_output", "text", _OF_ELEMENT),
+    RenderedField("tasks.TASK.approval.prompt", "text", _BEFORE),
+    RenderedField("tasks.TASK.steps[].if", "condition", _OF_STEP),
+    RenderedField("tasks.TASK.steps[].agent", "value", _OF_STEP),
+    RenderedField("tasks.TASK.steps[].description", "text", _OF_STEP),
+    RenderedField("tasks.TASK.steps[].expected_output", "text", _OF_STEP),
+    RenderedField("tasks.TASK.repeat.until", "condition", (*_OF_STEP, "output")),
+    RenderedField("tasks.TASK.output_schema", "text", _OF_INPUTS),
+    *(RenderedField(f"agents.AGENT.{field}", "text", _OF_INPUTS) for field in ("instructions", *PERSONA_TEXTS)),
+    RenderedField("outputs.NAME", "text", _BEFORE),
+)
 _RENDERED_OF_TASKS = {
-    "agent",
-    "on",
-    "description",
-    "expected_output",
-    "output_file",
-    "if",
-    "for_each",
-    "key",
-    "until",
-    "prompt",
+    place.path.rpartition(".")[2]
+    for place in RENDERED_FIELDS
+    if place.path.startswith("tasks.") and ".with." not in place.path
 }
 _MAY_HOLD = re.compile(r"[{}$%]|<<|\[\[")
 _OTHER = re.compile(
