@@ -26,6 +26,7 @@ from orchestrator.squad.load import Squad
 from orchestrator.squad.parts import works_of
 from orchestrator.squad.plan import AgentWork, Plan, TaskPlan
 from orchestrator.squad.squad_tools import SquadTools
+from orchestrator.squad.who import FOLDER
 
 WRITES = frozenset({"write_file", "edit_file"})
 """The built-in tools that write into the folder."""
@@ -77,8 +78,11 @@ def configuration_of(squad: Squad, options: RunOptions, own: Collection[Path] = 
             for ending, what in BESIDE.items():
                 if name.lower().endswith(ending) and (parts := parts_of(f"{home}/{name}")) not in mine:
                     files.setdefault(parts, f"{what} beside this run's configuration")
+    personas = {
+        parts_of(f"{home}/{FOLDER}"): "the folder of personas beside this run's configuration" for home in homes
+    }
     state = [] if options.state is None else _spellings(options.state)
-    folders = {parts_of(spelled): "the folder of recorded runs" for spelled in state}
+    folders = {parts_of(spelled): "the folder of recorded runs" for spelled in state} | personas
     installed = frozenset(
         folded(name.partition(".")[0])
         for place in sys.path

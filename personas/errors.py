@@ -25,5 +25,9 @@ class TemplateError(ValueError):
         self.available = available
 
 
+class PersonaAmbiguous(ValueError):
+    """Two files of a folder hold a persona of one name. The message names both."""
+
+
 class TextTooLong(TemplateError):
     """A text comes to more characters than it may have."""

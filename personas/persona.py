@@ -9,9 +9,11 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from personas.errors import TemplateError
+from personas.errors import PersonaAmbiguous, TemplateError
+from personas.markdown import BODY, UNREADABLE
+from personas.other_formats import PERSONA_ADVICE, PERSONA_NAMES, listed_tools
 from personas.sandbox import Sandbox, Template
 from personas.sources import PersonaSource, listed
 from providers.documents.file_schema import file_schema
@@ -20,14 +22,10 @@ from providers.documents.nodes import Node, tree_of
 from providers.documents.problems import Problem, SpecError, in_order, nearest
 
 MAX_ANCESTORS = 16
-_SAY_WHO = ("title", "role", "goal", "identity", "principles", "template")
+_SAY_WHO = ("title", "role", "goal", "identity", "principles", "template", BODY)
 """One of these says who speaks; a name, a style and what is made do not."""
 UNNAMED = "custom"
 """The id of a persona that has no name, where the caller has none for it."""
-
-# C0 without tab and line ends, DEL, C1, and surrogates, which no UTF-8 can carry to a model. Format characters such as
-# ZWJ and the bidirectional marks stay: emoji and right-to-left scripts are made of them.
-_UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class PersonaError(SpecError):
@@ -35,7 +33,7 @@ class PersonaError(SpecError):
 
 
 def _readable(text: str) -> str:
-    if bad := _UNREADABLE.search(text):
+    if bad := UNREADABLE.search(text):
         raise ValueError(f"holds the unreadable character U+{ord(bad.group()):04X} at position {bad.start()}")
     return text
 
@@ -52,16 +50,20 @@ def _with_name(tool: dict[str, Any]) -> dict[str, Any]:
 
 ShortText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_readable)]
 LongText = Annotated[str, Field(min_length=1, max_length=20_000), AfterValidator(_readable)]
+PromptText = Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(_readable)]
 ToolWish = Annotated[
     Annotated[ShortText, Tag("text")] | Annotated[dict[str, Any], AfterValidator(_with_name), Tag("mapping")],
     Discriminator(_kind),
 ]
+ToolWishes = Annotated[list[ToolWish], BeforeValidator(listed_tools)]
 
 
 class PersonaSpec(StrictModel):
     """What may be written of a persona. A field left out comes from the persona that it extends."""
 
     noun: ClassVar[str] = "a persona"
+    other_names: ClassVar[Mapping[str, str]] = PERSONA_NAMES
+    advice: ClassVar[Mapping[str, str]] = PERSONA_ADVICE
     extends: ShortText | None = Field(
         None, description="The persona to build on: scalars replace, lists append, maps merge"
     )
@@ -73,7 +75,10 @@ class PersonaSpec(StrictModel):
     style: LongText | None = Field(None, description="How it speaks")
     principles: list[LongText] = Field([], max_length=100, description="What it holds to, one sentence each")
     tier: ShortText | None = Field(None, description="The class of models that it needs")
-    tools: list[ToolWish] = Field([], max_length=100, description="Tools by name, or mappings with a name")
+    instructions: PromptText | None = Field(
+        None, description="A prompt of its own, after what is told of the fields; in Markdown the text below them"
+    )
+    tools: ToolWishes = Field([], max_length=100, description="Tools by name, or mappings with a name")
     template: LongText | None = Field(None, description="A packaged template's name, or a template's own text")
     produces: list[ShortText] = Field([], max_length=100, description="The artifacts that it makes")
 
@@ -99,23 +104,26 @@ class Persona:
     template: str = "persona"
     produces: tuple[str, ...] = ()
     goal: str = ""
+    prompt: str = ""
+    """Its own instructions: what a file says as `instructions`, or below its front matter."""
 
     @property
     def is_blank(self) -> bool:
-        """Whether nothing is said of it but its name."""
+        """Whether nothing is said of it but its name and instructions."""
         said = (self.title, self.role, self.goal, self.identity, self.style, self.principles, self.produces)
         return not any(said) and self.template == "persona"
 
     def instructions(self, values: Mapping[str, Any] | None = None, own: str = "") -> str:
         """Return the system prompt: the same text for the same persona and values.
 
-        `own` are an agent's instructions: all there is of a blank persona, else a section at the end, unless a
-        template reads them as `instructions` and so places them itself.
+        `own` are an agent's instructions, which follow the persona's: all there is of a blank persona, else a section
+        at the end, unless a template reads them as `instructions` and so places them itself.
 
         A template sees the persona's fields as `persona` and the `values` by their names. The packaged one uses
         `squad` (text) and `colleagues` (mappings with `name` and `title`) where given. Raise `TemplateError` where
         the template is wrong or asks for a value that is not given.
         """
+        own = "\n\n".join(text for text in (self.prompt, own) if text)
         if own and self.is_blank:
             return own
         fields = {slot: getattr(self, slot) for slot in self.__slots__}
@@ -185,7 +193,8 @@ class Personas:
         merged.pop("extends", None)
         if not (may_be_blank or any(merged.get(field) for field in _SAY_WHO)):
             message = "a persona needs a role: what it is responsible for, in a sentence"
-            raise PersonaError([base.problem(("role",), "missing-field", message)])
+            hint = "or instructions: in Markdown the text below the front matter"
+            raise PersonaError([base.problem(("role",), "missing-field", message, hint)])
         return _persona(merged, name or ancestor or _slug(merged) or unnamed, base, top)
 
     def _ancestors(self, base: Node) -> tuple[list[Mapping[str, Any]], list[Problem]]:
@@ -196,14 +205,20 @@ class Personas:
         while isinstance(parent := layer.get("extends"), str):
             if wrong := self._broken_line(base, parent, lineage):
                 return found, [wrong]
-            written = self._source(parent)
+            try:
+                written = self._source(parent)
+            except PersonaAmbiguous as error:
+                return found, [base.problem(("extends",), "ambiguous-persona", str(error))]
+            except SpecError as error:
+                return found, [*error.problems]
             if written is None:
                 message = f"{parent!r} is not a persona{_via(lineage)}"
                 hint = nearest(parent, self.names())
                 return found, [base.problem(("extends",), "unknown-persona", message, hint)]
             lineage.append(parent)
             if problems := checked(PersonaSpec, tree_of(written))[1]:
-                return found, [_told_of(base, problem, lineage) for problem in problems]
+                is_in_file = isinstance(written, Node)
+                return found, problems if is_in_file else [_told_of(base, problem, lineage) for problem in problems]
             layer = tree_of(written).plain()
             found.append(layer)
         return found, []
@@ -267,6 +282,7 @@ def _persona(merged: Mapping[str, Any], name: str, base: Node, top: Node) -> Per
         for key in ("title", "role", "goal", "identity", "style", "tier", "template")
         if merged.get(key)
     }
+    scalars |= {"prompt": merged[BODY]} if merged.get(BODY) else {}
     called = merged.get("name") or merged.get("title") or name
     persona = Persona(**{"role": "", **scalars, **lists}, name=name, display_name=called)
     try:

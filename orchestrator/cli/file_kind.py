@@ -1,4 +1,4 @@
-"""What a YAML file is for, told by its own words: a squad, a routing file, a scenario, a persona or a test file."""
+"""What a file is for, told by its own words: a squad, a routing file, a scenario, a persona or a test file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator.squad.spec import SquadSpec
+from personas.markdown import is_markdown
 
 FileKind = Literal["squad", "routing", "scenario", "persona", "tests"]
 NAMES: Mapping[FileKind, str] = {
@@ -23,6 +24,8 @@ _BY_NAME: Mapping[str, FileKind] = {"agent_routing": "routing"}
 def kind_of(keys: Iterable[str], file: str = "") -> FileKind:
     """Return what a file with these top-level keys is: what most of them are fields of; in case of doubt what its name
     says, else a squad."""
+    if is_markdown(file):
+        return "persona"
     given, of_squads = set(keys), frozenset(SquadSpec.model_fields)
     named = _BY_NAME.get(Path(file).stem)
     if named is None and given <= of_squads:

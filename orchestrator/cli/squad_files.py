@@ -13,6 +13,7 @@ from orchestrator.cli.files import routing_file
 from orchestrator.cli.loading import interrupts_held
 from orchestrator.journal.protocols import RunManifest
 from orchestrator.squad.load import Squad
+from personas.markdown import is_markdown
 from providers.documents.yaml import ParsedFile, parse_file
 
 
@@ -24,6 +25,8 @@ def load_squad(file: str, settings: Settings, where_gone: Mapping[str, str] | No
     """
     if not Path(file).is_file():
         raise Unusable(f"there is no squad file {file}", "`orchestrator init` writes one")
+    if is_markdown(file):
+        raise Unusable(f"{file} is Markdown, which may be a persona, not a squad", "a squad is a YAML file")
     parsed = parse_file(file)
     if (kind := kind_of(parsed.keys, parsed.file)) != "squad":
         raise Unusable(f"{file} is {NAMES[kind]}, not a squad", f"`orchestrator validate {file}` checks it")

@@ -21,7 +21,8 @@ from orchestrator.squad.spec import AgentSpec, SquadSpec, ToolUse
 from orchestrator.squad.templates import PERSONA_TEXTS
 from orchestrator.squad.tool_specs import SWITCHED_OFF
 from orchestrator.squad.untrusted_specs import risky_tools, warn_of_both
-from orchestrator.squad.who import WHO, is_file, is_prompt_file, overrides_the_library, says_who, stem
+from orchestrator.squad.who import FOLDER, WHO, is_file, is_prompt_file, overrides_the_library, says_who, stem
+from personas.other_formats import TOOLS_ELSEWHERE
 from personas.persona import UNNAMED, Persona, PersonaError
 from providers.catalog.model import of_all_accounts
 from providers.documents.findings import Findings
@@ -85,6 +86,10 @@ class Roster:
     why_unanswerable: WhyUnanswerable | None = None
     edition: int = EDITION
     mcp: McpTools = field(default_factory=McpTools)
+    own_personas: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The personas of the folder beside the squad, each with the names of its files."""
+    persona_trees: dict[str, Node] = field(default_factory=dict)
+    """What the files of agents' personas say, by agent."""
     _sound: dict[str, AgentPlan] = field(default_factory=dict)
     """The agents that some model could answer, as far as is known."""
     _called: dict[str, str] = field(default_factory=dict)
@@ -221,8 +226,11 @@ class Roster:
         try:
             # A persona that says no name of its own is called like its agent, so that two of them differ.
             unnamed = str(path[-1]) if self.edition > 1 else UNNAMED
-            bare, of_its_own = spec.persona is None, self.edition > 2 and overrides_the_library(spec)
-            return self.personas.build(base, stem(spec.persona), over, read, unnamed, bare, of_its_own)
+            is_other = self.edition > 2 and overrides_the_library(spec, self.own_personas)
+            bare, of_its_own = spec.persona is None, is_other
+            is_named = isinstance(spec.persona, str) and spec.persona in self.own_personas
+            name = str(spec.persona) if is_named else stem(spec.persona)
+            return self.personas.build(base, name, over, read, unnamed, bare, of_its_own)
         except PersonaError as error:
             self._report(path, spec.persona, over, error.problems)
             return None
@@ -260,6 +268,8 @@ class Roster:
             return (written or persona) if known else None
         if is_file(persona):
             return self._file(path, persona, read)
+        if (files := self.own_personas.get(persona)) and len(files) == 1:
+            return self._file(path, f"{FOLDER}/{files[0]}", read)
         named = {"extends": written or tree_of(persona)}
         return tree_of(named) if self._knows(path, persona) else None
 
@@ -274,11 +284,13 @@ class Roster:
             self.findings.error(path, "unknown-persona", f"persona files are not read here: '{file}'")
             return None
         try:
-            return self.read_persona(file, read)
+            tree = self.persona_trees[str(path[1])] = self.read_persona(file, read)
         except SpecError as error:
             self._report(path[:-1], file, tree_of({}), error.problems)
         except OSError as error:
             self.findings.error(path, "unknown-persona", f"cannot read '{file}': {error.strerror or error}")
+        else:
+            return tree
         return None
 
     def bind(
@@ -340,7 +352,12 @@ class Roster:
             )
             return ()
         if (server := self.mcp.server_of(name)) is None:
-            self.findings.unknown(place, "tool", name, self.tools)
+            elsewhere = TOOLS_ELSEWHERE.get(name)
+            if elsewhere in self.tools or elsewhere in SWITCHED_OFF:
+                hint = f"write {elsewhere}" + (f", and {SWITCHED_OFF[elsewhere]}" if elsewhere in SWITCHED_OFF else "")
+                self.findings.error(place, "unknown-tool", f"no tool is called '{name}'", hint)
+            else:
+                self.findings.unknown(place, "tool", name, self.tools)
             return ()
         if server not in self.mcp.servers:
             message = f"no MCP server is called '{server}'"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,25 @@ from orchestrator.squad.given import InputType
 from orchestrator.squad.given_files import read_default, unfit_below
 from orchestrator.squad.given_values import RawInput, UnreadInput
 from orchestrator.squad.include_files import IncludedFiles
-from orchestrator.squad.sources import SQUAD, files_gone, persona_in, prompt_in, routing_in, sources_of, squad_in
+from orchestrator.squad.sources import (
+    PERSONA,
+    SQUAD,
+    files_gone,
+    persona_in,
+    personas_of_folder,
+    prompt_in,
+    routing_in,
+    sources_of,
+    squad_in,
+)
+from orchestrator.squad.who import FOLDER
+from personas.markdown import persona_in as persona_in_text
+from personas.sources import PersonaFolder, persona_name
 from providers.catalog.file import load_catalog
 from providers.catalog.model import Catalog
 from providers.documents.nodes import Node
 from providers.documents.problems import Problem
-from providers.documents.yaml import ParsedFile, mapping_in, read_once
+from providers.documents.yaml import ParsedFile, read_once
 from providers.policy.model import Policy
 from providers.policy.parse import default_policy, parse_policy
 
@@ -37,6 +53,8 @@ class Beside:
     """The files of the squads that this one is a sub-squad of, the outermost first."""
     included: dict[str, str] = field(default_factory=dict)
     """The texts of the files that the squad includes, by path."""
+    told: dict[str, str] = field(default_factory=dict)
+    """The texts of the personas' files that were read, by path."""
 
     def whole(self, parsed: ParsedFile) -> ParsedFile:
         """Return a squad's file with all that it includes."""
@@ -73,7 +91,37 @@ class Beside:
         if self.sources is not None:
             return persona_in(self.sources, path, found)
         file = folder / path
-        return mapping_in(read_once(file, self.texts), str(file), found)
+        text = self.told[path] = read_once(file, self.texts)
+        return persona_in_text(text, str(file), found)
+
+    def persona_folder(self, folder: Path) -> PersonaFolder:
+        """Return the personas of the folder `personas` in the `folder` of the squad's file."""
+
+        def read(name: str) -> str:
+            path = f"{FOLDER}/{name}"
+            if self.sources is not None:
+                return self.sources[PERSONA + path]
+            text = self.told[path] = read_once(folder / path, self.texts)
+            return text
+
+        home = Path(FOLDER) if self.sources is not None else folder / FOLDER
+        return PersonaFolder(partial(self._files_in, folder / FOLDER), read, lambda name: str(home / name))
+
+    def _files_in(self, folder: Path) -> list[str]:
+        """Return the names of the files of a folder; of those that are gone, the ones whose place no other took."""
+        if self.sources is not None:
+            return personas_of_folder(self.sources)
+        found = files_in(folder)
+        taken = set(map(persona_name, found))
+        gone = (Path(file) for file in self.texts if Path(file).parent == folder and not Path(file).exists())
+        return [*found, *(file.name for file in gone if persona_name(file.name) not in taken)]
+
+
+def files_in(folder: Path) -> list[str]:
+    """Return the names of the files of a folder; none where it cannot be read."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        return [entry.name for entry in entries if entry.is_file()]
+    return []
 
 
 def recorded_routing(sources: Mapping[str, str]) -> tuple[Policy, Catalog]:

@@ -17,7 +17,7 @@ from orchestrator.squad.schemas import below, ruled_out
 from orchestrator.squad.spec import CaseSpec, SquadSpec, StepSpec, TaskSpec
 from orchestrator.squad.templates import (
     OURS,
-    PERSONA_TEXTS,
+    PERSONA_SLOTS,
     OtherMarks,
     as_quotation,
     is_of_workflows,
@@ -33,6 +33,7 @@ from personas.errors import TemplateError
 from personas.persona import Persona
 from personas.sandbox import ExpressionText, Sandbox, expression_spans
 from providers.documents.findings import Findings
+from providers.documents.nodes import Node
 from providers.documents.problems import Path, nearest
 
 ExpressionFault = tuple[str, str, str]
@@ -172,18 +173,31 @@ class Expressions:
                 self.read_inputs |= {name for name in self.spec.inputs if f"inputs.{name}" in meant}
                 yield marks, meant
 
-    def persona(self, agent: str, persona: Persona) -> None:
-        """Check the texts of an agent's persona, which may read inputs, where they stand in the squad's own file."""
+    def persona(self, agent: str, persona: Persona, tree: Node | None = None) -> None:
+        """Check the texts of an agent's persona, which may read inputs, where they stand: in the squad's own file, or
+        in the persona's, whose `tree` it is."""
         scope, own = NamesInScope(has_inputs_only=True), ("agents", agent)
         placed = {text: path for path, text in self._texts_below(own) if is_rendered(path)}
-        for slot in PERSONA_TEXTS:
+        told = {} if tree is None else {text: path for path, text in texts_in(tree)}
+        for slot in PERSONA_SLOTS:
             value = persona.display_name if slot == "name" else getattr(persona, slot)
             for text in (value,) if isinstance(value, str) else value:
                 path = placed.get(text, (*own, "persona"))
                 if slot == "template":
                     self._template(path, persona)
+                elif text not in placed and (place := told.get(text)) is not None and tree is not None:
+                    self._text_of_file(tree, place, text, scope)
                 else:
                     self.text(path, text, scope)
+
+    def _text_of_file(self, tree: Node, path: Path, text: str, scope: NamesInScope) -> None:
+        """Check a text of a persona's own file: what is wrong is told there, once for all agents of the persona."""
+        findings, self.findings = self.findings, Findings(tree)
+        try:
+            self.text(path, text, scope)
+        finally:
+            of_file, self.findings = self.findings.found, findings
+        findings.found += [problem for problem in of_file if problem not in findings.found]
 
     def instructions(self, agent: str, source: str) -> None:
         """Check an agent's own prompt, which may read inputs. One from a file is told at the agent, with the file."""

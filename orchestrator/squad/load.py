@@ -47,7 +47,7 @@ from orchestrator.squad.tools_beside import builtin_used, tools_beside
 from orchestrator.squad.workspace import workspace_of
 from orchestrator.trust import CodeUse, refuse_code
 from personas.persona import Personas
-from personas.sources import PersonaSource, first_of, in_memory, packaged
+from personas.sources import first_of, in_memory, packaged
 from providers.catalog.model import Catalog
 from providers.catalog.trust import Consent
 from providers.documents.findings import Findings
@@ -166,10 +166,7 @@ class Squad:
         policy, catalog = load_routing(routing, texts=given.texts) if sources is None else recorded_routing(sources)
         spec, node, found = spec_of(given.whole(parsed or parse_text(text, name)))
         catalog = catalog.serving_pinned(name for agent in spec.agents.values() for name in agent.models)
-        source: PersonaSource = packaged()
-        if personas:
-            source = first_of(in_memory(personas), source)
-        own = Personas(source)
+        own = library(given, Path(name).parent, personas or {})
         file = None if routing is None or isinstance(routing, Mapping) else Path(routing)
         squad = cls(spec, name, own, own_tools, policy, catalog, functions or {}, (), node, tuple(found))
         definitions = definitions_in(sources or {})
@@ -199,6 +196,11 @@ class Squad:
         routing = [] if self.routing_file is None else [self.routing_file]
         return tuple(dict.fromkeys([*own, *routing, *map(Path, self._given.texts)]))
 
+    def own_personas(self) -> dict[str, Sequence[str]]:
+        """Return the personas of the folder `personas` beside the squad, each with its file; several are a mistake."""
+        folder = self._given.persona_folder(Path(self.file).parent)
+        return {name: folder.files_of(name) for name in folder.names() if name not in self._given.personas}
+
     def routing_now(self) -> tuple[Policy, Catalog]:
         """Return what the routing file says now. Raise `SpecError` with every mistake in it."""
         policy, catalog = load_routing(self.routing_file)
@@ -220,6 +222,7 @@ class Squad:
             given.personas,
             self.tools,
             given.texts,
+            given.told,
         )
         found = with_includes(found, given.included)
         for path, inner in self._inner.items():
@@ -359,6 +362,7 @@ class Squad:
             edition=edition,
             definitions=self.definitions,
             read_squad=partial(self._read_squad, edition=edition),
+            own_personas=self.own_personas(),
         )
         warnings = in_order([*warnings, *not_sent(self.spec, self._node, self.catalog)])
         digests = self._all_digests()
@@ -384,7 +388,8 @@ class Squad:
         spec, node, found = spec_of(own.whole(parse_text(text, str(file))))
         tools = given.tools if own.sources is None else (*tools_in(own.sources), *given.tools)
         catalog = self.catalog.serving_pinned(name for agent in spec.agents.values() for name in agent.models)
-        squad = Squad(spec, str(file), self.personas, tools, self.policy, catalog, self.functions, (), node, ())
+        personas = library(own, file.parent, self._given.personas)
+        squad = Squad(spec, str(file), personas, tools, self.policy, catalog, self.functions, (), node, ())
         definitions = definitions_in(own.sources or {})
         squad = replace(squad, _found=tuple(found), text=text, _given=own, definitions=definitions)
         return squad._with_declared()._resolved()
@@ -396,3 +401,8 @@ class Squad:
             known |= squad._known()
         used = builtin_used(self.spec, self.tools, self._digests) if self._given.sources is None else ()
         return known | {f"has a tool '{name}'": it for name, it in {**self._digests, **dict.fromkeys(used)}.items()}
+
+
+def library(given: Beside, folder: Path, own: Mapping[str, Mapping[str, Any]]) -> Personas:
+    """Return the personas that a squad in this folder may name: the caller's `own`, those beside it, the packaged."""
+    return Personas(first_of(in_memory(own), given.persona_folder(folder), packaged()))

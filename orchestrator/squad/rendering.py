@@ -18,7 +18,7 @@ from orchestrator.squad.plan import (
     WorkPath,
 )
 from orchestrator.squad.schemas import Schemas
-from orchestrator.squad.templates import PERSONA_TEXTS, reads_nothing_of_ours
+from orchestrator.squad.templates import PERSONA_SLOTS, reads_nothing_of_ours
 from personas.errors import TemplateError
 from personas.persona import Persona
 from personas.sandbox import ExpressionText, Sandbox
@@ -95,7 +95,7 @@ def _agent(agent: AgentPlan, values: Mapping[str, Any], findings: Findings | Non
 
 
 def _persona(persona: Persona, render: Callable[[str], str]) -> Persona:
-    fields = {"display_name", *PERSONA_TEXTS} - {"name", "template"}
+    fields = {"display_name", *PERSONA_SLOTS} - {"name", "template"}
     made: dict[str, Any] = {}
     for field in fields:
         value = getattr(persona, field)

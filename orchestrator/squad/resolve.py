@@ -77,6 +77,7 @@ def resolve(
     edition: int = EDITION,
     definitions: Mapping[str, Sequence[Definition]] | None = None,
     read_squad: ReadSquad | None = None,
+    own_personas: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[Plan, list[Problem]]:
     """Return the plan and its warnings. Raise `PlanError` with all problems, `found` and the warnings among them.
 
@@ -86,12 +87,14 @@ def resolve(
     `functions` are the conditions that conversations may name. `why_unanswerable` says why no model could
     answer an agent. `edition` is that of the rules that the plan is made by. `definitions` are those of the tools of
     MCP servers, by server, as far as they are known. `read_squad` returns what the file of a sub-squad says.
+    `own_personas` are those of the folder beside the squad, each with its files.
     """
     findings = Findings.after(node, found)
     known = functions or {}
     roster = Roster(
         spec, findings, personas, tools, tiers, models, read_persona, read_prompt, known, why_unanswerable, edition
     )
+    roster.own_personas = own_personas or {}
     roster.mcp = McpTools(spec.mcp, definitions or {})
     check_servers(spec.mcp, findings)
     squads = SubSquads(spec, findings, read_squad)
@@ -192,7 +195,7 @@ def _plan(
     tasks, texts = _tasks(spec, findings, roster, limits, squads)
     outputs = {name: texts.text(("outputs", name), source, NamesInScope()) for name, source in spec.outputs.items()}
     for name, agent in agents.items():
-        texts.persona(name, agent.persona)
+        texts.persona(name, agent.persona, roster.persona_trees.get(name))
         if agent.instructions is not None:
             texts.instructions(name, agent.instructions)
     untrusted = tuple(name for name, declared in spec.inputs.items() if declared.untrusted)

@@ -1,10 +1,10 @@
 """What a squad's text refers to, as texts by kind and name: kept with a run, they make its squad again anywhere.
 
-The kinds: `mcp NAME`, the definitions of a server's tools; `persona PATH`, a persona's file, by the path in the squad,
-and `instructions PATH`, an agent's prompt; `routing FILE`; `include PATH`; `squad PATH`, the file of a sub-squad, and
-`of PATH: KIND NAME` for what that refers to; of an embedding program its own `personas`; `tool NAME` for what a model
-was shown of each tool that is not built in, and `tool-sha256 NAME` for what runs where that is called. The code itself
-is not kept: a record from elsewhere brings none.
+The kinds: `mcp NAME`, the definitions of a server's tools; `persona PATH`, a persona's file, by the path in the squad
+or in the folder `personas` beside it, and `instructions PATH`, an agent's prompt; `routing FILE`; `include PATH`;
+`squad PATH`, the file of a sub-squad, and `of PATH: KIND NAME` for what that refers to; of an embedding program its own
+`personas`; `tool NAME` for what a model was shown of each tool that is not built in, and `tool-sha256 NAME` for what
+runs where that is called. The code itself is not kept: a record from elsewhere brings none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from agents.errors import ToolFault
 from agents.mcp.definitions import Definition, definition_of
 from agents.tools import Tool
 from orchestrator.squad.spec import SquadSpec
-from orchestrator.squad.who import is_file, is_prompt_file
+from orchestrator.squad.who import FOLDER, is_file, is_prompt_file
+from personas.markdown import persona_in as persona_in_text
 from providers.documents.nodes import Node
 from providers.documents.problems import Problem
 from providers.documents.secrets import recordable
@@ -36,13 +37,16 @@ def gather(
     personas: Mapping[str, Mapping[str, Any]],
     tools: Iterable[Tool],
     texts: dict[str, str],
+    read: Mapping[str, str],
 ) -> dict[str, str]:
     """Return the sources of a squad whose file stands in the folder `beside`. Raise `SpecError` for an unreadable one.
 
-    Where personas or routing were given as objects, they become JSON.
+    Where personas or routing were given as objects, they become JSON. `read` has the personas' files that were read, by
+    path: what a persona extends is nowhere in the squad's own text.
     """
     paths = [agent.persona for agent in spec.agents.values() if isinstance(agent.persona, str)]
     found = {PERSONA + path: read_once(beside / path, texts) for path in paths if is_file(path)}
+    found |= {PERSONA + path: text for path, text in read.items()}
     prompts = [agent.instructions.strip() for agent in spec.agents.values() if agent.instructions is not None]
     found |= {PROMPT + path: read_once(beside / path, texts) for path in prompts if is_prompt_file(path)}
     if isinstance(routing, Mapping):
@@ -65,7 +69,13 @@ def persona_in(sources: Mapping[str, str], path: str, found: list[Problem]) -> N
     """Return the tree of the persona's file. Raise `OSError` where it is not among the sources."""
     if (text := sources.get(PERSONA + path)) is None:
         raise FileNotFoundError(2, "it is not in the record", path)
-    return mapping_in(text, path, found)
+    return persona_in_text(text, path, found)
+
+
+def personas_of_folder(sources: Mapping[str, str]) -> list[str]:
+    """Return the names of the files of the folder beside the squad that are among the sources."""
+    start = f"{PERSONA}{FOLDER}/"
+    return [name[len(start) :] for name, _ in _of(sources, start) if "/" not in name[len(start) :]]
 
 
 def prompt_in(sources: Mapping[str, str], path: str) -> str:

@@ -171,7 +171,10 @@ class AgentSpec(StrictModel):
             Discriminator(_kind),
         ]
         | None
-    ) = Field(default=None, description="A name of the library, a file (./mine.yaml), or a mapping")
+    ) = Field(
+        default=None,
+        description="A name of the library or of personas/ beside the squad, a file (./mine.md), or a mapping",
+    )
     name: NonEmpty | None = Field(default=None, description="What it is called")
     title: NonEmpty | None = Field(default=None, description="What it is")
     role: NonEmpty | None = Field(default=None, description="What it is responsible for")

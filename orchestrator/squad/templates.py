@@ -16,6 +16,9 @@ from providers.documents.problems import Path
 
 OURS = ("inputs", "tasks", "steps")
 PERSONA_TEXTS = ("name", "title", "role", "goal", "identity", "style", "principles", "produces", "template")
+"""The fields of a persona that an agent may have itself."""
+PERSONA_SLOTS = (*PERSONA_TEXTS, "prompt")
+"""All that a model is told of a persona."""
 
 
 class RenderedField(NamedTuple):
@@ -185,7 +188,7 @@ def is_rendered(path: Path) -> bool:
                 or (bool(inner) and inner[-1] in _RENDERED_OF_TASKS)
             )
         case ("agents", _, "persona", str(field), *_) | ("agents", _, str(field), *_):
-            return field in PERSONA_TEXTS or path[2] == "instructions"
+            return field in PERSONA_TEXTS or field == "instructions"
     return False
 
 

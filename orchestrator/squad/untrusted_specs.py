@@ -12,7 +12,7 @@ from agents.untrusted import RiskyTools
 from orchestrator.squad.parts import placed_works
 from orchestrator.squad.plan import AgentPlan, SingleWork, TaskPlan
 from orchestrator.squad.rendering import as_template, input_text, is_own_template
-from orchestrator.squad.templates import PERSONA_TEXTS, strings_in
+from orchestrator.squad.templates import PERSONA_SLOTS, strings_in
 from personas.errors import TemplateError
 from personas.persona import Persona
 from personas.sandbox import Sandbox
@@ -88,7 +88,7 @@ def _read(agent: AgentPlan) -> Iterator[tuple[str, frozenset[tuple[str, ...]]]]:
 
 
 def _read_by(persona: Persona) -> Iterator[tuple[str, frozenset[tuple[str, ...]]]]:
-    for field in PERSONA_TEXTS:
+    for field in PERSONA_SLOTS:
         value = getattr(persona, field, None)
         texts = [value] if isinstance(value, str) else list(value or ())
         for text in texts:

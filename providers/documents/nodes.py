@@ -54,6 +54,8 @@ class Node:
     source: DocumentText = field(repr=False)
     keys: Mapping[str, Mark] = field(default_factory=dict)
     is_block: bool = False
+    is_verbatim: bool = False
+    """Whether a text stands in the file as it is: no mark around it belongs to YAML."""
 
     def plain(self) -> Any:
         """Return the value as dicts, lists and scalars, fresh each time."""
@@ -102,7 +104,7 @@ class Node:
         """Return where character `offset` of this text value stands in the file, whatever its quotes and folds."""
         assert isinstance(self.value, str), "only a text has characters"
         wanted = sum(not c.isspace() for c in self.value[:offset])
-        for start, character in _written(self.source.text, self.mark):
+        for start, character in _written(self.source.text, self.mark, is_verbatim=self.is_verbatim):
             if character.isspace():
                 continue
             if wanted == 0:
@@ -150,9 +152,12 @@ _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
 _SPACE_ESCAPES = frozenset(" tnrvfN_LP\t\n\r")
 
 
-def _written(text: str, mark: Mark) -> Iterator[tuple[int, str]]:
+def _written(text: str, mark: Mark, *, is_verbatim: bool) -> Iterator[tuple[int, str]]:
     """Yield (place, character) for what a scalar's text says, as it is written between its marks."""
     position, end = mark.start, mark.end
+    if is_verbatim:
+        yield from enumerate(text[position:end], position)
+        return
     position += len(_PROPERTIES.match(text, position)[0])  # type: ignore[index]  # it matches nothing, too
     quote = text[position : position + 1]
     if quote in ("|", ">"):

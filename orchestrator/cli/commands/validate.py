@@ -16,12 +16,15 @@ from orchestrator.cli.exits import Exit, NothingSelected
 from orchestrator.cli.file_kind import NAMES, FileKind, kind_of
 from orchestrator.cli.files import environment
 from orchestrator.cli.inputs import GivenInputs, given_inputs
+from orchestrator.cli.persona_files import beside_file, parse_persona
 from orchestrator.cli.squad_files import squad_of_file
 from orchestrator.cli.ui.console import Console, count
 from orchestrator.cli.ui.masking import mask_secrets
 from orchestrator.squad.routing_tools import tools_of_routing
+from orchestrator.squad.who import FOLDER
+from personas.markdown import is_markdown
 from personas.persona import Personas
-from personas.sources import packaged
+from personas.sources import is_persona
 from providers.catalog.file import load_catalog
 from providers.documents.problems import FORMATS, Problem, ProblemsFound
 from providers.documents.unicode import printable
@@ -40,8 +43,9 @@ def validate_command(
 ) -> int:
     """Find every mistake in FILEs: squads, routing files, scenarios, personas. Spends nothing.
 
-    FILE may be a folder: all YAML files in it are checked. The kind of a file is recognised by its fields. With inputs
-    a squad is checked as `run` would before it spends anything.
+    FILE may be a folder: all YAML files in it are checked, in one called `personas` the Markdown files, too. The kind
+    of a file is recognised by its fields; Markdown is a persona. With inputs a squad is checked as `run` would before
+    it spends anything.
     """
     settings, console = settings_of(context), Console(settings_of(context))
     chosen = [path for file in files for path in matching(file)]
@@ -62,7 +66,10 @@ def matching(file: str) -> list[str]:
     """Return the files that an argument means: itself, a folder's YAML files, or those that a pattern matches."""
     path = Path(file)
     if path.is_dir():
-        return sorted(str(child) for child in path.iterdir() if child.suffix in (".yaml", ".yml"))
+        own = [str(child) for child in path.iterdir() if child.suffix in (".yaml", ".yml")]
+        if path.resolve().name == FOLDER:
+            own += [str(child) for child in path.iterdir() if is_markdown(child.name) and is_persona(child.name)]
+        return sorted(own)
     if not path.exists() and any(character in file for character in "*?["):
         return sorted(glob.glob(file, recursive=True))  # noqa: PTH207  # the pattern may be absolute
     return [file]
@@ -71,7 +78,7 @@ def matching(file: str) -> list[str]:
 def problems_of(file: str, settings: Settings, console: Console, given: GivenInputs) -> Sequence[Problem]:
     """Return all that is wrong with a file, in the order of its text. Say what it is read as, if not as a squad."""
     try:
-        parsed = parse_file(file)
+        parsed = parse_persona(file) if is_markdown(file) else parse_file(file)
         if (kind := kind_of(parsed.keys, parsed.file)) != "squad":
             console.say(f"{printable(file)}: read as {NAMES[kind]}")
         return _checked(parsed, kind, settings, console, given)
@@ -99,7 +106,7 @@ def _checked(
 
             parse_scenario(parsed.mapping(), Path(parsed.file).stem, parsed.found)
         case "persona":
-            Personas(packaged()).build(parsed.mapping(), read=parsed.found)
+            Personas(beside_file(parsed.file)).build(parsed.mapping(), read=parsed.found)
         case "tests":
             from orchestrator.evals.suite import problems_of_suite
 

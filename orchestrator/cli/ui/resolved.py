@@ -56,7 +56,7 @@ def notes_on(squad: Squad, inputs: Mapping[str, Any]) -> Iterator[str]:
         if declared.type in ("file", "image") and name in inputs:
             yield f"the default of '{name}' stays: that of a file is a path below the squad's folder"
     for name, spec in squad.spec.agents.items():
-        if overrides_the_library(spec):
+        if overrides_the_library(spec, squad.own_personas()):
             said, kept = (
                 ("role", "tier, tools and template") if spec.role else ("title", "role, tier, tools and template")
             )
@@ -103,7 +103,7 @@ def _persona(persona: Persona) -> Fields:
     for name in ("title", "role", "goal", "identity", "style", "principles", "tier", "template", "produces"):
         if value := getattr(persona, name):
             made[name] = list(value) if isinstance(value, tuple) else value
-    return made
+    return made | ({"instructions": persona.prompt} if persona.prompt else {})
 
 
 def _tool(tool: Tool) -> str | Fields:
