@@ -352,7 +352,7 @@ class Roster:
             )
             return ()
         if (server := self.mcp.server_of(name)) is None:
-            elsewhere = TOOLS_ELSEWHERE.get(name)
+            elsewhere = TOOLS_ELSEWHERE.get(name, "")
             if elsewhere in self.tools or elsewhere in SWITCHED_OFF:
                 hint = f"write {elsewhere}" + (f", and {SWITCHED_OFF[elsewhere]}" if elsewhere in SWITCHED_OFF else "")
                 self.findings.error(place, "unknown-tool", f"no tool is called '{name}'", hint)
