@@ -17,7 +17,7 @@ from providers.documents.problems import Problem
 from providers.documents.yaml import ParsedFile, read_text
 
 
-class Found(NamedTuple):
+class PersonaFound(NamedTuple):
     """A persona and the file that it is read from; None: it comes with the package."""
 
     persona: Persona
@@ -59,14 +59,14 @@ def load_persona(name: str, folder: Path | None = None) -> Persona:
     return find_persona(name, folder).persona
 
 
-def find_persona(name: str, folder: Path | None = None) -> Found:
+def find_persona(name: str, folder: Path | None = None) -> PersonaFound:
     """Return what `load_persona` returns, with the file that it stands in."""
     if is_file(name):
         if not Path(name).is_file():
             raise Unusable(f"there is no persona file {name}", "`orchestrator personas new NAME` writes one")
         parsed = parse_persona(name)
         made = Personas(beside_file(name)).build(parsed.mapping(), persona_name(name) or None, read=parsed.found)
-        return Found(made, Path(name))
+        return PersonaFound(made, Path(name))
     home = own_folder() if folder is None else folder
     own = folder_of(home)
     library = Personas(first_of(own, packaged()))
@@ -75,4 +75,4 @@ def find_persona(name: str, folder: Path | None = None) -> Found:
         like = f"did you mean {close!r}? " if close else ""
         raise Unusable(f"there is no persona {name!r}", f"{like}the personas are: {', '.join(library.names())}")
     files = own.files_of(name)
-    return Found(library.get(name), home / files[0] if files else None)
+    return PersonaFound(library.get(name), home / files[0] if files else None)
