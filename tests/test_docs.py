@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
+from orchestrator.cli.documentation import NoSuchPage, find_page, pages_in
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 GUIDES = DOCS / "guides"
+TEXTS = frozenset({".py", ".md", ".yaml", ".yml", ".toml", ".html", ".js", ".css", ".j2", ".txt"})
+"""Endings of files that hold text of ours."""
 
 
 def test_the_providers_page_is_what_the_catalog_says() -> None:
@@ -73,3 +78,45 @@ def test_figures_of_ledgers_are_what_the_simulation_gives(name: str) -> None:
 def test_all_figures_of_the_planning_of_clusters_are_what_the_simulation_gives() -> None:
     made = runpy.run_path(str(GUIDES / "generate_cluster_planning.py"))
     assert json.loads((GUIDES / "cluster-planning.json").read_text("utf-8")) == made["measured"]()
+
+
+ROOMS = ("orchestrator", "agents", "personas", "providers")
+CODE = [file for room in ROOMS for file in (ROOT / room).rglob("*.py")]
+WITH_FILES = [*CODE, ROOT / "CHANGELOG.md", ROOT / "AGENTS.md"]
+TOLD_FILES = [
+    *(file for room in (*ROOMS, "examples") for file in (ROOT / room).rglob("*") if file.suffix in TEXTS),
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "AGENTS.md", "pyproject.toml", "benchmarks/README.md")),
+]
+
+
+def commanded(text: str) -> list[str]:
+    """Return what a text of ours asks `orchestrator docs` for."""
+    named = re.findall(r"(?<!\w)orchestrator docs ([\w/.#-]+)", text)
+    return [one.rstrip(".") for one in named if not one.startswith(("-", "PAGE"))]
+
+
+def linked(text: str) -> list[str]:
+    """Return the files of `docs/` that a text names, with the anchor."""
+    return re.findall(r"(?<![\w/.])docs/[\w/-]+\.md(?:#[\w-]+)?", text)
+
+
+def test_pages_that_a_text_names_are_found() -> None:
+    told = 'hint = "see `orchestrator docs limits`" # docs/sources.md#turns, orchestrator docs PAGE; a.b/docs/x.md'
+    assert (commanded(told), linked(told)) == (["limits"], ["docs/sources.md#turns"])
+
+
+def test_every_page_that_a_message_names_exists() -> None:
+    """In messages, hints, comments and examples: a reader who follows one arrives."""
+    pages = pages_in(DOCS)
+    for file in TOLD_FILES:
+        for name in commanded(file.read_text("utf-8")):
+            try:
+                find_page(name, pages)
+            except NoSuchPage as error:
+                raise AssertionError(f"{file.relative_to(ROOT)} names {name}: {error}; {error.hint}") from None
+    by_path = {page.path.relative_to(ROOT).as_posix(): page for page in pages.values()}
+    for file in WITH_FILES:
+        for name in linked(file.read_text("utf-8")):
+            path, _, anchor = name.partition("#")
+            assert path in by_path, f"{file.relative_to(ROOT)} names {name}"
+            assert not anchor or by_path[path].part(anchor), f"{file.relative_to(ROOT)} names {name}"

@@ -22,6 +22,7 @@ LATE = {
     ("orchestrator/cli/app.py", "get_command"): "what only a mistyped command needs",
     ("orchestrator/cli/app.py", "load_command"): "the registry of commands",
     ("orchestrator/cli/commands/ask.py", "_auto"): "the reader of squads",
+    ("orchestrator/cli/commands/docs.py", "_print"): "rich, where there is a terminal",
     ("orchestrator/cli/commands/run.py", "_in_cluster"): "PostgreSQL's client, an extra",
     ("orchestrator/cli/commands/runs/fork.py", "_in_cluster"): "the same",
     ("orchestrator/cli/commands/runs/resume.py", "_in_cluster"): "the same",

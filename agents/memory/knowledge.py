@@ -51,7 +51,7 @@ class FoundChunk(NamedTuple):
 
     @property
     def citation(self) -> str:
-        """Where it stands: `docs/limits.md:12-30`."""
+        """Where it stands: `handbook/limits.md:12-30`."""
         first, last = self.chunk.first, self.chunk.last
         return f"{self.path}:{first}" if first == last else f"{self.path}:{first}-{last}"
 

@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "trust": ("trust", "Allow where this folder's files send keys, and its code."),
     "doctor": ("doctor", "Check this installation and its surroundings."),
     "init": ("init", "Write a small squad to start from."),
+    "docs": ("docs", "Print a page of the documentation, or find one."),
     "completion": ("completion", "Print a shell's completion script."),
 }
 """Command -> (module in `commands/`, the line that `--help` shows). The function is called `<module>_command`."""

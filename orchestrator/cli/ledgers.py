@@ -69,7 +69,7 @@ def check_ledger(settings: Settings) -> Iterator[tuple[Literal["ok", "warn", "fa
 
 async def _checked(address: str, where: str) -> tuple[Literal["ok", "warn", "fail"], str, str]:
     if wrong := unusable(address):
-        return "fail", f"{where}: {wrong}", "see docs/guides/limits.md"
+        return "fail", f"{where}: {wrong}", "see `orchestrator docs limits`"
     if (shared := split_of(address)) is not None:
         who = "one" if shared[0] is None else f"number {shared[0]}"
         return "ok", f"{where}: {who} of {shared[1]} workers, with its share of each limit and budget", ""

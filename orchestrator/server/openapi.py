@@ -134,7 +134,9 @@ def _tell_gateway(operation: dict[str, Any], method: str, path: str) -> None:
     ident, summary, link = GATEWAY.get(path, (operation["operationId"], operation["summary"], OPENAI))
     operation |= {"operationId": ident, "summary": summary, "tags": ["gateway"], "security": [{"key": []}]}
     operation["externalDocs"] = {"url": link}
-    operation["description"] = "Bodies and errors are the vendor's API's; docs/guides/server.md says what differs."
+    operation["description"] = (
+        "Bodies and errors are the vendor's API's; `orchestrator docs gateway` says what differs."
+    )
     if method == "post":
         operation["requestBody"] = {"required": True, "content": _OBJECT}
     answer: dict[str, Any] = {"description": "As the vendor's API answers.", "content": dict(_OBJECT)}

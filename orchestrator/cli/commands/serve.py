@@ -152,7 +152,9 @@ async def _serve(settings: Settings, squads: Mapping[str, Squad], asked: _ServeA
                 f"serves {address}/v1 for clients of OpenAI's API, {address} for those of Anthropic's; Ctrl-C stops"
             )
             if not asked.binding.is_local and not asked.binding.proxies:
-                console.warn("what goes to and fro is not encrypted: put a TLS proxy before it (docs/guides/server.md)")
+                console.warn(
+                    "what goes to and fro is not encrypted: put a TLS proxy before it (`orchestrator docs server`)"
+                )
             if not asked.resume:
                 goes_on(left, ", or start with --resume")
             console.say("the dashboard, by this link once:")

@@ -1,4 +1,4 @@
-"""The live table of a run, on a terminal. The only module that imports rich."""
+"""The live table of a run, on a terminal. It imports rich, as `markdown.py` does alone beside it."""
 
 from __future__ import annotations
 

@@ -114,6 +114,8 @@ def _past_limits(cluster: Cluster, use: ClusterUse) -> Iterator[str]:
     elif cluster.stale:
         yield told + f"the counts are {cluster.stale:g} s old at most; ask the server for each call"
     elif use.lost:
-        yield told + f"workers went on alone {use.lost:,} times while the ledger was away; see docs/guides/limits.md"
+        yield (
+            told + f"workers went on alone {use.lost:,} times while the ledger was away; see `orchestrator docs limits`"
+        )
     else:
         yield told + "a worker died with reservations in hand, or a provider counts otherwise than the file says"
