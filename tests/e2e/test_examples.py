@@ -35,6 +35,7 @@ SQUADS = {
     "research/squad.yaml": ["hives", "July"],
     "thirteen-agents/squad.yaml": ["restaurant"],
     "weekly-report/squad.yaml": ["orders", "2026-W46"],
+    "fastapi/squad.yaml": ["lists sync"],
 }
 """Each squad, with words of its subject."""
 SLOW = ("code-review/squad.yaml", "conversations.yaml")
