@@ -33,6 +33,7 @@ class TurnEnded:
     usage: Usage
     cost: int | None
     finish: FinishReason
+    """Why the model stopped: `stop`, `length`, `tool_calls` or `content_filter`."""
     estimate: Estimate | None = None
 
 
@@ -52,7 +53,7 @@ class ToolStarted:
 
 @dataclass(frozen=True, slots=True)
 class ToolEnded:
-    """`ok` is False where the model was told of an error; `ms` of wall time.
+    """A call of a tool is over. `ok` is False where the model was told of an error; `ms` of wall time.
 
     `arguments` is as in `ToolStarted`, `result` the beginning of what the model was told; the step has all of it.
     `untrusted`: others wrote it, and the model read it inside a fence.
@@ -149,8 +150,11 @@ class GuardrailChecked:
 
     turn: int
     side: Literal["input", "output"]
+    """Which text: what the agent is told, or its answer."""
     check: str
+    """The name of the check."""
     passed: bool
+    """Whether the text is in order."""
     on_fail: str = ""
     why: str = ""
 
@@ -161,7 +165,9 @@ class MemoryRecalled:
 
     agent: str
     records: tuple[str, ...]
+    """Ids of records of its memory."""
     passages: tuple[str, ...] = ()
+    """Passages of documents: file and lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +179,7 @@ class TextsEmbedded:
 
     agent: str
     texts: int
+    """How many texts."""
     provider: str
     model: str
     usage: Usage
@@ -199,12 +206,14 @@ class KnowledgeRead:
     """
 
     folder: str
+    """The folder's path."""
     files: int
     chunks: int
     changed: int = 0
     gone: int = 0
     unread: tuple[str, ...] = ()
     unread_count: int = 0
+    """How many files it cannot hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +224,7 @@ class ToolProgress:
     call: int
     name: str
     text: str
+    """What the tool says."""
     done: float | None = None
     total: float | None = None
 

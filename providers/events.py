@@ -14,7 +14,7 @@ from providers.messages import Usage
 
 @dataclass(frozen=True, slots=True)
 class RouteChosen:
-    """Candidates in the order in which they will be tried, and why each other one is not.
+    """A turn is about to be sent: candidates in the order in which they will be tried, and why each other one is not.
 
     `contest` is what ordered the first of them, where more than the policy's order told them apart: `scores.Ordering`
     as plain data, out of which `scores.replay` makes the order anew. The field keeps its first name, under which events
@@ -22,13 +22,15 @@ class RouteChosen:
     """
 
     candidates: tuple[str, ...]
+    """`provider/model`, the first one tried first."""
     refused: Mapping[str, str]
+    """`provider/model` -> why it is not asked."""
     contest: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
-    """`account` is the number of the provider's key, from 1.
+    """A request is about to leave for a provider. `account` is the number of the provider's key, from 1.
 
     `reserved` (micro-USD) and `reserved_tokens` are what the attempt holds of its run's budgets, `reckoned` the tokens
     of input that it is taken to have; None: nothing caps it. Recorded before the request leaves, they count for an
@@ -36,6 +38,7 @@ class AttemptStarted:
     """
 
     number: int
+    """Of the turn's attempts, from 1."""
     provider: str
     model: str
     account: int = 1
@@ -47,7 +50,7 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """`outcome` is "ok", "failed" or "cancelled"; `error` the class's name; `ms` of wall time.
+    """A request has ended. `outcome` is "ok", "failed" or "cancelled"; `error` the class's name; `ms` of wall time.
 
     `request_sha256` (hex) is of the body that was sent; None: nothing was, or it was answered in this process.
     `usage` is what an attempt that did not answer is taken to be billed for, and `cost` (micro-USD, None: unknown) what
@@ -59,11 +62,13 @@ class AttemptEnded:
     """
 
     number: int
+    """As in `AttemptStarted`."""
     provider: str
     model: str
     outcome: str
     error: str | None
     detail: str | None
+    """What the provider said, without keys; None: nothing."""
     ms: float
     request_sha256: str | None = None
     account: int = 1
@@ -120,11 +125,16 @@ class ProviderExchange:
 
     provider: str
     sent: str
+    """Method and address."""
     sent_headers: Mapping[str, str]
+    """Without the key."""
     sent_body: str
+    """The request as text."""
     status: int | None
     headers: Mapping[str, str]
+    """Of the reply."""
     body: str
+    """The reply as text."""
     error: str
     ms: float
     run: str = ""

@@ -13,6 +13,7 @@ class UserSaid:
     number: int
     agent: str
     text: str
+    """What was said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class ExchangesUndone:
     """These exchanges of a chat are no longer told to anybody. They stay on record, and were paid for."""
 
     numbers: tuple[int, ...]
+    """Of the exchanges, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,15 @@ class ChatPartner:
 
 @dataclass(frozen=True, slots=True)
 class MessageSpoken:
-    """An utterance in a conversation. Records of earlier releases lack what stands below `round`."""
+    """An utterance in a conversation, in round `round`, from 1.
+
+    Records of earlier releases lack what stands below `round`.
+    """
 
     speaker: str
+    """The agent that spoke; `human`: a person."""
     text: str
+    """What was said."""
     round: int
     conversation: str = field(default="", compare=False)
     heard: tuple[str, ...] | None = field(default=None, compare=False)
@@ -86,7 +93,7 @@ class ControlUnread:
 
 @dataclass(frozen=True, slots=True)
 class ConversationEnded:
-    """`reason` is the condition that held, `max_turns 24` for example; `kind` which one it is.
+    """A conversation is over. `reason` is the condition that held, `max_turns 24` for example; `kind` which one it is.
 
     `turns` counts all utterances. `budget` is the cap of the conversation's own budget that left no room for a turn.
     `unread` counts the control lines that could not be followed.

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ArtifactWritten:
-    """`size` is bytes; `text` is for the journal alone: a file that is lost can be written again."""
+    """The `output_file` of a task was written. `size` is bytes.
+
+    `text` is for the journal alone: a file that is lost can be written again.
+    """
 
     path: str
     sha256: str

@@ -15,7 +15,9 @@ class GateOpened:
 
     task: str
     prompt: str
+    """What the person is asked."""
     choices: tuple[str, ...]
+    """The answers that count."""
     shown: Mapping[str, str]
     attempt: int
     """Counts from 1 how often there is such a question: of an approval after `revise`, of a call that was cut short."""
@@ -35,6 +37,7 @@ class GateOpened:
     timeout: float | None = None
     """Seconds from the question on; then `on_timeout` is the answer. None: there is no end, or the plan has it."""
     on_timeout: str = ""
+    """The choice that is taken then."""
 
     @property
     def name(self) -> str:
@@ -50,14 +53,17 @@ def question_name(task: str, shown: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GateAnswered:
-    """`by` is "terminal", "--approve", "cli" (another process), "api" (an embedding program), "timeout", or "approval
-    for the run" where an earlier answer covers it. `edited` replaces the part of the question that may be; None:
-    nothing.
+    """A question was answered.
+
+    `by` is "terminal", "--approve", "cli" (another process), "api" (an embedding program), "timeout", or "approval for
+    the run" where an earlier answer covers it. `edited` replaces the part of the question that may be; None: nothing.
     """
 
     task: str
     choice: str
+    """One of the question's `choices`."""
     comment: str
+    """What the person wrote with it; empty: nothing."""
     by: str
     edited: str | None = None
     grant: str = ""
@@ -76,4 +82,6 @@ class AnswerOverruled:
     task: str
     choice: str
     stands: str
+    """The choice that counts."""
     by: str
+    """Where that came from, as in `GateAnswered`."""

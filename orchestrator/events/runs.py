@@ -13,12 +13,13 @@ from providers.messages import Usage
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """`stub`: the offline stub answers everything, no model is asked."""
+    """The first event of a run. `stub`: the offline stub answers everything, no model is asked."""
 
     squad: str
     tasks: tuple[str, ...]
     stub: bool
     out: str | None
+    """The folder of its files; None: it writes none here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,11 @@ class RunForked:
 
     source: str
     kept: tuple[str, ...]
+    """Tasks whose results were taken over."""
     again: tuple[str, ...]
+    """Tasks that are done here."""
     parts: tuple[str, ...]
+    """What of the squad differs from that of `source`."""
     usage: Usage
     cost: int | None
 
@@ -73,6 +77,7 @@ class CallRepeated:
     """A call that was in flight when the run was cut short is made again: it may have been paid for twice."""
 
     step: str
+    """Its place in the run, as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class RoutingReread:
     """
 
     file: str
+    """The path of the routing file."""
     error: str | None
     text: str = field(default="", repr=False, compare=False)
 
@@ -95,7 +101,9 @@ class BudgetReached:
     """
 
     which: str
+    """Whose budget it is: `squad`, `task draft`, `agent ann`, `day` and so on."""
     kind: str
+    """Which of its caps: `max_cost`, `max_tokens`, `max_time`, `max_turns`."""
     action: str
     used: float | None = field(default=None, compare=False)
     limit: float | None = field(default=None, compare=False)
@@ -120,7 +128,9 @@ class RunFinished:
     run_id: str
     status: RunStatus
     outputs: Mapping[str, Any]
+    """What the squad's `outputs` came to, by name."""
     artifacts: Mapping[str, str]
+    """Path below the run's folder -> the SHA-256 of what was written there."""
     usage: Usage
     cost: int | None
     tasks: Mapping[str, str]

@@ -26,7 +26,10 @@ RunStatus = Literal["done", "failed", "rejected", "waiting", "paused", "stopped"
 
 @dataclass(frozen=True, slots=True)
 class TaskStarted:
-    """`attempt` counts reruns after a reviewer's `revise`, from 1. `who` is the agent, conversation or step agents."""
+    """A task begins. `attempt` counts reruns after a reviewer's `revise`, from 1.
+
+    `who` is the agent, conversation or step agents.
+    """
 
     task: str
     attempt: int
@@ -40,16 +43,21 @@ class TaskExpanded:
     task: str
     keys: tuple[str, ...]
     items: tuple[Any, ...]
+    """The elements themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class ElementStarted:
+    """Work on an element of a `for_each` begins."""
+
     task: str
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class ElementEnded:
+    """Work on an element of a `for_each` is over. `output`, `truncated` and the others are as in `TaskEnded`."""
+
     task: str
     key: str
     status: TaskStatus
@@ -58,13 +66,15 @@ class ElementEnded:
     error_kind: str | None = None
     truncated: tuple[CutText, ...] = ()
     transcript: tuple[str, ...] | None = field(default=None, repr=False)
+    """For the journal alone: not shown."""
     untrusted: tuple[str, ...] = ()
     """As in `TaskEnded`."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskEnded:
-    """`output` is text, or what `output_schema` asked for, or the list of a `for_each`; `failed` its failed keys.
+    """A task is over. `output` is text, or what `output_schema` asked for, or the list of a `for_each`; `failed`
+    its failed keys.
 
     `error_kind` is the exception's class name. A skipped task says why in `error`. `truncated` are the texts in it that
     are cut off. `transcript` are the paragraphs of all that was said in a conversation (those of a `for_each` are with
@@ -75,6 +85,7 @@ class TaskEnded:
     status: TaskStatus
     output: Any = None
     output_file: str | None = None
+    """The path of the file that it wrote, below the run's folder."""
     error: str | None = None
     error_kind: str | None = None
     failed: tuple[str, ...] = ()
@@ -86,8 +97,11 @@ class TaskEnded:
 
 @dataclass(frozen=True, slots=True)
 class TaskRetried:
+    """An attempt failed, and `retry` allows another."""
+
     task: str
     attempt: int
+    """The number of the attempt that failed, from 1."""
     error: str
 
 
@@ -143,4 +157,5 @@ class TaskParked:
     key: str | None
     reason: str
     ends_run_as: RunStatus | None
+    """The status that the run has if nothing else goes on; None: it does not end by it."""
     cause: Literal["file"] | None = None
