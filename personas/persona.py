@@ -59,28 +59,72 @@ ToolWishes = Annotated[list[ToolWish], BeforeValidator(listed_tools)]
 
 
 class PersonaSpec(StrictModel):
-    """What may be written of a persona. A field left out comes from the persona that it extends."""
+    """Who an agent is: what a persona's file says. A field that is left out comes from the persona that it extends."""
 
     noun: ClassVar[str] = "a persona"
     other_names: ClassVar[Mapping[str, str]] = PERSONA_NAMES
     advice: ClassVar[Mapping[str, str]] = PERSONA_ADVICE
     extends: ShortText | None = Field(
-        None, description="The persona to build on: scalars replace, lists append, maps merge"
+        None,
+        description="The persona to build on. Texts replace its own, lists append to its lists. Default: none.",
+        examples=["analyst"],
     )
-    name: ShortText | None = Field(None, description="What it is called: Amelia")
-    title: ShortText | None = Field(None, description="What it is: Developer")
-    role: LongText | None = Field(None, description="What it is responsible for, in a sentence")
-    goal: LongText | None = Field(None, description="What it works towards")
-    identity: LongText | None = Field(None, description="Who it is and how it thinks")
-    style: LongText | None = Field(None, description="How it speaks")
-    principles: list[LongText] = Field([], max_length=100, description="What it holds to, one sentence each")
-    tier: ShortText | None = Field(None, description="The class of models that it needs")
+    name: ShortText | None = Field(
+        None, description="What it is called, in prompts and in conversations. Default: its title.", examples=["Amelia"]
+    )
+    title: ShortText | None = Field(
+        None, description="Its profession, in a few words.", examples=["Developer", "Tax Lawyer"]
+    )
+    role: LongText | None = Field(
+        None,
+        description="What it is responsible for, in a sentence. A persona needs one of `title`, `role`, `goal`, "
+        "`identity`, `principles`, `instructions` and `template`.",
+        examples=["Finds what is wrong with a plan while it can still be changed."],
+    )
+    goal: LongText | None = Field(
+        None,
+        description="What it works towards.",
+        examples=["Three objections that would change the decision, or none."],
+    )
+    identity: LongText | None = Field(
+        None,
+        description="Its background and how it thinks.",
+        examples=["Twenty years of audits; trusts figures, not words."],
+    )
+    style: LongText | None = Field(None, description="How it speaks.", examples=["Short sentences. No praise."])
+    principles: list[LongText] = Field(
+        [],
+        max_length=100,
+        description="What it holds to, one sentence each.",
+        examples=[["Say where each figure comes from."]],
+    )
+    tier: ShortText | None = Field(
+        None,
+        description="The class of models that it needs; the routing file says which models these are. Default: "
+        "`worker`.",
+        examples=["boss"],
+    )
     instructions: PromptText | None = Field(
-        None, description="A prompt of its own, after what is told of the fields; in Markdown the text below them"
+        None,
+        description="A prompt of its own, which follows what is told of the other fields; where it stands alone it is "
+        "all that a model is told. In a Markdown file it is the text below the front matter.",
+        examples=["Answer in one sentence."],
     )
-    tools: ToolWishes = Field([], max_length=100, description="Tools by name, or mappings with a name")
-    template: LongText | None = Field(None, description="A packaged template's name, or a template's own text")
-    produces: list[ShortText] = Field([], max_length=100, description="The artifacts that it makes")
+    tools: ToolWishes = Field(
+        [],
+        max_length=100,
+        description="Tools that its agents may call: by name, or as a mapping with a name.",
+        examples=[["read_file", {"name": "edit_file", "approval": "ask"}]],
+    )
+    template: LongText | None = Field(
+        None,
+        description="The template that makes a prompt of it: a packaged one's name, or its own text with `{{ }}`. "
+        "Default: `persona`.",
+        examples=["You are {{ persona.title }}. {{ instructions }}"],
+    )
+    produces: list[ShortText] = Field(
+        [], max_length=100, description="What it makes.", examples=[["A list of risks, the worst first"]]
+    )
 
 
 def json_schema() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from agents.memory.tools import tools_of
 from agents.tools import Tool
+from orchestrator.squad.agent_spec import AgentSpec
 from orchestrator.squad.approval_specs import approvals_of, with_approvals
 from orchestrator.squad.conversations import Conversations
 from orchestrator.squad.graph import order
@@ -17,9 +18,9 @@ from orchestrator.squad.mcp_specs import McpTools, references
 from orchestrator.squad.memory_specs import knowledge_use, memory_use
 from orchestrator.squad.plan import EDITION, HUMAN, AgentPlan, ConversationPlan
 from orchestrator.squad.shared_spec import budget
-from orchestrator.squad.spec import AgentSpec, SquadSpec, ToolUse
+from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.templates import PERSONA_TEXTS
-from orchestrator.squad.tool_specs import SWITCHED_OFF
+from orchestrator.squad.tool_specs import SWITCHED_OFF, ToolUse
 from orchestrator.squad.untrusted_specs import risky_tools, warn_of_both
 from orchestrator.squad.who import FOLDER, WHO, is_file, is_prompt_file, overrides_the_library, says_who, stem
 from personas.other_formats import TOOLS_ELSEWHERE

@@ -17,7 +17,7 @@ Approvals = Mapping[Risk, ApprovalMode]
 
 
 class ApprovalsSpec(StrictModel):
-    """Who is asked before calls of tools that say nothing of it themselves."""
+    """Which tool calls a person is asked for, by what they may do. What a tool or an agent says itself comes first."""
 
     noun: ClassVar[str] = "approvals"
     other_names: ClassVar[Mapping[str, str]] = {
@@ -29,9 +29,22 @@ class ApprovalsSpec(StrictModel):
         "dangerous": "risky",
         "destructive": "risky",
     }
-    read_only: AskedFor | None = Field(default=None, description="Calls that change nothing")
-    writes: AskedFor | None = Field(default=None, description="Calls that change what belongs to the run or the squad")
-    risky: AskedFor | None = Field(default=None, description="Calls that reach beyond it, or cannot be taken back")
+    read_only: AskedFor | None = Field(
+        default=None,
+        description="Calls that change nothing: `ask` a person, `allow` them, or `deny` them. Default: as each tool "
+        "says.",
+        examples=["allow"],
+    )
+    writes: AskedFor | None = Field(
+        default=None,
+        description="Calls that change what belongs to the run or the squad. Default: as each tool says.",
+        examples=["ask"],
+    )
+    risky: AskedFor | None = Field(
+        default=None,
+        description="Calls that reach beyond it, or cannot be taken back. Default: as each tool says.",
+        examples=["ask"],
+    )
 
 
 def approvals_of(squad: ApprovalsSpec | None, agent: ApprovalsSpec | None) -> Approvals | None:

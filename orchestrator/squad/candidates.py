@@ -9,7 +9,8 @@ from typing import Any
 from orchestrator.squad.choosing import case_of, case_text
 from orchestrator.squad.expressions import Expressions, NamesInScope
 from orchestrator.squad.plan import DEFAULT_CASE, AgentChoice
-from orchestrator.squad.spec import CaseSpec, SquadSpec, StepSpec, TaskSpec
+from orchestrator.squad.spec import SquadSpec
+from orchestrator.squad.task_specs import CaseSpec, StepSpec, TaskSpec
 from personas.sandbox import ExpressionText
 from providers.documents.findings import Findings
 from providers.documents.problems import Path, nearest

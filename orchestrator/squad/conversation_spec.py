@@ -9,123 +9,228 @@ from pydantic import Discriminator, Field, Tag
 
 from orchestrator.squad.other_formats import CONDITION_NAMES, CONVERSATION_ADVICE, CONVERSATION_NAMES, EXAMPLES
 from orchestrator.squad.plan import OnSilence, PatternName
-from orchestrator.squad.shared_spec import BudgetSpec, NonEmpty, Positive
+from orchestrator.squad.shared_spec import BudgetSpec, NonEmpty, Positive, kind_of_text_or_mapping
 from providers.documents.fields import PositiveDuration
 from providers.documents.models import StrictModel
 
 
 class TerminateSpec(StrictModel):
-    """When a conversation ends. One condition, or several joined by `any` or `all`."""
+    """When a conversation ends: one condition, or several below `any` or `all`. Conditions are asked after each
+    utterance, or after each round of those who speak at the same time. One of them must be sure to come: `max_turns`,
+    `tokens` or `time`."""
 
     noun: ClassVar[str] = "a condition"
     other_names: ClassVar[Mapping[str, str]] = CONDITION_NAMES
-    any: list[TerminateSpec] | None = Field(default=None, min_length=1, description="Ends when one of these holds")
-    all: list[TerminateSpec] | None = Field(default=None, min_length=1, description="Ends when all of these hold")
-    max_turns: Positive | None = Field(
-        default=None, description="Utterances; the conclusion of a moderator comes on top"
+    any: list[TerminateSpec] | None = Field(
+        default=None,
+        min_length=1,
+        description="Ends when one of these holds.",
+        examples=[[{"max_turns": 12}, {"text": "DONE"}]],
     )
-    text: NonEmpty | None = Field(default=None, description="A participant says this, outside of quotations and code")
-    from_: NonEmpty | None = Field(default=None, alias="from", description="Whose text counts; with `text` only")
-    no_progress_rounds: Positive | None = Field(default=None, description="Rounds that brought nothing new")
-    tokens: Positive | None = Field(default=None, description="Tokens of the conversation")
-    time: PositiveDuration | None = Field(default=None, description="Since it began")
-    function: NonEmpty | None = Field(default=None, description="A name that the embedding application registered")
-    stop_message: bool | None = Field(default=None, description="A participant writes STOP in its own line")
-    handoff: NonEmpty | None = Field(default=None, description="The word is handed over to this participant")
-    source: NonEmpty | list[NonEmpty] | None = Field(default=None, description="One of these had a turn")
-    message: NonEmpty | None = Field(default=None, description="This participant said something")
-    tool: NonEmpty | None = Field(default=None, description="A participant called this tool")
-    external: bool | None = Field(default=None, description="The embedding application ends it")
-
-
-def _kind(value: object) -> str:
-    return "mapping" if isinstance(value, dict) else "text"
+    all: list[TerminateSpec] | None = Field(
+        default=None,
+        min_length=1,
+        description="Ends when all of these hold. What was said or done once holds from then on.",
+        examples=[[{"text": "OK", "from": "ann"}, {"text": "OK", "from": "bob"}]],
+    )
+    max_turns: Positive | None = Field(
+        default=None,
+        description="Ends after so many utterances. The conclusion of a moderator comes on top.",
+        examples=[12],
+    )
+    text: NonEmpty | None = Field(
+        default=None,
+        description="Ends when a participant says this, outside of quotations and code.",
+        examples=["DONE"],
+    )
+    from_: NonEmpty | None = Field(
+        default=None,
+        alias="from",
+        description="The participant whose `text` counts. Default: any.",
+        examples=["ann"],
+    )
+    no_progress_rounds: Positive | None = Field(
+        default=None, description="Ends when so many rounds in a row brought hardly a new word.", examples=[2]
+    )
+    tokens: Positive | None = Field(
+        default=None, description="Ends when the conversation took so many tokens.", examples=[20000]
+    )
+    time: PositiveDuration | None = Field(
+        default=None,
+        description="Ends when so much time has passed since it began; waiting for people does not count.",
+        examples=["10m"],
+    )
+    function: NonEmpty | None = Field(
+        default=None,
+        description="Ends when a function says so that the embedding program registered by this name.",
+        examples=["enough"],
+    )
+    stop_message: bool | None = Field(
+        default=None, description="Ends when a participant writes `STOP` in a line of its own.", examples=[True]
+    )
+    handoff: NonEmpty | None = Field(
+        default=None, description="Ends when the word was handed over to this participant.", examples=["human"]
+    )
+    source: NonEmpty | list[NonEmpty] | None = Field(
+        default=None, description="Ends when one of these participants had a turn.", examples=["ann", ["ann", "bob"]]
+    )
+    message: NonEmpty | None = Field(
+        default=None, description="Ends when this participant said something.", examples=["ann"]
+    )
+    tool: NonEmpty | None = Field(
+        default=None, description="Ends when a participant called this tool.", examples=["edit_file"]
+    )
+    external: bool | None = Field(
+        default=None,
+        description="May be ended from outside: by `orchestrator runs conclude`, or by the embedding program.",
+        examples=[True],
+    )
 
 
 class SelectorSpec(StrictModel):
     """Who picks the next speaker: an agent, or a model of a tier that does nothing else."""
 
     noun: ClassVar[str] = "a selector"
-    agent: NonEmpty | None = Field(default=None, description="An agent, or human")
-    tier: NonEmpty | None = Field(default=None, description="Or the class of models that picks; default: worker")
+    agent: NonEmpty | None = Field(default=None, description="An agent of the squad, or `human`.", examples=["lead"])
+    tier: NonEmpty | None = Field(
+        default=None, description="Or the class of models that picks. Default: `worker`.", examples=["worker"]
+    )
 
 
 SelectorRef = Annotated[
-    Annotated[NonEmpty, Tag("text")] | Annotated[SelectorSpec, Tag("mapping")], Discriminator(_kind)
+    Annotated[NonEmpty, Tag("text")] | Annotated[SelectorSpec, Tag("mapping")], Discriminator(kind_of_text_or_mapping)
 ]
 
 
 class NestedSpec(StrictModel):
-    """A conversation that takes part in another: what it comes to is what it says there."""
+    """A conversation that takes part in another: what it comes to is what it says there. It has a budget of its own,
+    and may be at most four deep."""
 
     noun: ClassVar[str] = "a participant"
-    conversation: NonEmpty = Field(description="The conversation that is held when it is its turn")
+    conversation: NonEmpty = Field(
+        description="The conversation that is held when it is its turn.", examples=["review"]
+    )
 
 
 class HumanSpec(StrictModel):
     """How long a person who takes part is waited for."""
 
     noun: ClassVar[str] = "a human"
-    timeout: PositiveDuration = Field(description="For each reply, from the question on; the run need not be at work")
+    timeout: PositiveDuration = Field(
+        description="Time on the clock for each reply, from the question on, whether the run is at work or not.",
+        examples=["3d"],
+    )
     on_timeout: OnSilence = Field(
-        default="skip", description="The turn is passed over, the conversation ends, or its task fails"
+        default="skip",
+        description="What happens then: `skip` passes the turn over, `end` ends the conversation, `fail` fails its "
+        "task.",
+        examples=["end"],
     )
 
 
 ParticipantRef = Annotated[
-    Annotated[NonEmpty, Tag("text")] | Annotated[NestedSpec, Tag("mapping")], Discriminator(_kind)
+    Annotated[NonEmpty, Tag("text")] | Annotated[NestedSpec, Tag("mapping")], Discriminator(kind_of_text_or_mapping)
 ]
 ROUNDS = 3
 MOST_ROUNDS = 1000
 
 
 class ConversationSpec(StrictModel):
-    """Agents, and people, who talk until a condition holds."""
+    """Agents, and people, who talk until a condition holds. A `moderator` has the last word, which is the result;
+    without one the words of the last round are."""
 
     noun: ClassVar[str] = "a conversation"
     other_names: ClassVar[Mapping[str, str]] = CONVERSATION_NAMES
     advice: ClassVar[Mapping[str, str]] = CONVERSATION_ADVICE
     examples: ClassVar[Mapping[str, str]] = EXAMPLES
-    pattern: PatternName = Field(default="round_robin", description="Who speaks when")
-    participants: list[ParticipantRef] = Field(min_length=1, description="Agents, human, or other conversations")
-    moderator: NonEmpty | None = Field(
-        default=None, description="An agent that has the last word, and in a party says who speaks next"
+    pattern: PatternName = Field(default="round_robin", description="Who speaks when.", examples=["debate"])
+    participants: list[ParticipantRef] = Field(
+        min_length=1,
+        description="Who takes part: agents, `human` (a person), or other conversations.",
+        examples=[["ann", "bob"], ["ann", "human", {"conversation": "review"}]],
     )
-    judge: NonEmpty | None = Field(default=None, description="The moderator of a debate")
-    manager: NonEmpty | None = Field(default=None, description="The moderator of a hierarchical conversation")
-    speakers_per_round: Positive | None = Field(default=None, description="In a party")
+    moderator: NonEmpty | None = Field(
+        default=None,
+        description="An agent that has the last word, and in a party says who speaks next. A party needs one. "
+        "Default: there is none.",
+        examples=["lead"],
+    )
+    judge: NonEmpty | None = Field(
+        default=None, description="In a debate: the agent that hears all and decides at the end.", examples=["arbiter"]
+    )
+    manager: NonEmpty | None = Field(
+        default=None,
+        description="In a hierarchical conversation: the agent that delegates work and concludes.",
+        examples=["lead"],
+    )
+    speakers_per_round: Positive | None = Field(
+        default=None,
+        description="In a party: how many participants speak before the moderator does. Default: `3`.",
+        examples=[2],
+    )
     rounds: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = Field(
-        default=None, description=f"Of a debate, or of delegations; default: {ROUNDS}"
+        default=None,
+        description="In a debate, how often each side speaks; in a hierarchical conversation, how often the manager "
+        f"delegates. Default: `{ROUNDS}`.",
+        examples=[2],
     )
     positions: dict[NonEmpty, NonEmpty] | None = Field(
-        default=None, description="What each side of a debate stands for"
+        default=None,
+        description="In a debate: what each side stands for, by participant.",
+        examples=[{"ann": "tabs", "bob": "spaces"}],
     )
     independent_first_round: bool = Field(
-        default=False, description="The first round is spoken without reading the others"
+        default=False,
+        description="Whether the participants speak in the first round without reading each other.",
+        examples=[True],
     )
     selector: SelectorRef | None = Field(
-        default=None, description="Who picks the next speaker; default: the moderator, else a model of the tier worker"
+        default=None,
+        description="In the pattern `selector`: who picks the next speaker. Default: the moderator, else a model of "
+        "the tier `worker`.",
+        examples=["lead", {"tier": "worker"}],
     )
     allow_repeated_speaker: bool | None = Field(
-        default=None, description="Whether one may be picked twice in a row; default: false"
+        default=None,
+        description="In the pattern `selector`: whether a participant may be picked twice in a row. Default: `false`.",
+        examples=[True],
     )
     transitions: dict[NonEmpty, list[NonEmpty]] | None = Field(
-        default=None, description="Who may be picked after whom; after others anybody"
+        default=None,
+        description="In the pattern `selector`: which participants may be picked after which. After one that is not "
+        "named here any may be. Default: any after any.",
+        examples=[{"dev": ["human"]}],
     )
     handoffs: dict[NonEmpty, list[NonEmpty]] | None = Field(
-        default=None, description="To whom each may hand over; others to anybody"
+        default=None,
+        description="In the pattern `handoff`: to which participants each may hand over. One that is not named here "
+        "may hand over to any. Default: any to any.",
+        examples=[{"triage": ["billing", "tech"]}],
     )
-    human: HumanSpec | None = Field(default=None, description="How long a person is waited for; default: for ever")
+    human: HumanSpec | None = Field(
+        default=None,
+        description="How long a person who takes part is waited for. Default: for ever.",
+        examples=[{"timeout": "3d", "on_timeout": "skip"}],
+    )
     mentions: bool | None = Field(
-        default=None, description="Whether a participant that is mentioned (@ann) speaks next; default: false"
+        default=None,
+        description="Whether a participant that is mentioned (`@ann`) speaks next. Default: `false`.",
+        examples=[True],
     )
     max_turns_per_speaker: Positive | dict[NonEmpty, Positive] | None = Field(
-        default=None, description="How often each participant speaks at most, or those that are named"
+        default=None,
+        description="How often each participant speaks at most, or those that are named. Default: no limit.",
+        examples=[3, {"ann": 3}],
     )
     terminate: TerminateSpec | None = Field(
-        default=None, description="When it ends; a debate and a hierarchical one also end by their rounds"
+        default=None,
+        description="When it ends. It may be left out in a debate and a hierarchical conversation, which end by their "
+        "rounds.",
+        examples=[{"max_turns": 6}, {"any": [{"max_turns": 12}, {"text": "DONE"}]}],
     )
-    budget: BudgetSpec | None = Field(default=None, description="Caps of the conversation")
+    budget: BudgetSpec | None = Field(
+        default=None, description="Caps of the conversation, its conclusion included.", examples=[{"max_tokens": 50000}]
+    )
 
 
 def names_of(spec: ConversationSpec) -> list[str]:

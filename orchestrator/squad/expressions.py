@@ -14,7 +14,8 @@ from orchestrator.squad.graph import Ancestry
 from orchestrator.squad.plan import EDITION
 from orchestrator.squad.rendering import as_template, is_own_template
 from orchestrator.squad.schemas import below, ruled_out
-from orchestrator.squad.spec import CaseSpec, SquadSpec, StepSpec, TaskSpec
+from orchestrator.squad.spec import SquadSpec
+from orchestrator.squad.task_specs import CaseSpec, StepSpec, TaskSpec
 from orchestrator.squad.templates import (
     OURS,
     PERSONA_SLOTS,

@@ -18,38 +18,75 @@ from providers.documents.problems import Path
 
 
 class GuardrailSpec(StrictModel):
-    """One check of a text. It has exactly one of regex, max_words, max_chars, forbid, require, schema and agent."""
+    """One check of a text. It has exactly one of `regex`, `max_words`, `max_chars`, `forbid`, `require`, `schema` and
+    `agent` (with `rubric`)."""
 
     noun: ClassVar[str] = "a guardrail"
-    regex: NonEmpty | None = Field(default=None, description="A pattern that is searched for in the text")
-    must: Literal["match", "not_match"] | None = Field(
-        default=None, description="Whether the pattern must be found; default: not_match"
+    regex: NonEmpty | None = Field(
+        default=None,
+        description="A regular expression that is searched for in the text.",
+        examples=["\\b\\d{16}\\b"],
     )
-    max_words: Positive | None = Field(default=None, description="Words that the text may have")
-    max_chars: Positive | None = Field(default=None, description="Characters that it may have")
+    must: Literal["match", "not_match"] | None = Field(
+        default=None,
+        description="Beside `regex`: whether it must be found, or must not. Default: `not_match`.",
+        examples=["match"],
+    )
+    max_words: Positive | None = Field(default=None, description="Words that the text may have.", examples=[300])
+    max_chars: Positive | None = Field(default=None, description="Characters that it may have.", examples=[2000])
     forbid: Annotated[list[NonEmpty], Field(min_length=1)] | None = Field(
-        default=None, description="Phrases that it may not hold, in any case"
+        default=None,
+        description="Phrases that it may not hold; upper and lower case are the same.",
+        examples=[["guarantee", "lawsuit"]],
     )
     require: Annotated[list[NonEmpty], Field(min_length=1)] | None = Field(
-        default=None, description="Phrases that it must hold, in any case"
+        default=None,
+        description="Phrases that it must hold, all of them; upper and lower case are the same.",
+        examples=[["Sources:"]],
     )
     schema_: dict[str, Any] | None = Field(
-        default=None, alias="schema", description="A JSON Schema that it must satisfy"
+        default=None,
+        alias="schema",
+        description="A JSON Schema: the text must be JSON that satisfies it.",
+        examples=[{"type": "object", "required": ["title"]}],
     )
-    agent: NonEmpty | None = Field(default=None, description="An agent of the squad that judges it by the rubric")
-    rubric: NonEmpty | None = Field(default=None, description="By what the agent judges")
+    agent: NonEmpty | None = Field(
+        default=None, description="An agent of the squad that judges the text by the `rubric`.", examples=["judge"]
+    )
+    rubric: NonEmpty | None = Field(
+        default=None,
+        description="Beside `agent`: what the text must be, in words.",
+        examples=["It is polite and promises nothing."],
+    )
     on_fail: OnFail = Field(
-        default="block", description="block: the work fails; retry: it is sent back; escalate: a person decides"
+        default="block",
+        description="What follows where the text does not pass: `block` fails the work, `retry` sends an answer back "
+        "(at most twice), `escalate` lets a person decide.",
+        examples=["retry"],
     )
-    message: NonEmpty | None = Field(default=None, description="What is told of a text that does not pass")
+    message: NonEmpty | None = Field(
+        default=None,
+        description="What is told of a text that does not pass. Default: our own words.",
+        examples=["it holds a card number"],
+    )
 
 
 class GuardrailsSpec(StrictModel):
-    """What is checked of what an agent is told, and of what it answers."""
+    """What is checked of what an agent is told, before anything is paid for, and of each of its answers."""
 
     noun: ClassVar[str] = "guardrails"
-    input: list[GuardrailSpec] | None = Field(default=None, min_length=1, description="Of what it is told")
-    output: list[GuardrailSpec] | None = Field(default=None, min_length=1, description="Of each of its answers")
+    input: list[GuardrailSpec] | None = Field(
+        default=None,
+        min_length=1,
+        description="Checks of what it is told.",
+        examples=[[{"max_chars": 20000}]],
+    )
+    output: list[GuardrailSpec] | None = Field(
+        default=None,
+        min_length=1,
+        description="Checks of each of its answers.",
+        examples=[[{"max_words": 300, "on_fail": "retry"}]],
+    )
 
 
 def guardrails_of(

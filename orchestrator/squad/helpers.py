@@ -14,7 +14,8 @@ from orchestrator.squad.plan import (
     TaskPlan,
     scoped,
 )
-from orchestrator.squad.spec import SquadSpec, ToolUse
+from orchestrator.squad.spec import SquadSpec
+from orchestrator.squad.tool_specs import ToolUse
 
 
 def helper_tool(agent: AgentPlan, name: str | None = None, description: str | None = None) -> Tool:

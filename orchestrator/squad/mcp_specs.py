@@ -56,25 +56,55 @@ class McpSpec(StrictModel):
         **dict.fromkeys(("authorization", "api_key", "token"), 'headers: {Authorization: "Bearer ${TOKEN}"}'),
     }
     command: NonEmptyText | list[NonEmptyText] | None = Field(
-        default=None, description="The program, or it and its arguments; no shell reads it"
+        default=None,
+        description="The program, or the program and its arguments. No shell reads it.",
+        examples=[["uvx", "mcp-server-git"], "npx"],
     )
-    args: list[str] = Field(default_factory=list, description="More arguments of the program")
-    url: NonEmptyText | None = Field(default=None, description="Or the address of a server (streamable HTTP)")
+    args: list[str] = Field(
+        default_factory=list, description="More arguments of the program.", examples=[["-y", "@scope/server"]]
+    )
+    url: NonEmptyText | None = Field(
+        default=None,
+        description="Or the address of a server that speaks streamable HTTP.",
+        examples=["https://example.com/mcp"],
+    )
     env: list[NonEmptyText] | dict[str, str] = Field(
-        default_factory=list, description="Variables that the program gets; in values, ${NAME} is one of ours"
+        default_factory=list,
+        description="Variables that the program gets, beside those that programs need to run. In values, `${NAME}` is "
+        "a variable of the environment or of the `.env`.",
+        examples=[["GITHUB_TOKEN"], {"LOG": "debug", "TOKEN": "${GITHUB_TOKEN}"}],
     )
-    headers: dict[str, str] = Field(default_factory=dict, description="Of each request; ${NAME} is a variable")
-    cwd: NonEmptyText | None = Field(default=None, description="Where the program runs; default: beside this file")
-    timeout: PositiveDuration | None = Field(default=None, description="Of one call; default 60s")
-    tools: list[NonEmptyText] | None = Field(default=None, description="Only these are offered; default: all")
+    headers: dict[str, str] = Field(
+        default_factory=dict,
+        description="Headers of each request. `${NAME}` is a variable of the environment or of the `.env`.",
+        examples=[{"Authorization": "Bearer ${TOKEN}"}],
+    )
+    cwd: NonEmptyText | None = Field(
+        default=None,
+        description="The folder that the program runs in. Default: that of this file.",
+        examples=["servers"],
+    )
+    timeout: PositiveDuration | None = Field(
+        default=None, description=f"Time of one call. Default: `{TIMEOUT_S:g}s`.", examples=["20s"]
+    )
+    tools: list[NonEmptyText] | None = Field(
+        default=None, description="The tools of the server that are offered. Default: all.", examples=[["log", "diff"]]
+    )
     read_only: list[NonEmptyText] = Field(
-        default_factory=list, description="Tools that change nothing, by your own word; others are risky"
+        default_factory=list,
+        description="Its tools that change nothing, by your own word; all others count as risky.",
+        examples=[["log", "diff"]],
     )
     trust_annotations: bool = Field(
-        default=False, description="Whether to believe what the server says of its tools: that one only reads"
+        default=False,
+        description="Whether to believe the server where it says that a tool of its only reads.",
+        examples=[True],
     )
     untrusted: bool = Field(
-        default=True, description="Whether others wrote what it answers; false: you vouch for every word of it"
+        default=True,
+        description="Whether its answers count as text that others wrote; with `false` you answer for every word of "
+        "them.",
+        examples=[False],
     )
 
     @property

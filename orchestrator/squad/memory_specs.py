@@ -9,7 +9,16 @@ from typing import Annotated, ClassVar
 from pydantic import Discriminator, Field, Tag
 
 from agents.memory.chunks import CHUNK_CHARS, LEAST_CHUNK_CHARS
-from agents.memory.use import KnowledgeSource, KnowledgeUse, MemoryUse, ProviderEmbeddings, ScopeKind
+from agents.memory.use import (
+    KNOWLEDGE_TOKENS,
+    RECALL,
+    RECALL_TOKENS,
+    KnowledgeSource,
+    KnowledgeUse,
+    MemoryUse,
+    ProviderEmbeddings,
+    ScopeKind,
+)
 from orchestrator.squad.shared_spec import NonEmpty
 from providers.documents.fields import PositiveDuration
 from providers.documents.findings import Findings
@@ -27,10 +36,18 @@ class EmbeddingsSpec(StrictModel):
         "dimension": "dimensions",
         "size": "dimensions",
     }
-    model: NonEmpty = Field(description="PROVIDER/MODEL: openai/text-embedding-3-small")
-    provider: NonEmpty | None = Field(default=None, description="Its provider, where the model's name is written alone")
+    model: NonEmpty = Field(
+        description="The model, as `provider/model`; without a provider all that serve it may be asked.",
+        examples=["openai/text-embedding-3-small"],
+    )
+    provider: NonEmpty | None = Field(
+        default=None, description="Its provider, where `model` is the model's name alone.", examples=["openai"]
+    )
     dimensions: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
-        default=None, description="The length of its vectors; default: the model's own"
+        default=None,
+        description="The length of its vectors: shorter ones take less room and find a little less. Default: the "
+        "model's own.",
+        examples=[256],
     )
 
     @property
@@ -49,7 +66,7 @@ EmbeddingsField = Annotated[
 
 
 class MemorySpec(StrictModel):
-    """What is remembered over runs, and what of it an agent is told."""
+    """What agents remember over runs, and how much of it is put before their work."""
 
     noun: ClassVar[str] = "a memory"
     other_names: ClassVar[Mapping[str, str]] = {
@@ -60,17 +77,29 @@ class MemorySpec(StrictModel):
         "embedder": "embeddings",
         "model": "embeddings",
     }
-    scope: ScopeKind | None = Field(default=None, description="squad: shared by its agents; agent: its own")
+    scope: ScopeKind | None = Field(
+        default=None,
+        description="`squad`: the agents share what they remember; `agent`: it is the agent's own, which reads the "
+        "squad's too. Default: `squad`.",
+        examples=["agent"],
+    )
     recall: Annotated[int, Field(ge=0, le=50)] | None = Field(
-        default=None, description="Records that are put before each piece of work; default 5"
+        default=None,
+        description="Records that are put before each piece of work; with 0 none, and the tools for memory stay. "
+        f"Default: `{RECALL}`.",
+        examples=[3],
     )
     max_tokens: Annotated[int, Field(ge=50, le=100_000)] | None = Field(
-        default=None, description="Tokens that these may take; default 1500"
+        default=None, description=f"Tokens that these may take. Default: `{RECALL_TOKENS}`.", examples=[800]
     )
-    ttl: PositiveDuration | None = Field(default=None, description="How long new records are kept; default: for good")
+    ttl: PositiveDuration | None = Field(
+        default=None, description="How long new records are kept. Default: for good.", examples=["90d"]
+    )
     embeddings: EmbeddingsField | None = Field(
         default=None,
-        description="To find by meaning too: the folder of a model, or {model: PROVIDER/MODEL}; needs [embeddings]",
+        description="Finds records by meaning, too: the folder of a model, or a provider's model. It needs the extra "
+        "`[embeddings]`. Default: by words alone.",
+        examples=["~/models/all-MiniLM-L6-v2", {"model": "openai/text-embedding-3-small"}],
     )
 
 
@@ -128,9 +157,9 @@ def _embeddings(field: object) -> str | ProviderEmbeddings | None:
 
 
 class KnowledgeSpec(StrictModel):
-    """A folder of documents, or one document, beside the squad."""
+    """A folder of documents, or one document, that agents may look up. The best passages are put before their work."""
 
-    noun: ClassVar[str] = "a knowledge"
+    noun: ClassVar[str] = "knowledge"
     other_names: ClassVar[Mapping[str, str]] = {
         "folder": "path",
         "file": "path",
@@ -139,16 +168,23 @@ class KnowledgeSpec(StrictModel):
         "chunk_size": "max_chunk",
         "top_k": "recall",
     }
-    path: NonEmpty = Field(description="A folder or file beside this one: docs/")
-    include: list[NonEmpty] | None = Field(default=None, min_length=1, description='Which files: ["*.md"]')
+    path: NonEmpty = Field(description="A folder or a file, beside this one or below.", examples=["docs"])
+    include: list[NonEmpty] | None = Field(
+        default=None,
+        min_length=1,
+        description="Patterns of the files that are read. Default: all texts.",
+        examples=[["*.md"]],
+    )
     max_chunk: Annotated[int, Field(ge=LEAST_CHUNK_CHARS, le=20_000)] | None = Field(
-        default=None, description=f"Characters of one passage; default {CHUNK_CHARS}"
+        default=None, description=f"Characters of one passage. Default: `{CHUNK_CHARS}`.", examples=[800]
     )
     recall: Annotated[int, Field(ge=0, le=50)] | None = Field(
-        default=None, description="Passages that are put before each piece of work; default 5"
+        default=None,
+        description=f"Passages that are put before each piece of work. Default: `{RECALL}`.",
+        examples=[8],
     )
     max_tokens: Annotated[int, Field(ge=50, le=100_000)] | None = Field(
-        default=None, description="Tokens that these may take; default 2500"
+        default=None, description=f"Tokens that these may take. Default: `{KNOWLEDGE_TOKENS}`.", examples=[4000]
     )
 
 

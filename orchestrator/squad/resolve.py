@@ -16,6 +16,7 @@ from orchestrator.errors import PlanError
 from orchestrator.squad.agents import PersonaLibrary, ReadPersona, ReadPrompt, Roster, WhyUnanswerable
 from orchestrator.squad.conversation_spec import ConversationSpec, SelectorSpec, names_of
 from orchestrator.squad.conversations import ends_by_itself
+from orchestrator.squad.defaults_spec import HistorySpec
 from orchestrator.squad.expressions import Expressions, NamesInScope
 from orchestrator.squad.foreseen import foreseen_faults
 from orchestrator.squad.graph import ancestry, cycles, order
@@ -39,7 +40,7 @@ from orchestrator.squad.plan import (
 )
 from orchestrator.squad.rendering import with_rendered
 from orchestrator.squad.shared_spec import bounds, budget
-from orchestrator.squad.spec import HistorySpec, SquadSpec
+from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.subsquads import ReadSquad, SubSquads, with_squads
 from orchestrator.squad.tasks import Tasks
 from orchestrator.squad.termination import is_bounded

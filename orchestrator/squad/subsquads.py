@@ -42,7 +42,8 @@ from orchestrator.squad.plan import (
     scoped,
 )
 from orchestrator.squad.schemas import same_file
-from orchestrator.squad.spec import CaseSpec, SquadSpec, TaskSpec
+from orchestrator.squad.spec import SquadSpec
+from orchestrator.squad.task_specs import CaseSpec, TaskSpec
 from providers.documents.findings import Findings
 from providers.documents.nodes import Node
 from providers.documents.problems import Path, Problem, ProblemsFound, in_order

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.squad.spec import CaseSpec, StepSpec, TaskSpec
+from orchestrator.squad.task_specs import CaseSpec, StepSpec, TaskSpec
 from providers.documents.findings import Findings
 from providers.documents.problems import Path
 

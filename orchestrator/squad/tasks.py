@@ -30,9 +30,10 @@ from orchestrator.squad.plan import (
 from orchestrator.squad.rendering import with_expressions_left_out
 from orchestrator.squad.schemas import Schemas, below, path_fault, same_file
 from orchestrator.squad.shared_spec import budget
-from orchestrator.squad.spec import ApprovalSpec, CaseSpec, SquadSpec, StepSpec, SwitchSpec, TaskSpec
+from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.subsquads import SubSquads, case_name
 from orchestrator.squad.task_fields import WORDS_OF_THE_LANGUAGE, FieldChecks
+from orchestrator.squad.task_specs import ApprovalSpec, CaseSpec, StepSpec, SwitchSpec, TaskSpec
 from orchestrator.squad.templates import strings_in
 from personas.sandbox import ExpressionText
 from providers.documents.findings import Findings

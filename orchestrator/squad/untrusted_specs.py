@@ -21,11 +21,14 @@ from providers.documents.models import StrictModel
 
 
 class UntrustedSpec(StrictModel):
-    """What follows from reading what others wrote."""
+    """What follows once an agent has read text that others wrote: a web page, a mail, what a stranger's server says."""
 
     noun: ClassVar[str] = "an untrusted"
     risky_tools: RiskyTools | None = Field(
-        default=None, description="Risky tools of an agent that has read some: a person is asked (the default), or not"
+        default=None,
+        description="What becomes of calls of risky tools after that: `ask` a person, `deny` them, or `allow` them. "
+        "Default: `ask`.",
+        examples=["deny"],
     )
 
 

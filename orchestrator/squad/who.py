@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Mapping
 from typing import Any
 
-from orchestrator.squad.spec import AgentSpec
+from orchestrator.squad.agent_spec import AgentSpec
 from orchestrator.squad.templates import PERSONA_TEXTS
 from personas.markdown import MARKDOWN, YAML
 from personas.sources import persona_name

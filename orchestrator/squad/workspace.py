@@ -14,11 +14,15 @@ from providers.documents.models import StrictModel
 
 
 class WorkspaceFolder(StrictModel):
-    """A folder, and whether agents may write there."""
+    """The folder beside the squad's file that the tools for files work on, and whether agents may write there."""
 
     noun: ClassVar[str] = "a workspace"
-    path: NonEmpty = Field(default=".", description="Below the folder of this file")
-    write: bool = Field(default=False, description="Whether agents may write there")
+    path: NonEmpty = Field(default=".", description="The folder of this file, or one below it.", examples=["docs"])
+    write: bool = Field(
+        default=False,
+        description="Whether agents may write there; a person is asked for each call unless the tool says otherwise.",
+        examples=[True],
+    )
 
 
 def _kind(value: object) -> str:

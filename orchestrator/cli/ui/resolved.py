@@ -11,10 +11,12 @@ from agents.memory.tools import tools_of
 from agents.toolbox import builtin
 from agents.tools import Tool
 from orchestrator.cli.ui.masking import masked
+from orchestrator.squad.agent_spec import AgentSpec
 from orchestrator.squad.given_values import InputFile, InputImage
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import AgentPlan, AgentWork, Approval, Steps, Switch, TaskPlan
-from orchestrator.squad.spec import AgentSpec, SquadSpec, TaskSpec
+from orchestrator.squad.spec import SquadSpec
+from orchestrator.squad.task_specs import TaskSpec
 from orchestrator.squad.who import overrides_the_library
 from personas.persona import Persona, PersonaSpec
 from providers.documents.models import StrictModel

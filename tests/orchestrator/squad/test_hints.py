@@ -8,8 +8,10 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from orchestrator.squad.agent_spec import AgentSpec
 from orchestrator.squad.conversation_spec import TerminateSpec
-from orchestrator.squad.spec import AgentSpec, SquadSpec, StepSpec, TaskSpec, spec_of
+from orchestrator.squad.spec import SquadSpec, spec_of
+from orchestrator.squad.task_specs import StepSpec, TaskSpec
 from providers.documents.models import StrictModel
 from providers.documents.nodes import tree_of
 from providers.documents.problems import Problem, nearest
