@@ -79,8 +79,8 @@ class MemorySpec(StrictModel):
     }
     scope: ScopeKind | None = Field(
         default=None,
-        description="`squad`: the agents share what they remember; `agent`: it is the agent's own, which reads the "
-        "squad's too. Default: `squad`.",
+        description="With `squad` the agents share what they remember; with `agent` it is the agent's own, which "
+        "reads the squad's too. Default: `squad`.",
         examples=["agent"],
     )
     recall: Annotated[int, Field(ge=0, le=50)] | None = Field(
