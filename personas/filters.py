@@ -36,7 +36,7 @@ from personas.list_filters import (
     unique,
 )
 from personas.number_filters import number, real, rounded, whole
-from personas.text_filters import indent, of_text, replace, split, to_json, truncate
+from personas.text_filters import from_csv, indent, of_text, replace, split, to_json, truncate
 
 # Names that no source can spell: what the grammar rewrites into calls of ours.
 EACH, LITERAL, CONCAT, SLICE, COMPARED = " each", " literal", " concat", " slice", " compared"
@@ -215,6 +215,13 @@ DESCRIBED_FILTERS: Mapping[str, TemplateWord] = {
         first, "The first item. An error where the list is empty.", "['a', 'b'] | first", makes_nothing=True
     ),
     "float": _word(real, "The number that a text spells; `default` where it spells none.", "'2.50' | float"),
+    "from_csv": _word(
+        from_csv,
+        "The rows of a CSV text, each a mapping by the names in the first line. All cells are text. `delimiter`, else the"
+        " one of comma, semicolon, tab and `|` that the first line has most of.",
+        "'name,age\nAnn,30' | from_csv",
+        makes_nothing=True,
+    ),
     "indent": _word(
         indent,
         "The text with `width` blanks before each line: also the first one with `first`, empty ones with `blank`.",

@@ -22,7 +22,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from personas import ast_check as grammar
-from personas.attributes import Unknown, UnknownName, pick, reach
+from personas.attributes import Unknown, UnknownName, kind_of_value, pick, reach
 from personas.filters import FILTER_WORDS, REWRITTEN, BudgetedContext, Truth
 from personas.limits import Rendering, TemplateError, TemplateLimits
 from personas.list_filters import TEST_WORDS
@@ -388,6 +388,9 @@ def _unknown(
         level: Any = values
         for depth, step in enumerate(path):
             if not isinstance(level, Mapping):
+                if step == name:
+                    owner = f"{'.'.join(path[:depth])!r} is {kind_of_value(level)}, which has no fields"
+                    return TemplateError(f"{name!r} is unknown{where}: {owner}", offset, (name,))
                 break
             if step not in level and step == name:
                 known = tuple(str(key) for key in level)

@@ -11,6 +11,7 @@ from jinja2 import Undefined
 
 from personas.attributes import kind_of_value
 from personas.limits import Rendering
+from providers.documents.tables import csv_rows
 
 
 def as_text(value: Any, budget: Rendering) -> str:
@@ -78,6 +79,13 @@ def truncate(text: str, length: int = 255, killwords: bool = False, end: str = "
 def split(budget: Rendering, value: Any, sep: str | None = None, maxsplit: int = -1) -> list[str]:
     budget.take(8 * (value.count(sep) if sep else len(value) // 2))
     return _text(value).split(sep, maxsplit)
+
+
+def from_csv(budget: Rendering, value: Any, delimiter: str = "") -> list[dict[str, str]]:
+    """Return the rows of a CSV text. The text is charged before it is read, the rows when they are made."""
+    text = _text(value)
+    budget.take(len(text))
+    return budget.made_whole(csv_rows(text, delimiter))
 
 
 def _text(value: Any) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 
 from agents.toolbox.workspace import Files, read_file_of, text_of, told_as_whose
 from agents.tools import Tool, tool
+from providers.documents.tables import delimiter_of
 
 ROWS = 200
-DELIMITERS = ",;\t|"
 
 
 def data_tools(files: Files) -> tuple[Tool, ...]:
@@ -24,7 +24,7 @@ def data_tools(files: Files) -> tuple[Tool, ...]:
     ) -> Any:
         """Return rows of a CSV file whose first line names its columns: at most 200 at once, from `first_row` on."""
         text = text_of(path, read_file_of(files, path))
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or _delimiter(text))
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or delimiter_of(text))
         header = next(reader, [])
         wanted = header if columns is None else columns
         if unknown := [name for name in wanted if name not in header]:
@@ -52,12 +52,6 @@ def data_tools(files: Files) -> tuple[Tool, ...]:
         return told_as_whose(files, path, value)
 
     return (read_csv, read_json)
-
-
-def _delimiter(text: str) -> str:
-    """Return what separates the columns of a file's first line."""
-    line = text.partition("\n")[0]
-    return max(DELIMITERS, key=line.count) if any(one in line for one in DELIMITERS) else ","
 
 
 def _inside(value: Any, step: str, pointer: str) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from orchestrator.squad.given_values import InputFile, InputImage, RawInput, UnreadInput
 from providers.documents.problems import SpecError
+from providers.documents.tables import csv_rows
 from providers.documents.unicode import clean
 from providers.documents.yaml import read_tree
 from providers.messages import Image
@@ -137,10 +138,12 @@ def _of_data_url(name: str, text: str) -> InputImage | UnreadInput:
 
 
 def structured(kind: Literal["list", "object"], text: str, file: str | None = None) -> Any:
-    """Return the list or object that a text is as JSON or YAML; of a `file` a list may also be JSON Lines, or lines.
+    """Return the list or object that a text is as JSON or YAML; in a `file` a list may be CSV, JSON Lines or lines.
 
     What is neither is an `UnreadInput` where it stands in a file, else the text itself.
     """
+    if kind == "list" and file is not None and _TABLE_NAME.search(file):
+        return _rows(text, file)
     value, fault = _json_or_yaml(text)
     if isinstance(value, list if kind == "list" else dict):
         return value
@@ -158,7 +161,17 @@ def structured(kind: Literal["list", "object"], text: str, file: str | None = No
     return UnreadInput(f"'{file}' holds {held}, not {'a list' if kind == 'list' else 'an object'}")
 
 
+_TABLE_NAME = re.compile(r"\.(csv|tsv)$", re.IGNORECASE)
 _DATA_NAME = re.compile(r"\.(json|ya?ml)$", re.IGNORECASE)
+
+
+def _rows(text: str, file: str) -> list[dict[str, str]] | UnreadInput:
+    try:
+        return csv_rows(text, "\t" if file.lower().endswith(".tsv") else "")
+    except ValueError as error:
+        return UnreadInput(
+            f"'{file}': {error}", "of a .csv or .tsv file each row is an element, by the first line's names"
+        )
 
 
 def _json_or_yaml(text: str) -> tuple[Any, str]:

@@ -17,6 +17,8 @@ from providers.documents.nodes import Node
 from providers.documents.problems import nearest
 from providers.documents.unicode import clean_json
 
+_TO_GIVE: Mapping[str, str] = {"file": "@FILE", "image": "@FILE", "list": "@FILE.csv, or a,b,c", "object": "@FILE.json"}
+
 ReadDefault = Callable[[str, InputType], RawInput | UnreadInput]
 """Returns the file that stands in a squad as the default of an input of this type."""
 _EXAMPLES: Mapping[str, str] = {
@@ -103,7 +105,7 @@ def resolve_inputs(
         if given is not None and name in given:
             values[name] = _checked(name, declared, given[name], findings)
         elif declared.default is None and given is not None:
-            hint = f"give it: -i {name}={'@FILE' if declared.type in ('file', 'image') else '...'}"
+            hint = f"give it: -i {name}={_TO_GIVE.get(declared.type, '...')}"
             message = f"input '{name}' has no default and was not given"
             findings.error(("inputs", name), "missing-input", message, hint, key=True)
         elif (value := _by_default(name, declared, findings, None if given is None else read_default)) is not None:

@@ -73,6 +73,8 @@ def error_of(source: str, values=VALUES) -> TemplateError:
         ("${{ [1, 'é'] | tojson }}", '[1, "é"]'),
         ("${{ [0, 1, none, 'x'] | select | list }}", [1, "x"]),
         ("${{ -(3 | abs) }}", -3),
+        ("${{ 'a;b\nx, y;2' | from_csv }}", [{"a": "x, y", "b": "2"}]),
+        ("${{ ('a#b\n1#2' | from_csv('#'))[0].b }}", "2"),
     ],
 )
 def test_an_expression_alone_keeps_its_type(source, value):
@@ -237,3 +239,15 @@ def test_a_text_has_the_fields_that_its_class_names():
     for source in ("{{ x.secret }}", "{{ x.template_fields }}", "{{ x.__class__ }}"):
         with pytest.raises(TemplateError):
             Sandbox().template(source).render(values)
+
+
+def test_a_table_is_charged_for_what_it_is_and_what_it_makes():
+    assert "2 columns are called 'a'" in error_of("${{ 'a,a' | from_csv }}").message
+    assert "is not text" in error_of("${{ inputs | from_csv }}").message
+    for text in ("a" * 4_000_001, "a\n" + "x\n" * 99_999 + "y" * 100, "a,b\n" + "\n".join(["x," * 1] * 95_000)):
+        with pytest.raises(TemplateError, match="characters on its way"):
+            value_of("${{ inputs | from_csv | length }}", {"inputs": text})
+
+
+def test_a_field_of_what_has_none_is_told_with_what_it_is():
+    assert error_of("${{ inputs.idea.name }}").message.endswith("'inputs.idea' is text, which has no fields")

@@ -226,3 +226,14 @@ def test_lists_and_objects_may_be_yaml_on_the_command_line() -> None:
     assert structured("object", "{a: 1}") == {"a": 1}
     assert structured("object", "words") == "words"
     assert input_value("x", "string", InputFile("a", "b")) == "b"
+
+
+def test_a_table_in_a_file_is_a_list_of_its_rows() -> None:
+    rows = [{"name": "Ann", "note": "a, b"}, {"name": "王", "note": ""}]
+    text = '\ufeffname,note\r\nAnn,"a, b"\r\n王,\r\n'.encode()
+    assert input_value("x", "list", RawInput("people.CSV", text)) == rows
+    assert input_value("x", "list", RawInput("people.tsv", b"a,b\tc\n1\t2\n")) == [{"a,b": "1", "c": "2"}]
+    assert input_value("x", "list", RawInput("people.txt", b"a,b\n1,2\n")) == ["a,b", "1,2"]
+    unread = input_value("x", "list", RawInput("people.csv", b"a,b\n1,2,3\n"))
+    assert isinstance(unread, UnreadInput)
+    assert "'people.csv': line 2 has 3 cells" in unread.why
