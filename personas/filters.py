@@ -217,8 +217,8 @@ DESCRIBED_FILTERS: Mapping[str, TemplateWord] = {
     "float": _word(real, "The number that a text spells; `default` where it spells none.", "'2.50' | float"),
     "from_csv": _word(
         from_csv,
-        "The rows of a CSV text, each a mapping by the names in the first line. All cells are text. `delimiter`, else the"
-        " one of comma, semicolon, tab and `|` that the first line has most of.",
+        "The rows of a CSV text, each a mapping by the names in the first line. All cells are text. `delimiter`, else"
+        " the one of comma, semicolon, tab and `|` that the first line has most of.",
         "'name,age\nAnn,30' | from_csv",
         makes_nothing=True,
     ),

@@ -15,8 +15,11 @@ from orchestrator.squad.given_values import RawInput, UnreadInput
 from orchestrator.squad.inputs import coerce_inputs
 from orchestrator.squad.load import Squad
 from orchestrator.squad.spec import InputSpec
+from providers.documents.unicode import printable
 
 PIPED = frozenset({"-", "@-"})
+_DATA_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".txt")
+"""Of files that hold lists and objects."""
 
 
 @dataclass(slots=True)
@@ -81,9 +84,20 @@ class GivenInputs:
         path = text.removeprefix("@")
         if kind in ("file", "image") and not text.startswith("data:"):
             return _file(path, kind)
-        if is_literal or not text.startswith("@"):
-            return path if is_literal else text
-        return _file(path, kind)
+        if text.startswith("@") and not is_literal:
+            return _file(path, kind)
+        if kind in ("list", "object") and _names_a_file(text):
+            why = f"'{printable(text)}' is a text, and a file has this name"
+            return UnreadInput(why, f"-i {name}=@{printable(text)} reads the file; '[{printable(text)}]' is the text")
+        return path if is_literal else text
+
+
+def _names_a_file(text: str) -> bool:
+    """Return whether a value is a file's name, so that its `@` is likely forgotten."""
+    try:
+        return text.lower().endswith(_DATA_ENDINGS) and Path(text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _file(path: str, kind: InputType) -> RawInput | UnreadInput:

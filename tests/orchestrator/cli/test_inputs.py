@@ -125,3 +125,19 @@ def test_a_dry_run_shows_who_has_no_persona(looks, call) -> None:
     assert ["ann", "-", "default"] in [line.split()[:3] for line in made.out.splitlines()]
     document = json.loads(call("run", "looks.yaml", *GIVEN, "--dry-run", "--offline", "--json").out)
     assert document["agents"][0]["persona"] is None
+
+
+def test_the_rows_of_a_table_are_a_list(looks, call) -> None:
+    (looks / "people.csv").write_text('name,note\nZoë,"a, b"\n', "utf-8")
+    assert '|[{"name": "Zoë", "note": "a, b"}]' in outputs(call, *GIVEN, "-i", "names=@people.csv")
+
+
+@pytest.mark.parametrize("name", ["names", "config"])
+def test_a_file_that_is_named_without_its_mark_is_told(looks, call, name) -> None:
+    (looks / "a.json").write_text("[]")
+    made = call("run", "looks.yaml", "--offline", *GIVEN, "-i", f"{name}=a.json")
+    assert made.code == 1
+    assert f"input '{name}': 'a.json' is a text, and a file has this name" in made.err
+    assert f"-i {name}=@a.json reads the file" in made.err
+    assert '|["b.json"]' in outputs(call, *GIVEN, "-i", "names=b.json")
+    assert '|["a.json"]' in outputs(call, *GIVEN, "-i", "names=[a.json]")
