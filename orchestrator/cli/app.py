@@ -31,7 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "spending": ("spending", "Show what runs have cost: by provider, agent, day ..."),
     "approvals": ("approvals", "List the tasks that await approval; approve or deny one."),
     "memory": ("memory", "Search what agents remember; list, add or forget records."),
-    "personas": ("personas", "List the personas, show one."),
+    "personas": ("personas", "List the personas; show, write or render one."),
     "tools": ("tools", "List the tools of a squad; show one, call one."),
     "mcp": ("mcp", "Offer squads as tools of an MCP server."),
     "serve": ("serve", "Offer agents and models by OpenAI's API, on this machine."),

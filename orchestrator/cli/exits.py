@@ -77,7 +77,7 @@ FAILURES: Mapping[str, Exit] = {
     "providers.errors.ProviderError": Exit.NO_ANSWER,
     "providers.errors.RoutingError": Exit.NO_ANSWER,
     "personas.persona.PersonaError": Exit.FAILED,
-    "personas.sandbox.TemplateError": Exit.FAILED,
+    "personas.errors.TemplateError": Exit.FAILED,
     "click.exceptions.UsageError": Exit.USAGE,
     "click.exceptions.ClickException": Exit.USAGE,
     "click.exceptions.Abort": Exit.INTERRUPTED,

@@ -50,6 +50,11 @@ def parse_persona(file: str) -> ParsedFile:
     return ParsedFile(file, text, root, tuple(found))
 
 
+def persona_names() -> tuple[str, ...]:
+    """Return the names of the personas in the working folder's `personas`, and of those of the library."""
+    return Personas(first_of(folder_of(own_folder()), packaged())).names()
+
+
 @interrupts_held()
 def load_persona(name: str, folder: Path | None = None) -> Persona:
     """Return a persona by name or file. Raise `Unusable` where there is none, `SpecError` with its mistakes.

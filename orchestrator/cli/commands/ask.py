@@ -45,7 +45,7 @@ REMEDY_OF_ASK = {"length": "ask for less at once", "content_filter": "ask in oth
 
 @app.command("ask")
 @click.argument("text", metavar="TEXT|-")
-@click.option("--agent", "persona", metavar="PERSONA", help="Answer as this persona of the library.")
+@click.option("--agent", "persona", metavar="PERSONA", help="Answer as this persona: a name or a file.")
 @click.option("--auto", is_flag=True, help="Choose the persona, or a squad of this folder, by the question.")
 @click.option("--tier", metavar="TIER", help="The class of models: boss, worker, creative, fallback.")
 @click.option("--model", metavar="PROVIDER/MODEL", help="This model and no other.")

@@ -20,7 +20,7 @@ from orchestrator.cli.inputs import given_inputs
 from orchestrator.cli.journals import db_option, journal_url, open_records, record_for_run
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.observed import observed
-from orchestrator.cli.persona_files import load_persona
+from orchestrator.cli.persona_files import load_persona, persona_names
 from orchestrator.cli.squad_files import load_squad, recorded_squad
 from orchestrator.cli.talk import Leaving, Talk
 from orchestrator.cli.ui.arguments import RunIdOption, UsdOption
@@ -40,7 +40,6 @@ from orchestrator.run_opening import new_run_id, stub_would_answer
 from orchestrator.session import Session
 from orchestrator.squad.load import Squad
 from orchestrator.trust import trust_file
-from personas import Personas, packaged
 from providers.catalog.asked_for import asked_for, mistake_in
 from providers.catalog.trust import Consent
 from providers.documents.problems import nearest
@@ -151,7 +150,7 @@ async def _one_session(settings: Settings, asked: ChatAsked, console: Console, j
         typed if at_terminal else PipedLines().read,
         environ,
         knows_model=lambda model: _unknown(model, squad),
-        personas=() if of_squad else tuple(Personas(packaged()).names()),
+        personas=() if of_squad else persona_names(),
         at_terminal=at_terminal,
         as_json=asked.as_json,
         stream=sys.stdout.isatty() if asked.stream is None else asked.stream,

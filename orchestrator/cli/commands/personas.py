@@ -1,43 +1,97 @@
-"""`personas ls` and `personas show`."""
+"""`personas`: list them, show one, write one, and see what a model is told of one."""
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
 import click
 
-from orchestrator.cli.app import Group
-from orchestrator.cli.persona_files import load_persona
+from orchestrator.cli.app import Group, settings_of
+from orchestrator.cli.commands.init import write_new
+from orchestrator.cli.exits import Unusable
+from orchestrator.cli.files import environment, load_policy
+from orchestrator.cli.inputs import given_inputs
+from orchestrator.cli.persona_files import find_persona, folder_of, load_persona, own_folder
+from orchestrator.cli.squad_files import load_squad
+from orchestrator.cli.system_prompt import SystemPrompt, of_agent, of_persona
 from orchestrator.cli.ui.columns import columns
-from orchestrator.cli.ui.console import print_json
-from personas import Personas, packaged
+from orchestrator.cli.ui.console import Console, count, print_json
+from orchestrator.cli.ui.masking import mask_secrets
+from orchestrator.cli.ui.persona_starter import starter
+from personas import Persona, Personas, first_of, packaged
+from personas.errors import PersonaAmbiguous
+from personas.sources import persona_name
+from providers.documents.problems import SpecError, nearest
+from providers.documents.unicode import printable
+from providers.messages import Request, system
+
+_NAME = re.compile(r"\w[\w-]{0,63}")
+_IN = click.option("--dir", "folder", metavar="DIR", help="The folder of your own personas (personas).")
+
+
+class _Listed(NamedTuple):
+    name: str
+    file: str | None
+    persona: Persona | None
+    """None: its file has mistakes."""
 
 
 @click.group("personas", cls=Group)
 def personas_command() -> None:
-    """List or show the personas that come with the package."""
+    """List or show personas: those in the folder `personas`, and those that come with the package."""
 
 
 @personas_command.command("ls")
+@_IN
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-def list_personas(as_json: bool) -> None:
-    """List the personas: name, display name, title, tier."""
-    library = Personas(packaged())
-    found = [library.get(name) for name in library.names()]
+@click.pass_context
+def list_personas(context: click.Context, folder: str | None, as_json: bool) -> None:
+    """List the personas: name, display name, title, tier, and the file of your own."""
+    console, found = Console(settings_of(context)), list(_all(_folder(folder)))
     if as_json:
-        print_json([{"name": p.name, "display_name": p.display_name, "title": p.title, "tier": p.tier} for p in found])
-        return
-    click.echo(
-        columns(
-            [("PERSONA", "CALLED", "TITLE", "TIER"), *((p.name, p.display_name, p.title, p.tier or "") for p in found)]
-        )
-    )
+        print_json([_as_json(one) for one in found])
+    else:
+        rows = [(one.name, *_told(one.persona), one.file or "") for one in found]
+        click.echo(printable(columns([("PERSONA", "CALLED", "TITLE", "TIER", "FILE"), *rows])))
+    for one in found:
+        if one.persona is None:
+            console.warn(f"{one.file} has mistakes: orchestrator validate {shlex.quote(str(one.file))}")
+
+
+def _all(home: Path) -> Iterator[_Listed]:
+    """Yield the personas by name; one of the folder hides one of the library."""
+    own = folder_of(home)
+    library = Personas(first_of(own, packaged()))
+    for name in library.names():
+        files = [str(home / file) for file in own.files_of(name)]
+        try:
+            persona = library.get(name)
+        except (SpecError, PersonaAmbiguous):
+            persona = None
+        yield _Listed(name, " and ".join(files) if files else None, persona)
+
+
+def _told(persona: Persona | None) -> tuple[str, str, str]:
+    return ("?", "?", "?") if persona is None else (persona.display_name, persona.title, persona.tier or "")
+
+
+def _as_json(one: _Listed) -> dict[str, Any]:
+    called, title, tier = (None, None, None) if one.persona is None else _told(one.persona)
+    found = {"name": one.name, "display_name": called, "title": title, "tier": tier or None, "file": one.file}
+    return found if one.persona is not None else {**found, "has_mistakes": True}
 
 
 @personas_command.command("show")
-@click.argument("name")
+@click.argument("name", metavar="NAME|FILE")
+@_IN
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-def show_persona(name: str, as_json: bool) -> None:
+def show_persona(name: str, folder: str | None, as_json: bool) -> None:
     """Show a persona, and the instructions that a model reads."""
-    persona = load_persona(name)
+    persona = load_persona(name, _folder(folder))
     if as_json:
         fields = {slot: getattr(persona, slot) for slot in persona.__slots__}
         print_json({**fields, "instructions": persona.instructions()}, indent=2)
@@ -48,5 +102,112 @@ def show_persona(name: str, as_json: bool) -> None:
         ("title", persona.title),
         ("tier", persona.tier or ""),
     ]
-    click.echo(columns(facts))
+    click.echo(printable(columns(facts)))
     click.echo(f"\n{persona.instructions()}")
+
+
+@personas_command.command("new")
+@click.argument("name")
+@click.option("--title", metavar="TEXT", help="What it is: Security Reviewer.")
+@click.option("--tier", metavar="TIER", help="The class of models that it needs (worker).")
+@click.option("--from", "base", metavar="PERSONA", help="Build it on this persona.")
+@click.option("--markdown", is_flag=True, help="Write Markdown with front matter, not YAML.")
+@_IN
+@click.pass_context
+def new_persona(
+    context: click.Context,
+    name: str,
+    title: str | None,
+    tier: str | None,
+    base: str | None,
+    markdown: bool,
+    folder: str | None,
+) -> None:
+    """Write a persona to start from: NAME.yaml in the folder of your personas. Existing files are kept."""
+    console, home = Console(settings_of(context)), _folder(folder)
+    if not _NAME.fullmatch(name):
+        slug = "-".join(re.findall(r"\w+", name))[:64]
+        raise Unusable(f"{printable(name)!r} is no name of a persona", f"write {slug}" if slug else "write my-reviewer")
+    if tier is not None and tier not in (tiers := load_policy(settings_of(context))[0].tiers):
+        raise Unusable(f"there is no tier {printable(tier)!r}", nearest(tier, tiers))
+    if base == name:
+        raise Unusable(f"{name} cannot be built on itself", f"give it another name: {name}-2")
+    if taken := folder_of(home).files_of(name):
+        raise Unusable(f"{home / taken[0]} is there already", "give the new one another name")
+    built_on = None if base is None else load_persona(base, home)
+    file = home / f"{name}{'.md' if markdown else '.yaml'}"
+    text = starter(name, title, tier, built_on, markdown=markdown)
+    if not write_new(file, text.encode()):
+        raise Unusable(f"{file} is there already", "give the new one another name")
+    click.echo(f"wrote {file}")
+    if name in packaged().names():  # type: ignore[attr-defined]  # the packaged source lists them
+        console.hint(f"it stands before the library's {name}: `extends` cannot reach that one from here")
+    is_usual = home == own_folder()
+    console.say(f"in the squad: agents: {{{name}: {{persona: {name if is_usual else _from_here(file)}}}}}")
+    console.say(f"next: orchestrator personas render {name if is_usual else shlex.quote(str(file))}")
+
+
+def _from_here(file: Path) -> str:
+    return f"{file}" if file.is_absolute() or str(file).startswith("..") else f"./{file}"
+
+
+@personas_command.command("render")
+@click.argument("name", required=False, metavar="[NAME|FILE]")
+@click.option("--squad", "squad_file", metavar="FILE", help="As this squad's agent: with what the agent overrides.")
+@click.option("--agent", metavar="AGENT", help="The agent of the squad.")
+@click.option("--task", metavar="TASK", help="The agent that does this task; with --json its brief, too.")
+@click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=VALUE", help="An input of the squad.")
+@_IN
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_context
+def render_persona(
+    context: click.Context,
+    name: str | None,
+    squad_file: str | None,
+    agent: str | None,
+    task: str | None,
+    pairs: tuple[str, ...],
+    folder: str | None,
+    as_json: bool,
+) -> None:
+    """Print the system message that a model is sent: of a persona, or of an agent of a squad. Spends nothing.
+
+    What inputs give is filled in; what is not given stays as it is written, and is named on stderr.
+    """
+    settings, console = settings_of(context), Console(settings_of(context))
+    if (name is None) == (squad_file is None):
+        raise click.UsageError("name a persona or its file, or a squad's agent: --squad FILE --agent AGENT")
+    if squad_file is None:
+        if agent or task or pairs:
+            raise click.UsageError("--agent, --task and -i are of a squad: add --squad FILE")
+        found = find_persona(str(name), _folder(folder))
+        made, file = of_persona(found.persona), found.file
+    else:
+        squad = load_squad(squad_file, settings)
+        made, file = of_agent(squad, agent, task, given_inputs(pairs).of(squad)), Path(squad_file)
+    environ = environment(settings)
+    text = mask_secrets(made.text, environ)
+    tokens = Request((system(made.text),)).input_tokens
+    if as_json:
+        brief = None if made.brief is None else mask_secrets(made.brief, environ)
+        print_json(_document(made, text, tokens, file, brief), indent=2)
+    else:
+        click.echo(text.rstrip("\n"))
+    if made.unset:
+        console.warn(f"not given here: {', '.join(made.unset)}")
+    console.say(f"about {count(tokens, 'token')}")
+
+
+def _document(made: SystemPrompt, text: str, tokens: int, file: Path | None, brief: str | None) -> dict[str, Any]:
+    document: dict[str, Any] = {"persona": made.persona, "file": None if file is None else str(file)}
+    document |= {"system": text, "tokens": tokens, "unset": list(made.unset)}
+    document |= {} if made.agent is None else {"agent": made.agent}
+    return document | ({} if brief is None else {"brief": brief})
+
+
+def _folder(folder: str | None) -> Path:
+    if folder is None:
+        return own_folder()
+    if persona_name(folder) and not Path(folder).is_dir():
+        raise Unusable(f"{folder} is a file", "--dir names a folder; a file is named alone: personas render FILE")
+    return Path(folder)

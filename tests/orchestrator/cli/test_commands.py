@@ -250,7 +250,7 @@ def test_config(call, folder, monkeypatch):
 
 def test_personas(call):
     listed = call("personas", "ls")
-    assert listed.out.splitlines()[0].split() == ["PERSONA", "CALLED", "TITLE", "TIER"]
+    assert listed.out.splitlines()[0].split() == ["PERSONA", "CALLED", "TITLE", "TIER", "FILE"]
     assert len(listed.out.splitlines()) == 21
     assert "dev" in {persona["name"] for persona in json.loads(call("personas", "ls", "--json").out)}
     assert "Amelia" in call("personas", "show", "dev").out
