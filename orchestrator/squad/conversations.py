@@ -236,6 +236,8 @@ class Conversations:
             self.findings.error(path, "unknown-agent", message, nearest(name, names_of(spec)), key=key)
 
     def _participants(self, path: Path, spec: ConversationSpec) -> None:
+        if self.findings.is_unsure(path, "participants"):
+            return
         names = names_of(spec)
         for index, name in enumerate(names):
             place = (*path, "participants", index)

@@ -101,7 +101,7 @@ TASK_ADVICE: Mapping[str, str] = _advice(
 )
 CONVERSATION_NAMES: Mapping[str, str] = _all(
     participants="agents members speakers",
-    pattern="mode topology speaker_selection_method speaker_selection",
+    pattern="type mode topology speaker_selection_method speaker_selection",
     moderator="host chair facilitator",
     manager="manager_agent",
     judge="referee arbiter",

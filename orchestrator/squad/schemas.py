@@ -98,6 +98,25 @@ def _pattern_faults(schema: Mapping[str, Any]) -> list[tuple[Path, str]]:
     return [(path, f"no JSON Schema: {_cut(fault)}") for path, fault in found if fault]
 
 
+# Of the drafts 4 to 2020-12: json-schema.org/draft/2020-12/schema, json-schema.org/draft-04/schema.
+_WORDS = (
+    "additionalItems additionalProperties allOf anyOf const contains contentEncoding contentMediaType contentSchema "
+    "default definitions dependencies dependentRequired dependentSchemas deprecated description else enum examples "
+    "exclusiveMaximum exclusiveMinimum format if items maxContains maxItems maxLength maxProperties maximum "
+    "minContains minItems minLength minProperties minimum multipleOf not oneOf pattern patternProperties prefixItems "
+    "properties propertyNames readOnly required then title type unevaluatedItems unevaluatedProperties uniqueItems "
+    "writeOnly"
+)
+_KEYWORDS = frozenset(_WORDS.split())
+
+
+def says_nothing(schema: Mapping[str, Any]) -> str:
+    """Return the first word of a schema of which no word is a keyword: fields without `properties` around them."""
+    if any(key in _KEYWORDS or key.startswith("$") for key in schema):
+        return ""
+    return next(iter(schema), "")
+
+
 def _cut(message: str) -> str:
     return message if len(message) <= 120 else message[:119] + "…"
 

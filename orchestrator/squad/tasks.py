@@ -28,7 +28,7 @@ from orchestrator.squad.plan import (
     TaskPlan,
 )
 from orchestrator.squad.rendering import with_expressions_left_out
-from orchestrator.squad.schemas import Schemas, below, path_fault, same_file
+from orchestrator.squad.schemas import Schemas, below, path_fault, same_file, says_nothing
 from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.subsquads import SubSquads, case_name
@@ -171,6 +171,10 @@ class Tasks:
             # What expressions come to is checked when a run gives the inputs.
             for inner, message in self.schemas.faults(with_expressions_left_out(spec.output_schema)):
                 self.findings.error((*path, "output_schema", *inner), "bad-schema", message)
+            if word := says_nothing(spec.output_schema):
+                message = f"'{word}' is no keyword of JSON Schema, so this schema allows anything"
+                hint = f"write {{type: object, properties: {{{word}: {{type: string}}}}}}"
+                self.findings.warn((*path, "output_schema"), "empty-schema", message, hint)
             for inner, message in self.schemas.costly_patterns(spec.output_schema):
                 self.findings.warn((*path, "output_schema", *inner), "costly-pattern", message)
         tools = None if spec.tools is None else self.roster.bind((*path, "tools"), spec.tools)
@@ -234,9 +238,8 @@ class Tasks:
             self.findings.error(place, "invalid-value", "without 'approve' no answer lets the run go on")
         elif ("revise" in choices) != (task.on_revise is not None):
             if task.on_revise is None:
-                self.findings.lacks(
-                    path, "missing-field", "the choice 'revise' needs 'on_revise'", "on_revise: {rerun: [...]}"
-                )
+                hint = "on_revise: {rerun: [TASK], max_attempts: 3}"
+                self.findings.lacks(path, "missing-field", "the choice 'revise' needs 'on_revise'", hint)
             else:
                 self.findings.error(
                     place, "invalid-value", "'on_revise' has no effect: 'revise' is not among the choices"

@@ -331,6 +331,7 @@ CODES: Mapping[str, str] = {
     "bad-knowledge": "A knowledge folder or file that cannot be read, or is not beside the squad.",
     "unsafe-path": "A path that leaves the run's folder, or that some system cannot store.",
     "duplicate-output-file": "Two tasks write the same file.",
+    "empty-schema": "A JSON Schema without a keyword, which allows anything.",
     "bad-schema": "Not a JSON Schema, or one that refers to another document.",
     "costly-pattern": "A pattern that takes for ever on some texts; a run gives up on those.",
     # Routing files, the catalog and scenarios

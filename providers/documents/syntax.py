@@ -42,13 +42,25 @@ def syntax_problem(source: DocumentText, error: yaml.MarkedYAMLError) -> Problem
         is_cut = at.index >= len(text.rstrip())
         message = "the text ends before a '[' or '{' is closed" if is_cut else "a value is missing here"
     elif context is not None and "flow" in str(error.context):
-        message = (
-            f"expected ',' or the end of the '{text[context.index : context.index + 1]}' of line {context.line + 1}"
-        )
+        opened = f"the '{text[context.index : context.index + 1]}' of line {context.line + 1}"
+        message, hint = f"expected ',' or the end of {opened}", ""
+        if text[: at.index + 1].endswith("${"):
+            message, hint = f"an expression inside {opened} needs quotation marks", _quoted(text[at.index - 1 :])
+        elif character == ":":
+            message, hint = f"a second ': ' in one value of {opened}", "put a value that holds ': ' in quotes"
     elif context is not None and "block" in str(error.context):
         message, hint = "this does not belong to the block above", "check the indentation"
     mark = span(source, min(at.index, len(text)), min(at.index + 1, len(text)))
     return source.problem(mark, "bad-yaml", message, hint)
+
+
+_EXPRESSION = re.compile(r"\$\{\{[^\n\"]{1,80}?\}\}")
+
+
+def _quoted(rest: str) -> str:
+    """Return how the expression that `rest` begins with is to be written."""
+    found = _EXPRESSION.match(rest)
+    return f'write "{found[0]}"' if found else "put the value in quotes"
 
 
 _GLUED = re.compile(r"(\s*(?:- +)?)([A-Za-z_][\w-]*):([^\s/:].*)")

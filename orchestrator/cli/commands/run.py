@@ -43,7 +43,7 @@ from providers.documents.problems import to_text
 
 
 @app.command("run")
-@click.argument("file")
+@click.argument("file", required=False, metavar="FILE")
 @click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=VALUE", help="An input; may be repeated.")
 @click.option("--inputs", "inputs_file", metavar="FILE.json", help="Inputs as a JSON object; -i overrides it.")
 @click.option("--offline", is_flag=True, help="Ask no model: the built-in stub answers.")
@@ -62,7 +62,7 @@ from providers.documents.problems import to_text
 @click.pass_context
 def run_command(
     context: click.Context,
-    file: str,
+    file: str | None,
     pairs: tuple[str, ...],
     inputs_file: str | None,
     offline: bool,
@@ -85,6 +85,8 @@ def run_command(
     the --db of a cluster its workers do the work.
     """
     settings = settings_of(context)
+    if file is None:
+        raise click.UsageError("name the squad's file: orchestrator run squad.yaml")
     db = db_beside(context, db, server)
     how = FollowOptions(approve=approve, stream=stream, as_json=as_json, out=out, overwrite=overwrite)
     if server is not None:

@@ -22,7 +22,7 @@ def read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tup
     """Return the tool; none where it is reported what is wrong."""
     place = (*place, "python")
     path, function = python_place(str(entry.python), name)
-    code = _code(reading, place, path)
+    code = _code(reading, place, path, function)
     if code is None:
         return ()
     declared = code.declared()
@@ -59,10 +59,10 @@ def python_place(written: str, name: str) -> tuple[str, str]:
     return (path, function or name) if colon else (written, name)
 
 
-def _code(reading: ToolReading, place: Place, path: str) -> CodeText | None:
+def _code(reading: ToolReading, place: Place, path: str, function: str) -> CodeText | None:
     """Return a Python file with those that it imports; what is wrong with it is reported at `place`."""
     if not path.endswith(".py"):
-        hint = 'python: "mytools.py:convert"'
+        hint = f'python: "{path if path.isidentifier() else "mytools"}.py:{function}"'
         reading.findings.error(place, "invalid-value", f"'{path}' is no Python file", hint)
         return None
     try:

@@ -76,6 +76,7 @@ def test_the_corpus_covers_the_codes() -> None:
         "bad-header",
         "bad-limit",
         "costly-pattern",
+        "empty-schema",
         "no-effect",
         "not-a-template",
         "not-sent",
