@@ -8,26 +8,95 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class Exit(IntEnum):
-    """The exit code of a command."""
+    """The exit code of a command. `docs/reference/exit-codes.md` is made from what stands below each."""
 
     DONE = 0
+    """The command did all that it was asked to."""
     FAILED = 1
-    """The run ended with failed tasks, validation found errors, or a claim of a simulation did not hold."""
+    """The run ended with failed tasks, or a person rejected it; validation found errors in a file; a test case or a
+    claim of a simulation did not hold."""
     USAGE = 2
+    """The command line, or something that it names, cannot be used: an unknown option, a file that is not there, a
+    folder that cannot be written, a database that cannot be reached."""
     INTERNAL = 3
+    """A defect of this program."""
     CREDENTIALS = 4
+    """No provider has a key; each one that was asked refused its key; or a file sends keys or runs code that you have
+    not allowed."""
     NOTHING = 5
-    """Nothing was selected."""
+    """Nothing was selected: no such run, question or record, or it is over already."""
     LIMIT = 6
+    """A budget, a time limit or a limit of attempts was reached: the run was paused or stopped."""
     WAITING = 7
-    """A person must answer."""
+    """A person must answer before the run can go on. It is recorded, and costs nothing while it waits."""
     NO_ANSWER = 8
-    """No provider could answer."""
+    """No provider could answer: each one was tried, or had no room, or the server that was asked is away."""
     INTERRUPTED = 130
+    """Ctrl-C (SIGINT), `runs cancel`, or the reader of stdout closed it."""
     TERMINATED = 143
+    """SIGTERM came. `serve` and `worker` end with 0 after a signal: to be stopped is how they end."""
+
+
+class ExitAdvice(NamedTuple):
+    """What a script should do about an exit code."""
+
+    retry: str
+    """Whether the same command may end in another way without any change, in a few words."""
+    do: str
+    shown_by: str = ""
+    """A command that ends so; empty: no command does on its own."""
+
+
+ADVICE: Mapping[Exit, ExitAdvice] = {
+    Exit.DONE: ExitAdvice("no need", "Go on.", "orchestrator run squad.yaml --offline"),
+    Exit.FAILED: ExitAdvice(
+        "no",
+        "Read stderr: it names the task or the line in the file. `orchestrator explain RUN` shows what was tried,"
+        " `orchestrator runs fork RUN --from TASK` does a part again.",
+        "orchestrator validate broken.yaml",
+    ),
+    Exit.USAGE: ExitAdvice("no", "Correct the command; stderr says how.", "orchestrator run squad.yaml --sooner"),
+    Exit.INTERNAL: ExitAdvice("no", "Report it with what `--verbose` shows. The run so far is recorded."),
+    Exit.CREDENTIALS: ExitAdvice(
+        "no",
+        "Ask a person for a key (`orchestrator providers ls` lists the variables), or to allow the file with"
+        " `orchestrator trust`.",
+        "orchestrator ask Hello --model openai/gpt-6-luna",
+    ),
+    Exit.NOTHING: ExitAdvice("no", "Look at the name: `orchestrator runs ls`.", "orchestrator runs show no-such-run"),
+    Exit.LIMIT: ExitAdvice(
+        "once there is room again",
+        "`orchestrator runs resume RUN` goes on with a paused run where it stopped. Raise the limit, with"
+        " `--max-cost` or `--timeout` too, for one that was stopped.",
+        "orchestrator run squad.yaml --offline --timeout 1ms",
+    ),
+    Exit.WAITING: ExitAdvice(
+        "no",
+        "Ask a person: `orchestrator approvals`, then `orchestrator runs resume RUN`. In a script `--approve auto` or"
+        " `--approve deny` answers.",
+        "orchestrator run gated.yaml --offline < /dev/null",
+    ),
+    Exit.NO_ANSWER: ExitAdvice(
+        "yes, later",
+        "Wait until the time that stderr tells, then `orchestrator runs resume RUN`: recorded answers are not paid for"
+        " again.",
+        "orchestrator runs ls --server http://127.0.0.1:9",
+    ),
+    Exit.INTERRUPTED: ExitAdvice(
+        "yes",
+        "`orchestrator runs resume RUN` goes on.",
+        "sleep 9 | timeout --preserve-status -s INT 6 orchestrator chat squad.yaml --offline",
+    ),
+    Exit.TERMINATED: ExitAdvice(
+        "yes",
+        "`orchestrator runs resume RUN` goes on.",
+        "sleep 9 | timeout --preserve-status 6 orchestrator chat squad.yaml --offline",
+    ),
+}
 
 
 FAILURES: Mapping[str, Exit] = {
@@ -117,7 +186,7 @@ class Interrupted(Exception):
 
 
 class Terminated(Exception):
-    """SIGTERM came."""
+    """SIGTERM came. `serve` and `worker` end with 0 after a signal: to be stopped is how they end."""
 
 
 def exit_of(error: BaseException) -> Exit:
