@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -12,10 +13,26 @@ import yaml
 from orchestrator.cli.recipes import FOLDER, recipes
 
 RECIPES = recipes()
-GATED: dict[str, str] = {}
-"""Each recipe that waits for a person, with the file that is there once the person has approved."""
-FILES = {"debate": "debate.md", "writer-editor": "article.md"}
-"""What each makes, and a word of it."""
+GATED = {"product-spec"}
+"""The recipes that wait for a person also where the stub answers."""
+FILES = {
+    "code-review": "review.json",
+    "content-channels": "kit.md",
+    "data-report": "report.md",
+    "debate": "debate.md",
+    "faq-builder": "faq.md",
+    "free-tiers": "texts/a-teapot-of-blue-glass.md",
+    "meeting-notes": "minutes.json",
+    "post-mortem": "actions.json",
+    "product-spec": "stories.json",
+    "release-notes": "release-notes.md",
+    "research-brief": "brief.md",
+    "support-replies": None,
+    "translation": "brazilian-portuguese.md",
+    "triage": "answer.md",
+    "writer-editor": "article.md",
+}
+"""What each makes. A reply to a customer is sent by a tool, and the stub calls none."""
 MACHINE = re.compile(r"(?<![\w.])/(home|root|tmp|usr|work|Users|var|opt)/|[A-Z]:\\")
 
 
@@ -39,9 +56,16 @@ def test_it_runs_without_a_model_by_the_command_that_is_printed(recipe, call):
         ended = call("runs", "resume", "r", "--approve", "auto")
         assert ended.code == 0, ended.err
     assert "r: done" in ended.err
-    assert Path("out/r", FILES[recipe.name]).read_text("utf-8").strip()
+    made = FILES[recipe.name]
+    if made is None:
+        assert not Path("out").exists()
+    elif made.endswith(".json"):
+        assert json.loads(Path("out/r", made).read_text("utf-8"))
+    else:
+        assert "offline stub" in Path("out/r", made).read_text("utf-8")
 
 
+@pytest.mark.few(3)
 def test_it_has_no_mistakes_and_is_drawn(recipe, call):
     checked = call("validate", ".")
     assert checked.code == 0
@@ -51,9 +75,11 @@ def test_it_has_no_mistakes_and_is_drawn(recipe, call):
     assert all(task in drawn.out for task in yaml.safe_load(Path("squad.yaml").read_text("utf-8"))["tasks"])
 
 
+@pytest.mark.few(3)
 def test_its_tests_pass(recipe, call):
-    tested = call("test", "squad.yaml", "--live", "--offline", *(["--trust"] if "--trust" in words(recipe) else []))
-    assert tested.code == 0, tested.out
+    tested = call("test", "squad.yaml", *[word for word in words(recipe) if word == "--trust"])
+    assert tested.code == 0, f"run python docs/recipes/record.py\n{tested.err}"
+    assert "flaky" not in tested.out
 
 
 @pytest.mark.parametrize("name", RECIPES)
