@@ -84,7 +84,7 @@ ADVICE: Mapping[Exit, ExitAdvice] = {
         "yes, later",
         "Wait until the time that stderr tells, then `orchestrator runs resume RUN`: recorded answers are not paid for"
         " again.",
-        "orchestrator runs ls --server http://127.0.0.1:9",
+        "ORCHESTRATOR_SERVER_TOKEN=any orchestrator runs ls --server http://127.0.0.1:9",
     ),
     Exit.INTERRUPTED: ExitAdvice(
         "yes",
