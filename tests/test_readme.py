@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -83,12 +84,32 @@ def test_one_variable_makes_a_real_provider(checkout: Path, loopback: Loopback) 
     assert loopback.requests[-1].headers["authorization"] == "Bearer gsk_your_key"
 
 
-def test_a_day_is_simulated_without_a_key_and_drawn(checkout: Path) -> None:
-    command = next(line for block in blocks("sh") for line in block.splitlines() if " simulate " in line)
-    done = run_here(command, checkout)
-    assert done.returncode == 0, done.stdout
-    assert "A working day on two accounts" in done.stdout
-    assert (checkout / "day.svg").read_text("utf-8").startswith("<svg ")
+CLAIMS = re.findall(r"^\| (.+?) \| `(\.venv/.+)` \|$", README, re.MULTILINE)
+
+
+def test_each_claim_has_a_command() -> None:
+    table = README.partition("## Why it differs")[2].partition("\n## ")[0]
+    assert len(CLAIMS) == len(re.findall(r"^\| ", table, re.MULTILINE)) - 1  # its head is no claim
+    assert len(CLAIMS) >= 7
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("command", [command for _, command in CLAIMS], ids=[claim[:40] for claim, _ in CLAIMS])
+def test_the_command_of_a_claim_shows_it(checkout: Path, command: str) -> None:
+    done = run_here(command.replace(".venv/bin/orchestrator", ".venv/bin/python -m orchestrator"), checkout)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_recording_is_a_picture_that_needs_nothing_from_elsewhere() -> None:
+    picture = (ROOT / "docs/images/run.svg").read_text("utf-8")
+    root = ET.fromstring(picture)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert re.findall(r"https?://(?!www\.w3\.org/)|@import|url\(|<script|<foreignObject", picture) == []
+    assert "all answers are canned" in picture
+    assert len(root.findall(".//{http://www.w3.org/2000/svg}g[@class='f']")) > 10
+    assert {use.get("href", "")[1:] for use in root.iter("{http://www.w3.org/2000/svg}use")} == {
+        text.get("id") for text in root.iter("{http://www.w3.org/2000/svg}text") if text.get("id")
+    }
 
 
 def test_embedding_is_short_and_runs(checkout: Path) -> None:
