@@ -40,6 +40,17 @@ SETTINGS = {
     # To drop a database may wait until its launcher wakes, which is a minute.
     "autovacuum": "off",
 }
+END_CONNECTIONS = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s"
+EMPTY = """
+    DO $$
+    DECLARE found record;
+    BEGIN
+        FOR found IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
+            EXECUTE format('DROP SCHEMA %I CASCADE', found.nspname);
+        END LOOP;
+        CREATE SCHEMA public;
+        GRANT USAGE ON SCHEMA public TO PUBLIC;
+    END $$"""
 POLL_S = 0.02
 
 
@@ -54,6 +65,7 @@ class PostgresServer:
         self._settings = {**SETTINGS, "fsync": "on" if fsync else "off"}
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         self.process: subprocess.Popen[bytes] | None = None
+        self._empty = list[str]()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self._make()
@@ -126,14 +138,23 @@ class PostgresServer:
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        """Make an empty database and yield its URL; it is gone afterwards, whoever is still connected to it."""
-        name = f"test_{uuid4().hex[:12]}"
-        self.run(f"CREATE DATABASE {name}")
+        """Yield the URL of an empty database; it is emptied afterwards, whoever is still connected to it.
+
+        Another test gets it then: to make and drop one takes 0.1 s of a core, to empty one a tenth of that.
+        """
+        if self._empty:
+            name = self._empty.pop()
+        else:
+            name = f"test_{uuid4().hex[:12]}"
+            self.run(f"CREATE DATABASE {name}")
         try:
             yield self.url(name)
         finally:
             self.start()
-            self.run(f"DROP DATABASE {name} WITH (FORCE)")
+            self.run(END_CONNECTIONS, "postgres", name)
+            self.run(EMPTY, name)
+            self.run(f"ALTER DATABASE {name} RESET ALL")
+            self._empty.append(name)
 
     def remove(self) -> None:
         self.kill()

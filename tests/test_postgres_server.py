@@ -30,3 +30,23 @@ def test_each_database_is_empty_and_its_own(postgres_server: PostgresServer) -> 
         with psycopg.connect(other) as db:
             assert db.execute("SELECT to_regclass('t')").fetchone() == (None,)
         assert one != other
+
+
+def test_a_database_is_as_new_for_the_next_test(shared_postgres: PostgresServer) -> None:
+    server = shared_postgres
+    with server.database() as url:
+        name = url.rpartition("/")[2]
+        server.run("CREATE SCHEMA other", name)
+        server.run("CREATE TABLE other.t (x int)", name)
+        server.run("CREATE TABLE t (x int)", name)
+        server.run(f"ALTER DATABASE {name} SET lock_timeout = '7s'")
+        left = psycopg.connect(url)
+    with server.database() as url:
+        assert url.rpartition("/")[2] == name
+        found = server.run("SELECT nspname::text FROM pg_namespace WHERE nspname IN ('other', 'public')", name)
+        assert found == [("public",)]
+        assert server.run("SELECT count(*) FROM pg_class WHERE relname = 't'", name) == [(0,)]
+        assert server.run("SHOW lock_timeout", name) == [("0",)]
+    with pytest.raises(psycopg.OperationalError):
+        left.execute("SELECT 1")
+    left.close()
