@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from orchestrator.cli.documentation import NoSuchPage, find_page, pages_in
+from tests.docs.blocks import block_problems, unknown_extras
+from tests.docs.pages import all_pages, dead_links, missing_entries, page, reached
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -28,10 +31,31 @@ def test_the_api_page_is_what_the_code_says() -> None:
     assert (DOCS / "reference/api.md").read_text("utf-8") == made, "run python docs/reference/generate_api.py"
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
-def test_every_local_link_leads_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
-        assert (page.parent / target).exists(), target
+PAGES = [pytest.param(path, id=path.relative_to(ROOT).as_posix()) for path in all_pages()]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_local_link_and_anchor_leads_somewhere(path: Path) -> None:
+    assert not (wrong := "\n".join(dead_links(page(path)))), wrong
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_block_of_code_is_what_it_says(path: Path, tmp_path: Path) -> None:
+    """Squads, routing files, scenarios, personas and tests are read by our readers, commands by click; Python compiles,
+    and what it takes from our packages exists (tests/docs/)."""
+    assert not (wrong := "\n".join(block_problems(page(path), tmp_path))), wrong
+
+
+def test_every_page_is_reached_from_the_front_page() -> None:
+    assert list(missing_entries(DOCS)) == []
+    assert sorted(set(DOCS.rglob("*.md")) - reached(DOCS)) == [], "add a line to the toctree of the folder's index.md"
+
+
+def test_every_extra_that_a_page_installs_exists() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    known = frozenset(project["optional-dependencies"])
+    for path in all_pages():
+        assert unknown_extras(page(path).text, known) == frozenset(), path
 
 
 def test_the_design_page_names_files_that_exist() -> None:

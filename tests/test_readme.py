@@ -141,8 +141,3 @@ def test_every_command_that_the_text_names_exists() -> None:
             timeout=PATIENCE_S,
         )
         assert done.returncode == 0, done.stderr
-
-
-def test_every_local_link_leads_somewhere() -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
-        assert (ROOT / target).exists(), target
