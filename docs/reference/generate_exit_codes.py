@@ -25,7 +25,7 @@ FILES = """## The files of the commands
 
 `squad.yaml` is what `orchestrator init` writes. The two others:
 
-```yaml
+```yaml wrong
 # broken.yaml
 name: broken
 taskz: {}
@@ -81,7 +81,8 @@ def _section(code: Exit, says: str) -> Iterator[str]:
     advice = ADVICE[code]
     yield from (f"## {_title(code)}", "", says, "", f"**Retry:** {advice.retry}. {advice.do}", "")
     if advice.shown_by:
-        yield from ("```sh", f"{advice.shown_by}; echo $?", "```", "")
+        shows_a_mistake = code is Exit.USAGE  # of the command line itself
+        yield from ("```sh wrong" if shows_a_mistake else "```sh", f"{advice.shown_by}; echo $?", "```", "")
     if names := sorted(name.rpartition(".")[2] for name, ends_in in FAILURES.items() if ends_in is code):
         yield from (f"Errors in Python that end so: {', '.join(f'`{name}`' for name in names)}.", "")
 

@@ -73,17 +73,22 @@ def _write(files: Mapping[str, str], folder: Path) -> None:
 def _wrong(block: Block, page: Page, folder: Path, above: str) -> Iterator[str]:
     if marked := block.marks - {OTHER, WRONG}:
         yield f"nothing is known of {', '.join(sorted(marked))}; `{OTHER}` or `{WRONG}` may stand after a language"
+    found = list(_said(block, page, folder, above))
+    if WRONG not in block.marks:
+        yield from found
+    elif not found:
+        yield "it is marked as wrong, and nothing wrong is found in it"
+
+
+def _said(block: Block, page: Page, folder: Path, above: str) -> Iterator[str]:
     match block.language:
         case "":
             yield "the block has no language; `text` is for what is none"
         case "yaml" if OTHER in block.marks:
             yield from _parsed(lambda text: list(yaml.safe_load_all(text)), block)
-        case "yaml" if WRONG in block.marks:
-            if not list(yaml_problems(block.text, folder)):
-                yield "it is marked as wrong, and our reader finds nothing wrong"
         case "yaml":
             for wrong in yaml_problems(block.text, folder):
-                yield f"{wrong} (write ```yaml {OTHER} for a file of another program)"
+                yield f"{wrong} (write ```yaml {OTHER} for a file of another program, ```yaml {WRONG} for a mistake)"
         case "json":
             yield from _parsed(json.loads, block)
         case "toml":

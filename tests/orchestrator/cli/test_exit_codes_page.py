@@ -25,7 +25,7 @@ def test_the_page_is_what_the_code_says() -> None:
 
 @pytest.mark.parametrize("code", SHOWN, ids=lambda code: code.name)
 def test_a_command_that_shows_a_code_ends_with_it(call, folder, monkeypatch, code: Exit) -> None:
-    for name, text in re.findall(r"```yaml\n# (\S+)\n(.*?)```", PAGE, re.DOTALL):
+    for name, text in re.findall(r"```yaml[ \w]*\n# (\S+)\n(.*?)```", PAGE, re.DOTALL):
         (folder / name).write_text(text)
     words = shlex.split(ADVICE[code].shown_by.partition(" < ")[0])
     while "=" in words[0]:
