@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
+from orchestrator import Squad, run_sync
 from orchestrator.cli.recipes import FOLDER, recipes
+from orchestrator.testing import scripted
 
 RECIPES = recipes()
 GATED = {"product-spec"}
@@ -18,6 +21,7 @@ GATED = {"product-spec"}
 FILES = {
     "code-review": "review.json",
     "content-channels": "kit.md",
+    "csv-fan-out": "report.md",
     "data-report": "report.md",
     "debate": "debate.md",
     "faq-builder": "faq.md",
@@ -97,6 +101,24 @@ def test_what_it_says_of_itself(name):
     for path, content in recipe.files():
         found = MACHINE.search(content.decode("utf-8", "ignore"))
         assert not found, (path, found)
+
+
+def test_the_pages_are_made_of_their_files():
+    docs = Path(__file__).parents[3] / "docs/recipes"
+    pages = runpy.run_path(str(docs / "generate.py"))["pages"]()
+    assert {file.name: file.read_text("utf-8") for file in docs.glob("*.md")} == pages, "run docs/recipes/generate.py"
+
+
+def test_the_counts_of_a_table_are_computed_and_not_asked_of_a_model():
+    labels = [
+        {"topic": topic, "mood": mood, "gist": "g"} for topic in ("quality", "price") for mood in ("bad", "good") * 2
+    ]
+    squad = Squad.from_file(RECIPES["csv-fan-out"].folder / "squad.yaml")
+    manager = scripted({"noor": [json.dumps(label) for label in labels], "mei": ["Report."]})
+    assert run_sync(squad, manager=manager, environ={}).status == "done"
+    asked = manager.requests[-1].messages[-1].text
+    assert "rows: 8, without labels: 0" in asked
+    assert "bad: 4\n- about quality: 4\n- about delivery: 0" in asked
 
 
 def test_every_folder_is_a_recipe():
