@@ -12,10 +12,11 @@ FIRST = {"squad.yaml": 0, "language.yaml": 1, "agent_routing.yaml": 2, "tools.py
 """The order of the files that a reader wants to see first."""
 INDEX = """# Recipes
 
-Whole squads for work that people have. `orchestrator init --template NAME DIR` writes one into a folder: the squad with its tests,
-sample inputs, a routing file, and a README that says what to change first. `orchestrator init --list` lists them in a terminal.
+Whole squads for work that people have. `orchestrator init --template NAME DIR` writes one into a folder: the squad with
+its tests, sample inputs, a routing file, and a README that says what to change first. `orchestrator init --list` lists
+them in a terminal.
 
-Each runs without a key as it stands: the offline stub answers, and says so. The tests of this project do that with all of them.
+Each runs without a key as it stands: the offline stub answers, and says so. The tests of this project do that with all.
 
 | recipe | what it does | pattern | needs |
 |---|---|---|---|

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import re
+import shutil
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from tests.docs.pages import DOCS, Block, Page
 from tests.docs.python_blocks import python_problems
 from tests.docs.shell_blocks import shell_problems
 from tests.docs.yaml_blocks import yaml_problems
+
+RECIPES = DOCS.parent / "orchestrator/recipes"
 
 SHELLS = frozenset({"sh", "bash", "console"})
 UNCHECKED = frozenset(
@@ -49,6 +52,8 @@ def block_problems(page: Page, folder: Path) -> Iterator[str]:
     code = ""
     for number, block in enumerate(page.blocks):
         beside = folder / str(number)
+        if _below_docs(page).startswith("recipes/") and (recipe := RECIPES / page.path.stem).is_dir():
+            shutil.copytree(recipe, beside)  # its page does not show every file that its squad names
         _write(shown, beside)
         for wrong in _wrong(block, page, beside, code):
             yield f"{page.name}:{block.line}: {wrong}"
@@ -64,7 +69,7 @@ def shown_files(page: Page) -> Iterator[tuple[str, str]]:
 
 
 def _write(files: Mapping[str, str], folder: Path) -> None:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, "utf-8")

@@ -35,7 +35,8 @@ def totals(table: str, of: str, by: list[str], where: dict[str, str] | None = No
         by: the columns that make a group
         where: only rows with these values, by column
     """
-    sums, counts = defaultdict[str, Decimal](Decimal), defaultdict[str, int](int)
+    sums: dict[str, Decimal] = defaultdict(Decimal)
+    counts: dict[str, int] = defaultdict(int)
     for number, row in enumerate(rows(table), start=2):
         if any(row[name] != value for name, value in (where or {}).items()):
             continue
