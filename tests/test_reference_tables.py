@@ -41,12 +41,13 @@ def kind(schema: dict[str, Any], **more: Any) -> str:
         ({"type": "array", "items": {"type": "string"}, "minItems": 1}, "list of 1 or more texts"),
         ({"type": "array", "items": {"enum": ["a", "b"]}, "maxItems": 3}, "list of at most 3 `a`, `b`"),
         ({"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}, "list of lists of whole numbers"),
-        ({"type": "array", "uniqueItems": True}, "list of any values, each once"),
+        ({"type": "array", "uniqueItems": True}, "list of values, each once"),
         ({"type": "array", "prefixItems": [{"type": "string"}, {"type": "number"}]}, "list of text, then number"),
         ({"type": "object"}, "mapping"),
         ({"type": "object", "additionalProperties": {"type": "string"}}, "mapping of names to texts"),
         ({"type": "object", "patternProperties": {"^a": {"type": "number"}}}, "mapping of names to numbers"),
         ({"oneOf": [{"anyOf": [{"type": "string"}, {"type": "null"}]}, {"type": "number"}]}, "text or number"),
+        ({"anyOf": [{"type": "boolean"}, {"type": "string"}]}, "`true`, `false` or text"),
         ({"title": "duration such as `30s`", "anyOf": [{"type": "string"}, {}]}, "duration such as `30s`"),
     ],
 )  # fmt: skip
@@ -141,6 +142,7 @@ def test_prose_is_wrapped_and_code_is_not() -> None:
     assert f"{'b' * 150}: 2" in lines
     assert lines[-2] == f"- {long}".strip()
     assert prose("") == []
+    assert prose(f"{'a' * 110} `code of a few words`") == ["a" * 110, "`code of a few words`", ""]
 
 
 def test_values_are_written_as_yaml_12_has_them() -> None:

@@ -101,7 +101,9 @@ def prose(text: str) -> list[str]:
 
 
 def _wrapped(paragraph: str) -> list[str]:
-    return textwrap.wrap(" ".join(paragraph.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
+    kept = re.sub(r"`[^`]*`", lambda code_: code_[0].replace(" ", "\0"), " ".join(paragraph.split()))
+    lines = textwrap.wrap(kept, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]
 
 
 def written(value: Any) -> str:
@@ -216,7 +218,7 @@ class _Page:
     def phrase(self, schema: Any, many: bool = False, seen: frozenset[str] = frozenset()) -> str:
         """Return a type in words; `many`: of the elements of a list."""
         if not isinstance(schema, Mapping):
-            return "nothing" if schema is False else "any values" if many else "any value"
+            return "nothing" if schema is False else "values" if many else "any value"
         parts = _alternatives(schema)
         if "$ref" in schema:
             return self._reference(str(schema["$ref"]), many, seen)
@@ -230,21 +232,20 @@ class _Page:
             listed = ", ".join(code(written(one)).replace("\\|", "|") for one in schema["enum"] if one is not None)
             return listed if many or len(schema["enum"]) == 1 else f"one of {listed}"
         if parts:
-            told = [self.phrase(one, many, seen) + _mark(schema, one) for one in parts]
-            return " or ".join(dict.fromkeys(told))
+            return _either([self.phrase(one, many, seen) + _mark(schema, one) for one in parts])
         return self._plain(schema, many, seen)
 
     def _plain(self, schema: Mapping[str, Any], many: bool, seen: frozenset[str]) -> str:
         kind = schema.get("type")
         if isinstance(kind, list):
             kinds = [one for one in kind if one != "null"]
-            return " or ".join(self._plain({**schema, "type": one}, many, seen) for one in kinds)
+            return _either([self._plain({**schema, "type": one}, many, seen) for one in kinds])
         if kind == "array" or "prefixItems" in schema:
             return self._list(schema, many, seen)
         if kind == "object" or "additionalProperties" in schema:
             return self._mapping(schema, many, seen)
         if kind not in _WORDS:
-            return "any values" if many else "any value"
+            return "values" if many else "any value"
         return _WORDS[kind][many] + _limits(schema)
 
     def _reference(self, reference: str, many: bool, seen: frozenset[str]) -> str:
@@ -273,7 +274,7 @@ class _Page:
         patterned = list(schema.get("patternProperties", {}).values())
         if isinstance(values, Mapping) or patterned:
             of = [values] if isinstance(values, Mapping) else patterned
-            told = " or ".join(dict.fromkeys(self.phrase(one, True, seen) for one in of))
+            told = _either([self.phrase(one, True, seen) for one in of])
             return f"{_WORDS['object'][many]} of {_count(schema, 'minProperties', 'maxProperties')}names to {told}"
         return _WORDS["object"][many]
 
@@ -287,6 +288,13 @@ def _alternatives(schema: Mapping[str, Any]) -> list[Any]:
         elif not (isinstance(one, Mapping) and one.get("type") == "null"):
             found.append(one)
     return found
+
+
+def _either(told: Sequence[str]) -> str:
+    """Return the alternatives as one phrase."""
+    flat = [word for one in told for word in ("`true`", "`false`") if one == _WORDS["boolean"][0]]
+    words = list(dict.fromkeys([*flat, *(one for one in told if one != _WORDS["boolean"][0])]))
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _mark(schema: Mapping[str, Any], one: Any) -> str:

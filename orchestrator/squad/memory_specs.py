@@ -159,7 +159,7 @@ def _embeddings(field: object) -> str | ProviderEmbeddings | None:
 class KnowledgeSpec(StrictModel):
     """A folder of documents, or one document, that agents may look up. The best passages are put before their work."""
 
-    noun: ClassVar[str] = "knowledge"
+    noun: ClassVar[str] = "a knowledge source"
     other_names: ClassVar[Mapping[str, str]] = {
         "folder": "path",
         "file": "path",

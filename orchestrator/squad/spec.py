@@ -2,7 +2,7 @@
 
 What fields mean together (names, order, bounds, expressions) is for `resolve.py`. A field that is wrong is reported and
 then replaced by a harmless value, so that the rest of the file can be checked in the same go: see `load_spec`.
-Descriptions and examples are what editors show, and what the reference is made of.
+Descriptions and examples are what editors show, and what `docs/reference/squad-file.md` is made of.
 """
 
 from __future__ import annotations

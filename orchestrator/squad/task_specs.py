@@ -225,7 +225,7 @@ class SwitchSpec(StrictModel):
     cases: dict[str, CaseSpec] = Field(
         min_length=1,
         description="What is done, by value. `default` is for all other values.",
-        examples=[{"money": {"agent": "billing", "description": "Say what was charged."}}],
+        examples=[{"money": {"agent": "billing", "description": "Explain it."}}],
     )
 
 

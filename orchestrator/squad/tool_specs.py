@@ -72,7 +72,7 @@ class ArgSpec(StrictModel):
 class ToolUse(StrictModel):
     """A tool of an agent with more than its name, or another agent as a tool."""
 
-    noun: ClassVar[str] = "a tool use"
+    noun: ClassVar[str] = "a tool"
     name: NonEmpty | None = Field(
         default=None,
         description="The tool; beside `agent`, what the model calls it by. Default: the agent's id.",

@@ -39,9 +39,17 @@ def _one_word(name: str) -> str:
 
 
 # What editors are told.
-_DURATION_TEXT = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?\s*$"}
-_PERCENT_TEXT = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)? ?%\s*$"}
-_DURATION = {"title": "duration such as `30s`", "description": "500ms, 5s, 10m, 2h, 3d, or a number of seconds"}
+_DURATION = "duration such as `30s`"
+_DURATION_TEXT = {
+    "type": "string",
+    "pattern": r"^\s*[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?\s*$",
+    "patternErrorMessage": "A duration is 500ms, 5s, 10m, 2h, 3d, or a number of seconds.",  # of editors
+}
+_PERCENT_TEXT = {
+    "type": "string",
+    "pattern": r"^\s*[0-9]+(\.[0-9]+)? ?%\s*$",
+    "patternErrorMessage": "A share is a percentage up to 100%, or a number from 0 to 1.",
+}
 
 
 def _told(*kinds: dict[str, Any], **more: Any) -> WithJsonSchema:
@@ -49,13 +57,13 @@ def _told(*kinds: dict[str, Any], **more: Any) -> WithJsonSchema:
 
 
 Duration = Annotated[
-    float, BeforeValidator(_seconds), _told(_DURATION_TEXT, {"type": "number", "minimum": 0}, **_DURATION)
+    float, BeforeValidator(_seconds), _told(_DURATION_TEXT, {"type": "number", "minimum": 0}, title=_DURATION)
 ]
 PositiveDuration = Annotated[
     float,
     BeforeValidator(_seconds),
     AfterValidator(_more_than_none),
-    _told(_DURATION_TEXT, {"type": "number", "exclusiveMinimum": 0}, **_DURATION),
+    _told(_DURATION_TEXT, {"type": "number", "exclusiveMinimum": 0}, title=_DURATION),
 ]
 Share = Annotated[
     float,

@@ -19,7 +19,8 @@ def file_schema(model: type[StrictModel], kind: str) -> dict[str, Any]:
     title that messages call it by; descriptions and examples are those of the model's fields.
     """
     made = model.model_json_schema(by_alias=True, schema_generator=_ForPeople)
-    return {"$schema": DRAFT, "$id": f"urn:squad-orchestrator:schema:{kind}", **made}
+    head = {name: made.pop(name) for name in ("title", "description")}
+    return {"$schema": DRAFT, "$id": f"urn:squad-orchestrator:schema:{kind}", **head, **made}
 
 
 class _ForPeople(GenerateJsonSchema):
@@ -28,12 +29,17 @@ class _ForPeople(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  # as in pydantic
         return False  # "Max Turns" tells a reader of `max_turns` nothing
 
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:  # noqa: ARG002  # as there
+        return value  # fields and examples stand in the order in which people write them
+
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         made = super().model_schema(schema)
         model = schema["cls"]
         if issubclass(model, StrictModel) and model.noun != StrictModel.noun:
             name = model.noun.removeprefix("an ").removeprefix("a ")
             made["title"] = name[0].upper() + name[1:]
+            if told := made.get("description"):  # editors show the lines of a docstring as so many paragraphs
+                made["description"] = "\n\n".join(" ".join(part.split()) for part in told.split("\n\n"))
         return made
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:

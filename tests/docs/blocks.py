@@ -35,6 +35,7 @@ UNCHECKED = frozenset(
         "jsonl",
         "{toctree}",
         "jinja",
+        "lua",
     }
 )
 """Languages that are only coloured. A misspelt one is in no list."""
