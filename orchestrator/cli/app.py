@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "doctor": ("doctor", "Check this installation and its surroundings."),
     "init": ("init", "Write a small squad to start from."),
     "docs": ("docs", "Print a page of the documentation, or find one."),
+    "import": ("import_squad", "Make a squad of a project of another framework."),
     "completion": ("completion", "Print a shell's completion script."),
 }
 """Command -> (module in `commands/`, the line that `--help` shows). The function is called `<module>_command`."""

@@ -1,0 +1,1 @@
+"""Projects of other frameworks as squads: read as data, never run."""

@@ -1,0 +1,455 @@
+"""A CrewAI project as a squad. Pure.
+
+Source: CrewAI 1.15, `crew.py`: tasks are done one after another; a task without `context` reads the outputs of all
+before it; those with `async_execution` run beside each other, and the next one without waits for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from orchestrator.migration.crew_fields import (
+    AGENT_COUNSEL,
+    CREW_COUNSEL,
+    OF_FILES,
+    RESERVED,
+    TASK_COUNSEL,
+    TOOLS,
+    WRITES,
+    Counsel,
+    identifier,
+    model_of,
+    tool_counsel,
+)
+from orchestrator.migration.crew_project import CrewProject
+from orchestrator.migration.crew_python import CrewPart, PythonCode
+from orchestrator.migration.crew_texts import CrewTexts, plain_text
+from orchestrator.migration.notes import MigrationNotes
+from providers.documents.problems import nearest
+
+MANAGER, JUDGE, TALK = "manager", "guard", "crew"
+_ROLE_CHARS, _TEXT_CHARS = 190, 20_000
+"""What a title and any other text of a persona may come to here."""
+Fields = dict[str, Any]
+
+
+@dataclass(slots=True)
+class CrewSquad:
+    """Builds the document of a squad, with its comments. `models` are those of the catalog."""
+
+    project: CrewProject
+    notes: MigrationNotes
+    models: Collection[str]
+    serving_any: Collection[str] = ()
+    comments: dict[tuple[str, ...], list[str]] = field(default_factory=lambda: defaultdict(list))
+    agents: dict[str, Fields] = field(default_factory=dict)
+    _agent_ids: dict[str, str] = field(default_factory=dict)
+    _task_ids: dict[str, str] = field(default_factory=dict)
+    _delegating: list[str] = field(default_factory=list)
+    _timeouts: dict[str, int] = field(default_factory=dict)
+    _files: set[str] = field(default_factory=set)
+    texts: CrewTexts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.texts = CrewTexts(self.notes)
+
+    def document(self) -> Fields:
+        """Return the squad. Raise `SpecError` where a task names what is not there."""
+        crew = dict(self.project.code.crew)
+        is_led = crew.pop("process", "sequential") == "hierarchical"
+        self._name_all()
+        for key, own in self._agent_ids.items():
+            self.agents[own] = self._agent(key, own)
+        manager = self._manager(crew) if is_led else None
+        self._delegate()
+        tasks = self._tasks(manager)
+        made: Fields = {"version": 1, "name": identifier(self.project.name, (), "crew"), "offline": "auto"}
+        if self.texts.inputs:
+            made["inputs"] = {own: self._input(name) for name, own in self.texts.inputs.items()}
+        if crew.pop("memory", False):
+            made["memory"] = True
+            self.notes.add("changed", "crew.memory", "is memory: true: what agents remember is kept over runs")
+        crew.pop("name", None), crew.pop("agents", None), crew.pop("tasks", None)
+        self._counsel("crew", crew, CREW_COUNSEL, ())
+        if used := self._files:
+            made["workspace"] = {"path": ".", "write": True} if used & WRITES else "."
+            how = "the tools for files work on the squad's folder: see workspace"
+            self.notes.add("changed", "workspace", how + ("; a person allows each write" if used & WRITES else ""))
+        made["agents"] = self.agents
+        if manager is not None:
+            others = [name for name in self.agents if name not in (manager, JUDGE)]
+            made["conversations"] = {TALK: {"pattern": "hierarchical", "manager": manager, "participants": others}}
+        made["tasks"] = tasks
+        last = [own for own in self._task_ids.values() if own in tasks][-1]
+        made["outputs"] = {"result": f"${{{{ tasks.{last}.output }}}}"}
+        return made
+
+    def _name_all(self) -> None:
+        """Give agents and tasks names that a squad takes."""
+        code = self.project.code
+        for place, values, parts, ids in (
+            ("agents", self.project.agents.values, code.agents, self._agent_ids),
+            ("tasks", self.project.tasks.values, code.tasks, self._task_ids),
+        ):
+            keys = dict.fromkeys([*values, *(part.key for part in parts.values())])
+            if place == "tasks" and parts:
+                keys = dict.fromkeys(self._in_order(keys, parts))
+            taken = set[str]()
+            for key in keys:
+                is_fine = place == "agents" and re.fullmatch(r"[A-Za-z_][\w-]*", key, re.ASCII) and key not in RESERVED
+                own = key if is_fine and key not in taken else identifier(key, taken, place[:-1])
+                taken.add(own)
+                ids[key] = own
+                if own != key:
+                    self.notes.add(
+                        "changed", f"{place}.{key}", f"is called {own}: names are words of letters and digits"
+                    )
+
+    def _in_order(self, keys: Collection[str], parts: Mapping[str, CrewPart]) -> Iterator[str]:
+        """Yield the tasks as crew.py has them do: as it lists them, else as their methods stand there."""
+        listed = self.project.code.crew.get("tasks")
+        if isinstance(listed, list) and all(isinstance(name, str) and name in parts for name in listed) and listed:
+            order = [parts[name].key for name in listed]
+        else:
+            order = [part.key for part in parts.values()]
+        yield from order
+        for key in keys:
+            if key not in order:
+                self.notes.add("changed", f"tasks.{key}", "is in the YAML, and not in crew.py: it is done last")
+                yield key
+
+    def _fields(self, kind: str, key: str) -> Fields:
+        """Return what is said of an agent or task: the YAML, and over it what crew.py says."""
+        file, parts = (
+            (self.project.agents, self.project.code.agents)
+            if kind == "agents"
+            else (self.project.tasks, self.project.code.tasks)
+        )
+        written = file.values.get(key, {})
+        if written is None:
+            written = {}
+        if not isinstance(written, dict):
+            raise file.error((key,), "wrong-type", f"'{key}' must be a mapping of fields")
+        own = next((part.fields for part in parts.values() if part.key == key), {})
+        return {str(name): value for name, value in {**written, **own}.items() if value is not None}
+
+    # -- agents
+
+    def _agent(self, key: str, own: str) -> Fields:
+        place, given = f"agents.{key}", self._fields("agents", key)
+        made: Fields = {}
+        for theirs, usual in (("role", "title"), ("goal", "goal"), ("backstory", "identity")):
+            if (text := plain_text(given.pop(theirs, None))) is not None:
+                ours, text = self._said(place, theirs, usual, self.texts.text(place, text))
+                made[ours] = f"{made[ours]}\n\n{text}" if ours in made else text
+            elif theirs == "role":
+                made["title"] = key.replace("_", " ")
+                self.notes.add("changed", place, "has no role: its name stands for it", "write title and role")
+        self.notes.add("carried", place, "role, goal and backstory are title, goal and identity")
+        self._model(f"{place}.llm", own, given.pop("llm", None), made)
+        tools = self._tools(place, ("agents", own), given.pop("tools", None))
+        if given.pop("inject_date", False) is True:
+            tools.append("now")
+            self.notes.add("changed", f"{place}.inject_date", "is the tool now, which tells the date")
+        if tools:
+            made["tools"] = list(dict.fromkeys(tools))
+        if isinstance(turns := given.pop("max_iter", None), int) and 1 <= turns <= 1000:
+            made["max_turns"] = turns
+            self.notes.add("carried", f"{place}.max_iter", f"is max_turns: {turns}")
+        if isinstance(seconds := given.pop("max_execution_time", None), int | float) and seconds > 0:
+            self._timeouts[own] = max(int(seconds), 1)
+            self.notes.add("changed", f"{place}.max_execution_time", "is the timeout of the tasks that it does")
+        if isinstance(heat := given.pop("temperature", None), int | float) and 0 <= heat <= 2:
+            made.setdefault("temperature", heat)
+        if isinstance(tokens := given.pop("max_tokens", None), int) and tokens > 0:
+            made["max_output_tokens"] = tokens
+        if given.pop("allow_delegation", False) is True:
+            self._delegating.append(own)
+        self._guardrails(place, given, made)
+        if given.pop("memory", False):
+            made["memory"] = True
+            self.notes.add("changed", f"{place}.memory", "is memory: true: kept over runs")
+        self._counsel(place, given, AGENT_COUNSEL, ("agents", own))
+        return made
+
+    def _said(self, place: str, theirs: str, usual: str, text: str) -> tuple[str, str]:
+        """Return the field that a text becomes, and the text in it."""
+        if len(text) > _TEXT_CHARS:
+            self.notes.add("changed", f"{place}.{theirs}", "is long: it became instructions")
+            return "instructions", text
+        if theirs != "role":
+            return usual, text
+        text = " ".join(text.split())
+        return ("title" if len(text) <= _ROLE_CHARS else "role"), text
+
+    def _model(self, place: str, own: str, llm: Any, made: Fields) -> None:
+        """Set the model of an agent, as far as the catalog knows it. `place` is where `llm` stood."""
+        if isinstance(llm, str) and llm in self.project.code.made:
+            llm = self.project.code.made[llm]
+        more = llm if isinstance(llm, dict) else {"model": llm}
+        name = more.get("model")
+        if llm is None:
+            return
+        model = model_of(name, self.models, self.serving_any) if isinstance(name, str) else None
+        if model is not None:
+            made["model"] = model
+            self.notes.add("carried", place, f"is model: {model}, which is asked alone")
+        else:
+            shown = name if isinstance(name, str) else self._shown(llm)
+            todo = "model: PROVIDER/MODEL (orchestrator providers ls), or tier: worker"
+            self.notes.add("missing", place, f"{shown} is no model of the catalog", todo)
+            self.comments["agents", own].append(f"llm: {shown} -> {todo}")
+        if isinstance(value := more.get("temperature"), int | float) and 0 <= value <= 2:
+            made["temperature"] = value
+        if isinstance(value := more.get("max_tokens"), int) and value > 0:
+            made["max_output_tokens"] = value
+
+    def _tools(self, place: str, path: tuple[str, ...], names: Any) -> list[Any]:
+        """Return the tools that are built in here; the others are told."""
+        listed = names if isinstance(names, list) else [] if names is None else [names]
+        found: list[Any] = []
+        for name in listed:
+            made = self.project.code.made.get(name, name) if isinstance(name, str) else name
+            called = made if isinstance(made, str) else self._shown(made)
+            if called in TOOLS:
+                found.append(TOOLS[called])
+                self.notes.add("changed", f"{place}.tools", f"{called} is {TOOLS[called]}")
+            else:
+                todo = tool_counsel(called)
+                self.notes.add("missing", f"{place}.tools", called, todo)
+                self.comments[path].append(f"tools: {called} -> {todo}")
+        self._files |= {name for name in found if name in OF_FILES}
+        return found
+
+    def _guardrails(self, place: str, given: Fields, made: Fields) -> None:
+        """Rules in words are judged by an agent; those that are code are told."""
+        listed = given.pop("guardrails", None)
+        rules = [given.pop("guardrail", None), *(listed if isinstance(listed, list) else [listed])]
+        checks = []
+        for rule in rules:
+            text = plain_text(rule)
+            if text is not None and re.search(r"\s", text):
+                checks.append({"agent": JUDGE, "rubric": self.texts.text(place, text), "on_fail": "retry"})
+                self.notes.add("changed", f"{place}.guardrail", f"is judged by the agent {JUDGE}")
+            elif rule is not None:
+                shown = self._shown(rule)
+                self.notes.add(
+                    "missing", f"{place}.guardrail", f"{shown} is code", "guardrails: regex, schema or a rubric"
+                )
+        if checks:
+            made["guardrails"] = {"output": checks}
+            self.agents.setdefault(JUDGE, {"persona": "judge"})
+
+    def _delegate(self) -> None:
+        """Give those who may delegate the others as tools. Two of them cannot be each other's."""
+        for own in self._delegating:
+            place = f"agents.{own}.allow_delegation"
+            others = [name for name in self.agents if name not in (*self._delegating, JUDGE, MANAGER)]
+            if others:
+                tools = self.agents[own].setdefault("tools", [])
+                tools += [{"agent": name} for name in others]
+                self.notes.add("changed", place, f"its tools are the agents {', '.join(others)}")
+            else:
+                todo = "a conversation: {pattern: handoff, participants: [...]}"
+                self.notes.add(
+                    "missing", place, "agents that delegate to each other cannot be each other's tools", todo
+                )
+
+    def _manager(self, crew: Fields) -> str:
+        """Return the agent that leads, and note what follows from it."""
+        named = crew.pop("manager_agent", None)
+        part = self.project.code.agents.get(named) if isinstance(named, str) else None
+        told = "the manager delegates and concludes; it leads each task"
+        self.notes.add("changed", "crew.process", f"hierarchical is the conversation {TALK}: {told}")
+        if part is not None and len(self._agent_ids) > 1:
+            crew.pop("manager_llm", None)
+            return self._agent_ids[part.key]
+        own = identifier(MANAGER, self.agents, MANAGER)
+        made: Fields = {
+            "title": "Crew Manager",
+            "goal": "Have the task done by those who can do it best, and answer for the result.",
+            "identity": "Says exactly what is wanted of each, checks what comes back, and puts it together.",
+        }
+        self._model("crew.manager_llm", own, crew.pop("manager_llm", None), made)
+        self.agents[own] = made
+        return own
+
+    # -- tasks
+
+    def _tasks(self, manager: str | None) -> Fields:
+        made: Fields = {}
+        done, waiting = list[str](), list[str]()
+        ends: dict[str, str] = {}
+        """By task, what those after it wait for: itself, or the person's answer to it."""
+        last: str | None = None
+        keys = list(self._task_ids)
+        if not keys:
+            raise self.project.tasks.error((), "empty-file", "the file has no tasks")
+        for key in keys:
+            own, place = self._task_ids[key], f"tasks.{key}"
+            given = self._fields("tasks", key)
+            fields = self._task(key, own, given, manager)
+            is_beside = given.pop("async_execution", False) is True
+            needs = ([last] if last else []) if is_beside else (waiting or ([last] if last else []))
+            usual = [needs[0]] if is_beside and needs else [] if is_beside else list(done)
+            context = self._context(key, given.pop("context", None), usual, done)
+            needs = list(dict.fromkeys([*needs, *(one for one in context if is_beside and one not in needs)]))
+            if needs:
+                fields["needs"] = [ends[one] for one in needs]
+            if context != fields.get("needs", []):
+                fields["context"] = context
+            ends[own] = own
+            made[own] = fields
+            if given.pop("human_input", False) is True:
+                ends[own] = self._review(place, own, made)
+            done.append(own)
+            if is_beside:
+                waiting.append(own)
+                self.notes.add("carried", f"{place}.async_execution", "runs beside the others, as its needs say")
+            else:
+                waiting, last = [], own
+            self._counsel(place, given, TASK_COUNSEL, ("tasks", own))
+        self._once(made)
+        self.notes.add("carried", "tasks", "run in their order; each reads what its context says, else all before it")
+        return made
+
+    def _task(self, key: str, own: str, given: Fields, manager: str | None) -> Fields:
+        place = f"tasks.{key}"
+        given.pop("name", None)
+        agent = self._doer(key, given.pop("agent", None), manager)
+        fields: Fields = {"agent": agent} if manager is None else {"conversation": TALK}
+        text = plain_text(given.pop("description", None))
+        if text is None:
+            text = key.replace("_", " ")
+            self.notes.add("changed", place, "has no description: its name stands for it", "write a description")
+        fields["description"] = self.texts.text(place, text)
+        if manager is not None and agent not in (None, manager):
+            fields["description"] += f"\n\nThis is work for {agent}."
+        if (expected := plain_text(given.pop("expected_output", None))) is not None:
+            fields["expected_output"] = self.texts.text(place, expected)
+        if given.pop("markdown", False) is True:
+            fields["expected_output"] = f"{fields.get('expected_output', '')}\n\nWrite it in Markdown.".strip()
+            self.notes.add("carried", f"{place}.markdown", "is asked for in expected_output")
+        if (file := plain_text(given.pop("output_file", None))) is not None:
+            fields["output_file"] = self._output_file(place, file)
+        tools = self._tools(place, ("tasks", own), given.pop("tools", None))
+        if tools and manager is None:
+            fields["tools"] = tools
+        elif tools:
+            self.notes.add("missing", f"{place}.tools", "a task that the manager leads has none", "give them to agents")
+        if manager is None and agent in self._timeouts:
+            fields["timeout"] = f"{self._timeouts[str(agent)]}s"
+        if manager is None:
+            self._guardrails(place, given, fields)
+        return fields
+
+    def _doer(self, key: str, named: Any, manager: str | None) -> str | None:
+        """Return the agent of a task, by its name here. Raise `SpecError` where there is none."""
+        file, code = self.project.tasks, self.project.code.agents
+        if isinstance(named, str):
+            known = code[named].key if named in code else named
+            if known in self._agent_ids:
+                return self._agent_ids[known]
+            hint = nearest(named, [*self._agent_ids, *code])
+            raise file.error((key, "agent"), "unknown-agent", f"no agent is called '{named}'", hint)
+        if named is not None:
+            raise file.error((key, "agent"), "wrong-type", f"'agent' is the name of one, not {self._shown(named)}")
+        if manager is not None:
+            return None
+        if len(self._agent_ids) == 1:
+            return next(iter(self._agent_ids.values()))
+        hint = f"add agent: one of {', '.join(self._agent_ids)}" if self._agent_ids else "agents.yaml has no agents"
+        raise file.error((key,), "missing-field", f"the task '{key}' has no agent", hint)
+
+    def _context(self, key: str, written: Any, usual: list[str], done: Sequence[str]) -> list[str]:
+        """Return the tasks whose outputs a task reads. Raise `SpecError` for one that is not done before."""
+        if written is None:
+            return usual
+        names = written if isinstance(written, list) else [written]
+        found, code = list[str](), self.project.code.tasks
+        for name in names:
+            known = code[name].key if isinstance(name, str) and name in code else name
+            own = self._task_ids.get(known) if isinstance(known, str) else None
+            if own is None:
+                message, hint = f"no task is called '{self._shown(name)}'", nearest(str(name), self._task_ids)
+                raise self.project.tasks.error((key, "context"), "unknown-task", message, hint)
+            if own not in done:
+                message = f"'{name}' is done after '{key}', so its output is not there yet"
+                raise self.project.tasks.error((key, "context"), "not-an-ancestor", message, "put it before this task")
+            found.append(own)
+        return list(dict.fromkeys(found))
+
+    def _review(self, place: str, own: str, made: Fields) -> str:
+        """Add the question that a person answers about a task; return its name."""
+        review = identifier(f"{own}_review", {*made, *self._task_ids.values()}, "review")
+        made[review] = {
+            "needs": [own],
+            "approval": {
+                "prompt": f"Is the result of {own} good?",
+                "show": [own],
+                "choices": ["approve", "revise", "reject"],
+            },
+            "on_revise": {"rerun": [own], "max_attempts": 3},
+        }
+        todo = "a run waits there for an answer: `run --approve auto` gives it"
+        self.notes.add("changed", f"{place}.human_input", f"is the approval {review}", todo)
+        return review
+
+    def _output_file(self, place: str, written: str) -> str:
+        path = written.replace("\\", "/")
+        parts = PurePosixPath(path).parts
+        is_inside = not path.startswith("/") and ".." not in parts and ":" not in (parts or ("",))[0]
+        kept = str(PurePosixPath(*(part for part in parts if part != "."))) if is_inside else PurePosixPath(path).name
+        if kept != written:
+            self.notes.add("changed", f"{place}.output_file", f"{written} is {kept}, in the folder of the run's files")
+        return self.texts.text(place, kept)
+
+    def _once(self, tasks: Fields) -> None:
+        """Leave each file to the last task that writes it, whose text stood there in the end."""
+        last = {fields["output_file"]: name for name, fields in tasks.items() if "output_file" in fields}
+        for name, fields in tasks.items():
+            if "output_file" in fields and last[fields["output_file"]] != name:
+                file = fields.pop("output_file")
+                told = f"{file} is written by {last[file]} later, so by that task alone"
+                self.notes.add("changed", f"tasks.{name}.output_file", told)
+
+    # -- what is left
+
+    def _input(self, name: str) -> Fields:
+        value = self.project.given.get(name)
+        if value is None:
+            return {"type": "string"}
+        return {"type": "string", "default": value if isinstance(value, str) else str(value)}
+
+    def _counsel(self, place: str, left: Fields, known: Mapping[str, Counsel], path: tuple[str, ...]) -> None:
+        """Tell of each field that is not carried over; one that says nothing is left out without a word."""
+        for name, value in left.items():
+            if value in (None, False) or value == [] or value == {}:
+                continue
+            counsel = known.get(name, Counsel("is not known", "see what it does"))
+            self.notes.add("missing", f"{place}.{name}", f"{self._shown(value)}: {counsel.text}", counsel.todo)
+            if path and counsel.todo:
+                self.comments[path].append(f"{name}: {self._shown(value)} -> {counsel.todo}")
+
+    @staticmethod
+    def _shown(value: Any) -> str:
+        match value:
+            case PythonCode(text=text):
+                return text
+            case str():
+                return value if len(value) <= 60 else f"{value[:60]}…"
+            case bool():
+                return str(value).lower()
+            case int() | float():
+                return str(value)[:40]
+            case dict():
+                return "a mapping"
+            case list():
+                names = [one for one in value if isinstance(one, str)]
+                return ", ".join(names)[:60] if len(names) == len(value) else "a list"
+        return type(value).__name__

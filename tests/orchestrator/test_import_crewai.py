@@ -1,0 +1,431 @@
+"""CrewAI projects as squads: what is carried over, what is told, and that each result is a squad."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.__main__ import main
+from orchestrator.migration.crew_fields import RESERVED, identifier, model_of
+from orchestrator.migration.crew_project import NoCrew, read_project
+from orchestrator.migration.crew_python import PythonCode, crew_code, default_inputs
+from orchestrator.migration.crew_squad import CrewSquad
+from orchestrator.migration.crew_texts import CrewTexts
+from orchestrator.migration.notes import MigrationNotes
+from orchestrator.migration.squad_text import squad_text
+from orchestrator.squad.load import Squad
+from orchestrator.squad.plan import AgentWork
+from orchestrator.squad.rendering import input_text
+from providers.catalog.file import load_catalog
+from providers.documents.problems import SpecError
+from providers.documents.yaml import mapping_in
+
+AGENTS = """\
+ann: {role: Writer, goal: Write., backstory: Long in the trade.}
+bob: {role: Editor, goal: Edit., backstory: Strict.}
+"""
+CREW = """
+from somewhere import Agent, Crew, Process, Task, LLM, CrewBase, agent, crew, llm, task, tool
+raise SystemExit("this was run")
+
+@CrewBase
+class Shop:
+    @llm
+    def fast(self): return LLM(model="openai/gpt-6-luna", temperature=0.3)
+    @tool
+    def web(self): return SerperDevTool(n=3)
+    @agent
+    def writer(self) -> Agent:
+        return Agent(
+            config=self.agents_config["ann"], tools=[self.web(), FileReadTool()], llm="fast", step_callback=lambda x: x
+        )
+    @agent
+    def editor(self) -> Agent:
+        return Agent(config=self.agents_config["bob"])
+    @task
+    def second(self) -> Task:
+        return Task(config=self.tasks_config["b"], agent=self.editor(), context=[self.first()])
+    @task
+    def first(self) -> Task:
+        return Task(config=self.tasks_config["a"], agent=self.writer())
+    @crew
+    def crew(self) -> Crew:
+        return Crew(agents=self.agents, tasks=[self.first(), self.second()], process=Process.PROCESS, memory=True)
+"""
+
+
+def project(folder: Path, tasks: str, agents: str = AGENTS, crew: str = "", main_py: str = "") -> Path:
+    (folder / "config").mkdir(exist_ok=True, parents=True)
+    (folder / "config" / "agents.yaml").write_text(agents, "utf-8")
+    (folder / "config" / "tasks.yaml").write_text(textwrap.dedent(tasks), "utf-8")
+    for name, text in (("crew.py", crew), ("main.py", main_py)):
+        if text:
+            (folder / name).write_text(text, "utf-8")
+    return folder
+
+
+def made(folder: Path, *arguments: str, **more: str) -> tuple[dict, MigrationNotes, Squad]:
+    project(folder, *arguments, **more)
+    notes, catalog = MigrationNotes(), load_catalog()
+    crew = CrewSquad(read_project(folder, notes), notes, frozenset(catalog.names()), ("ollama",))
+    document = crew.document()
+    text = squad_text(document, {**crew.comments, (): list(notes.lines())})
+    assert mapping_in(text, "squad.yaml").plain() == json.loads(json.dumps(document))
+    assert yaml.safe_load(text) == json.loads(json.dumps(document))
+    squad = Squad.from_text(text, str(folder / "squad.yaml"))
+    assert [p for p in squad.warnings if p.code == "other-braces"] == []
+    return document, notes, squad
+
+
+def places(notes: MigrationNotes, fate: str) -> set[str]:
+    return {note.place for note in notes.found if note.fate == fate}
+
+
+def test_tasks_run_in_their_order_with_the_outputs_before_them(tmp_path) -> None:
+    document, _, squad = made(
+        tmp_path,
+        """
+        one: {description: One., agent: ann}
+        two: {description: Two., agent: bob}
+        three: {description: Three., agent: ann}
+        four: {description: Four., agent: ann, context: [one]}
+        five: {description: Five., agent: ann, context: []}
+        """,
+    )
+    plan = squad.plan({})
+    assert {name: list(task.context) for name, task in plan.tasks.items()} == {
+        "one": [], "two": ["one"], "three": ["one", "two"], "four": ["one"], "five": []
+    }  # fmt: skip
+    assert [document["tasks"][name].get("needs") for name in ("one", "two", "three", "four", "five")] == [
+        None, ["one"], ["two"], ["three"], ["four"]
+    ]  # fmt: skip
+    assert document["outputs"] == {"result": "${{ tasks.five.output }}"}
+
+
+def test_tasks_at_the_same_time_are_waited_for_by_the_next(tmp_path) -> None:
+    document, _, _ = made(
+        tmp_path,
+        """
+        plan: {description: P., agent: ann}
+        left: {description: L., agent: ann, async_execution: true}
+        right: {description: R., agent: bob, async_execution: true}
+        join: {description: J., agent: bob}
+        """,
+    )
+    tasks = document["tasks"]
+    assert tasks["left"]["needs"] == tasks["right"]["needs"] == ["plan"]
+    assert tasks["join"]["needs"] == ["left", "right"]
+    assert tasks["join"]["context"] == ["plan", "left", "right"]
+
+
+def test_placeholders_become_inputs_and_other_braces_stay(tmp_path) -> None:
+    texts = 'On {topic}: {"a": {"b": [1]}}, {{kept}}, ${{ inputs.x }}, {my-var}, ${topic}, { no }, {}, ${{'
+    tasks = {"t": {"description": texts, "agent": "ann", "output_file": "out/{topic}.md"}}
+    agents = {"ann": {"role": "{topic} writer", "goal": "Write on {topic}", "backstory": "{{x}}"}}
+    document, notes, squad = made(tmp_path, yaml.dump(tasks), yaml.dump(agents))
+    assert list(document["inputs"]) == ["topic", "my_var"]
+    plan = squad.plan({"topic": "tea", "my_var": "5"})
+    work = plan.tasks["t"].work
+    assert isinstance(work, AgentWork)
+    said = work.description.render({"inputs": plan.inputs})
+    assert said == 'On tea: {"a": {"b": [1]}}, {{kept}}, ${{ inputs.x }}, 5, $tea, { no }, {}, ${{'
+    assert "tea writer" in plan.agents["ann"].told()
+    assert "{{x}}" in plan.agents["ann"].told()
+    assert "{my-var}" in places(notes, "changed")
+
+
+@given(st.text(alphabet="{}$ab-'\"\\ \n|", max_size=40))
+def test_any_text_without_a_placeholder_is_kept_to_the_letter(text) -> None:
+    texts = CrewTexts(MigrationNotes())
+    turned = texts.text("x", text)
+    rendered = input_text(turned).render({"inputs": {own: f"{{{name}}}" for name, own in texts.inputs.items()}})
+    assert str(rendered) == text
+
+
+def test_what_crew_py_says_is_read_and_never_run(tmp_path) -> None:
+    tasks = "b: {description: B.}\na: {description: A.}\nextra: {description: E., agent: ann}\n"
+    document, notes, _ = made(tmp_path, tasks, crew=CREW.replace("PROCESS", "sequential"))
+    assert list(document["tasks"]) == ["a", "b", "extra"]
+    assert document["tasks"]["a"]["agent"] == "ann"
+    assert document["tasks"]["b"]["agent"] == "bob"
+    assert document["agents"]["ann"]["model"] == "openai/gpt-6-luna"
+    assert document["agents"]["ann"]["temperature"] == 0.3
+    assert document["agents"]["ann"]["tools"] == ["read_file"]
+    assert document["memory"] is True
+    assert any(note.text == "SerperDevTool" and "MCP" in note.todo for note in notes.found)
+    assert {"agents.ann.tools", "agents.ann.step_callback"} <= places(notes, "missing")
+    assert "crew.memory" in places(notes, "changed")
+
+
+def test_a_hierarchical_crew_is_led_by_a_manager(tmp_path) -> None:
+    tasks = "b: {description: B.}\na: {description: A., output_file: a.md}\n"
+    crew = CREW.replace("PROCESS", "hierarchical, manager_llm='gpt-9-unknown'")
+    document, notes, squad = made(tmp_path, tasks, crew=crew)
+    assert document["conversations"]["crew"] == {
+        "pattern": "hierarchical", "manager": "manager", "participants": ["ann", "bob"]
+    }  # fmt: skip
+    assert document["tasks"]["a"]["conversation"] == "crew"
+    assert "This is work for ann." in document["tasks"]["a"]["description"]
+    assert {"crew.manager_llm", "agents.ann.step_callback"} <= places(notes, "missing")
+    assert squad.plan({}).conversations["crew"].moderator == "manager"
+
+
+def test_a_person_and_rules_in_words_have_counterparts(tmp_path) -> None:
+    document, notes, _ = made(
+        tmp_path,
+        """
+        a: {description: A., agent: ann, human_input: true, guardrail: It is short and polite, markdown: true}
+        b: {description: B., agent: bob, guardrail: check_length, output_pydantic: Report, output_file: ../b.md}
+        c: {description: C., agent: bob, output_file: b.md}
+        """,
+    )
+    tasks = document["tasks"]
+    assert tasks["a_review"]["approval"]["show"] == ["a"]
+    assert tasks["b"]["needs"] == ["a_review"]
+    assert tasks["b"]["context"] == ["a"]
+    assert tasks["a"]["guardrails"]["output"][0]["agent"] == "guard"
+    assert tasks["a"]["expected_output"] == "Write it in Markdown."
+    assert "output_file" not in tasks["b"]
+    assert tasks["c"]["output_file"] == "b.md"
+    assert {"tasks.b.guardrail", "tasks.b.output_pydantic"} <= places(notes, "missing")
+
+
+def test_every_field_of_an_agent_is_carried_over_or_told(tmp_path) -> None:
+    agents = """
+    ann:
+      role: R
+      goal: G
+      backstory: B
+      llm: {model: gpt-4-old, max_tokens: 50}
+      max_iter: 5
+      max_execution_time: 90
+      inject_date: true
+      max_rpm: 3
+      verbose: true
+      cache: false
+      reasoning: true
+      multimodal: true
+      allow_code_execution: true
+      wholly_unknown: 1
+    """
+    document, notes, _ = made(tmp_path, "t: {description: T., agent: ann}", textwrap.dedent(agents))
+    ann = document["agents"]["ann"]
+    assert (ann["max_turns"], ann["max_output_tokens"], ann["tools"]) == (5, 50, ["now"])
+    assert document["tasks"]["t"]["timeout"] == "90s"
+    told = places(notes, "missing")
+    fields = ("llm", "max_rpm", "verbose", "reasoning", "multimodal", "allow_code_execution", "wholly_unknown")
+    assert {f"agents.ann.{field}" for field in fields} <= told
+    assert "agents.ann.cache" not in told
+
+
+def test_those_who_delegate_have_the_others_as_tools(tmp_path) -> None:
+    agents = AGENTS.replace("trade.}", "trade., allow_delegation: true}")
+    document, _, _ = made(tmp_path, "t: {description: T., agent: ann}", agents)
+    assert document["agents"]["ann"]["tools"] == [{"agent": "bob"}]
+    both = agents.replace("Strict.}", "Strict., allow_delegation: true}")
+    document, notes, _ = made(tmp_path, "t: {description: T., agent: ann}", both)
+    assert "tools" not in document["agents"]["ann"]
+    assert "agents.ann.allow_delegation" in places(notes, "missing")
+
+
+def test_names_that_no_squad_takes_are_changed(tmp_path) -> None:
+    agents = "'Größe Lead!': {role: R, goal: G, backstory: B}\nhuman: {role: H, goal: G, backstory: B}\n"
+    tasks = """
+    "Erste Prüfung": {description: A., agent: 'Größe Lead!'}
+    erste-pruefung: {description: B., agent: human, context: ["Erste Prüfung"]}
+    "1": {description: C., agent: human}
+    """
+    document, _, _ = made(tmp_path, tasks, agents)
+    assert list(document["agents"]) == ["groesse_lead", "human_"]
+    assert list(document["tasks"]) == ["erste_pruefung", "erste_pruefung_2", "task_1"]
+
+
+def test_yaml_is_read_as_it_was_read_there(tmp_path) -> None:
+    agents = "base: &base {goal: G, backstory: B, verbose: yes}\nann: {<<: *base, role: A, role: Z}\n"
+    document, notes, _ = made(tmp_path, "t: {description: 2024-05-06, agent: ann, expected_output: 5}", agents)
+    assert document["agents"]["ann"]["title"] == "Z"
+    assert document["agents"]["ann"]["goal"] == "G"
+    assert document["tasks"]["t"]["description"] == "2024-05-06"
+    assert "agents.yaml: ann.role" in places(notes, "changed")
+
+
+def test_inputs_have_the_values_of_main_py(tmp_path) -> None:
+    main_py = "def run():\n    inputs = {'topic': 'Tea \"x\"', 'year': str(now()), 'n': 3}\n"
+    document, _, _ = made(tmp_path, "t: {description: '{topic} {year} {n}', agent: ann}", main_py=main_py)
+    assert document["inputs"] == {
+        "topic": {"type": "string", "default": 'Tea "x"'},
+        "year": {"type": "string"},
+        "n": {"type": "string", "default": "3"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tasks", "agents", "code", "line"),
+    [
+        ("t: {description: T., agent: anm}", AGENTS, "unknown-agent", 1),
+        ("t: {description: T.}", AGENTS, "missing-field", 1),
+        ("a: {description: A., agent: ann}\nb: {description: B., agent: ann, context: [c]}", AGENTS, "unknown-task", 2),
+        (
+            "a: {description: A., agent: ann, context: [b]}\nb: {description: B., agent: ann}",
+            AGENTS,
+            "not-an-ancestor",
+            1,
+        ),
+        ("t: text", AGENTS, "wrong-type", 1),
+        ("", AGENTS, "empty-file", 1),
+        ("# nothing\n", AGENTS, "empty-file", 1),
+        ("{}", AGENTS, "empty-file", 1),
+        ("- t", AGENTS, "wrong-type", 1),
+        ("t: {description: T., agent: ann}", "", "empty-file", 1),
+        ("t:\n\tdescription: T.", AGENTS, "bad-yaml", 2),
+        ("t: " + "[" * 60 + "]" * 60, AGENTS, "too-large", 1),
+        ("t: \x01", AGENTS, "bad-yaml", 1),
+        ("{[a, b]: c}", AGENTS, "bad-yaml", 1),
+        ("t: {description: '" + "x" * (1 << 20) + "', agent: ann}", AGENTS, "too-large", 1),
+    ],
+)
+def test_mistakes_have_their_place(tmp_path, tasks, agents, code, line) -> None:
+    with pytest.raises(SpecError) as failed:
+        made(tmp_path, tasks, agents)
+    problem = failed.value.problems[0]
+    assert (problem.code, problem.line) == (code, line)
+
+
+def test_merge_keys_that_double_are_bounded(tmp_path) -> None:
+    lines = ["a0: &a0 {role: r, goal: g}"]
+    lines += [f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 40)]
+    document, _, _ = made(tmp_path, "t: {description: T., agent: a39}", "\n".join(lines))
+    assert document["agents"]["a39"]["title"] == "r"
+
+
+def test_where_projects_are_found(tmp_path) -> None:
+    for where in (tmp_path / "a", tmp_path / "b" / "src" / "shop"):
+        project(where, "t: {description: T., agent: ann}")
+    assert read_project(tmp_path / "a", MigrationNotes()).name == "a"
+    assert read_project(tmp_path / "a" / "config", MigrationNotes()).name == "config"
+    assert read_project(tmp_path / "b", MigrationNotes()).name == "b"
+    project(tmp_path / "b" / "src" / "two", "t: {description: T., agent: ann}")
+    with pytest.raises(NoCrew, match="several crews"):
+        read_project(tmp_path / "b", MigrationNotes())
+    project(tmp_path / "c" / "src" / "flow" / "crews" / "poem", "t: {description: T., agent: ann}")
+    with pytest.raises(NoCrew) as failed:
+        read_project(tmp_path / "c", MigrationNotes())
+    assert "poem" in failed.value.hint
+    with pytest.raises(NoCrew, match="no folder"):
+        read_project(tmp_path / "d", MigrationNotes())
+    (tmp_path / "a" / "config" / "tasks.yaml").unlink()
+    with pytest.raises(NoCrew, match=r"no tasks\.yaml"):
+        read_project(tmp_path / "a", MigrationNotes())
+
+
+def test_python_that_cannot_be_read_is_told(tmp_path) -> None:
+    _, notes, _ = made(tmp_path, "t: {description: T., agent: ann}", crew="def (:", main_py="def (:")
+    assert "crew.py" in places(notes, "missing")
+
+
+def test_code_is_shown_and_never_evaluated() -> None:
+    code = crew_code(CREW.replace("PROCESS", "sequential"))
+    assert isinstance(code.agents["writer"].fields["step_callback"], PythonCode)
+    assert code.made["web"] == "SerperDevTool"
+    assert default_inputs("inputs = {'a': open('x').read(), 'b': 'B', **more}") == {"b": "B"}
+    with pytest.raises(SyntaxError):
+        crew_code("(" * 10_000)
+    with pytest.raises(SyntaxError):
+        crew_code("x = '\0'")
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("openai/gpt-6-luna", "openai/gpt-6-luna"),
+        ("gpt-6-luna", "openai/gpt-6-luna"),
+        ("ollama/llama3.2:1b", "ollama/llama3.2:1b"),
+        ("gemini/gemini-3.8-flash", "gemini/gemini-3.8-flash"),
+        ("gpt-4o", None),
+        ("azure/x", None),
+        ("", None),
+        ("ollama/", None),
+    ],
+)
+def test_models_that_the_catalog_knows(name, model) -> None:
+    assert model_of(name, frozenset(load_catalog().names()), ("ollama",)) == model
+
+
+@given(st.text(max_size=20), st.sets(st.text(max_size=5)))
+def test_every_name_becomes_one_that_expressions_read(name, taken) -> None:
+    own = identifier(name, taken, "task")
+    assert own.isidentifier()
+    assert own.isascii()
+    assert own not in taken
+    assert own.lower() not in RESERVED
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_written_as_it_is(text) -> None:
+    document = {"a": {"b": text, "c": [text]}, "d": 1}
+    read = mapping_in(squad_text(document, {(): [text], ("a",): [text]}), "x").plain()
+    expected = text.replace("\r\n", "\n") if "\r" in text else text
+    assert read["a"]["c"] == [text]
+    assert read["a"]["b"] in (text, expected)
+
+
+# -- the command
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_the_squad_is_written_once_and_runs(here, capsys) -> None:
+    project(here / "shop", "t: {description: 'On {topic}', agent: ann, callback: notify}")
+    code, _, err = call(capsys, "import", "crewai", "shop")
+    assert code == 0
+    assert "Without a counterpart" in err
+    assert "-i topic=..." in err
+    text = (here / "squad.yaml").read_text("utf-8")
+    assert "# callback: notify" in text
+    assert call(capsys, "validate", "squad.yaml")[0] == 0
+    assert call(capsys, "run", "squad.yaml", "--offline", "-i", "topic=tea", "-q")[0] == 0
+    code, _, err = call(capsys, "import", "crewai", "shop")
+    assert (code, "is there already" in err) == (2, True)
+    assert (here / "squad.yaml").read_text("utf-8") == text
+
+
+def test_the_report_is_json_and_the_squad_goes_to_stdout(here, capsys) -> None:
+    project(here / "shop", "t: {description: 'On {topic}', agent: ann}")
+    code, out, _ = call(capsys, "import", "crewai", "shop", "--json", "--out", "s.yaml")
+    document = json.loads(out)
+    assert (code, document["squad"], document["inputs"]) == (0, "s.yaml", ["topic"])
+    assert {"fate", "place", "text"} <= document["notes"][0].keys()
+    code, out, _ = call(capsys, "import", "crewai", "shop", "--out", "-")
+    assert out == (here / "s.yaml").read_text("utf-8")
+    assert call(capsys, "import", "crewai", "shop", "--json", "--out", "-")[0] == 2
+    assert call(capsys, "import", "crewai", "nowhere")[0] == 5
+
+
+def test_secrets_are_masked(here, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "hunter-2-hunter")
+    project(here / "shop", "t: {description: T., agent: ann, callback: hunter-2-hunter}")
+    assert "hunter" not in "".join(map(str, call(capsys, "import", "crewai", "shop", "--json")))
+    assert "hunter" not in (here / "squad.yaml").read_text("utf-8")
+
+
+def test_a_model_that_cannot_answer_its_agent_is_left_out(here, capsys) -> None:
+    names = set(load_catalog().names())
+    plain = next((name for name in sorted(names) if "nano" in name), "openai/gpt-6-luna")
+    project(here / "shop", "t: {description: T., agent: ann}", AGENTS.replace("trade.}", f"trade., llm: {plain}}}"))
+    assert call(capsys, "import", "crewai", "shop")[0] == 0
