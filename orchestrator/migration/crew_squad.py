@@ -35,7 +35,7 @@ from providers.documents.problems import nearest
 MANAGER, JUDGE, TALK = "manager", "guard", "crew"
 _ROLE_CHARS, _TEXT_CHARS = 190, 20_000
 """What a title and any other text of a persona may come to here."""
-Fields = dict[str, Any]
+SquadFields = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class CrewSquad:
     models: Collection[str]
     serving_any: Collection[str] = ()
     comments: dict[tuple[str, ...], list[str]] = field(default_factory=lambda: defaultdict(list))
-    agents: dict[str, Fields] = field(default_factory=dict)
+    agents: dict[str, SquadFields] = field(default_factory=dict)
     _agent_ids: dict[str, str] = field(default_factory=dict)
     _task_ids: dict[str, str] = field(default_factory=dict)
     _delegating: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ class CrewSquad:
     def __post_init__(self) -> None:
         self.texts = CrewTexts(self.notes)
 
-    def document(self) -> Fields:
+    def document(self) -> SquadFields:
         """Return the squad. Raise `SpecError` where a task names what is not there."""
         crew = dict(self.project.code.crew)
         is_led = crew.pop("process", "sequential") == "hierarchical"
@@ -68,7 +68,7 @@ class CrewSquad:
         manager = self._manager(crew) if is_led else None
         self._delegate()
         tasks = self._tasks(manager)
-        made: Fields = {"version": 1, "name": identifier(self.project.name, (), "crew"), "offline": "auto"}
+        made: SquadFields = {"version": 1, "name": identifier(self.project.name, (), "crew"), "offline": "auto"}
         if self.texts.inputs:
             made["inputs"] = {own: self._input(name) for name, own in self.texts.inputs.items()}
         if crew.pop("memory", False):
@@ -123,7 +123,7 @@ class CrewSquad:
                 self.notes.add("changed", f"tasks.{key}", "is in the YAML, and not in crew.py: it is done last")
                 yield key
 
-    def _fields(self, kind: str, key: str) -> Fields:
+    def _fields(self, kind: str, key: str) -> SquadFields:
         """Return what is said of an agent or task: the YAML, and over it what crew.py says."""
         file, parts = (
             (self.project.agents, self.project.code.agents)
@@ -140,9 +140,9 @@ class CrewSquad:
 
     # -- agents
 
-    def _agent(self, key: str, own: str) -> Fields:
+    def _agent(self, key: str, own: str) -> SquadFields:
         place, given = f"agents.{key}", self._fields("agents", key)
-        made: Fields = {}
+        made: SquadFields = {}
         for theirs, usual in (("role", "title"), ("goal", "goal"), ("backstory", "identity")):
             if (text := plain_text(given.pop(theirs, None))) is not None:
                 ours, text = self._said(place, theirs, usual, self.texts.text(place, text))
@@ -187,7 +187,7 @@ class CrewSquad:
         text = " ".join(text.split())
         return ("title" if len(text) <= _ROLE_CHARS else "role"), text
 
-    def _model(self, place: str, own: str, llm: Any, made: Fields) -> None:
+    def _model(self, place: str, own: str, llm: Any, made: SquadFields) -> None:
         """Set the model of an agent, as far as the catalog knows it. `place` is where `llm` stood."""
         if isinstance(llm, str) and llm in self.project.code.made:
             llm = self.project.code.made[llm]
@@ -226,7 +226,7 @@ class CrewSquad:
         self._files |= {name for name in found if name in OF_FILES}
         return found
 
-    def _guardrails(self, place: str, given: Fields, made: Fields) -> None:
+    def _guardrails(self, place: str, given: SquadFields, made: SquadFields) -> None:
         """Rules in words are judged by an agent; those that are code are told."""
         listed = given.pop("guardrails", None)
         rules = [given.pop("guardrail", None), *(listed if isinstance(listed, list) else [listed])]
@@ -260,7 +260,7 @@ class CrewSquad:
                     "missing", place, "agents that delegate to each other cannot be each other's tools", todo
                 )
 
-    def _manager(self, crew: Fields) -> str:
+    def _manager(self, crew: SquadFields) -> str:
         """Return the agent that leads, and note what follows from it."""
         named = crew.pop("manager_agent", None)
         part = self.project.code.agents.get(named) if isinstance(named, str) else None
@@ -270,7 +270,7 @@ class CrewSquad:
             crew.pop("manager_llm", None)
             return self._agent_ids[part.key]
         own = identifier(MANAGER, self.agents, MANAGER)
-        made: Fields = {
+        made: SquadFields = {
             "title": "Crew Manager",
             "goal": "Have the task done by those who can do it best, and answer for the result.",
             "identity": "Says exactly what is wanted of each, checks what comes back, and puts it together.",
@@ -281,8 +281,8 @@ class CrewSquad:
 
     # -- tasks
 
-    def _tasks(self, manager: str | None) -> Fields:
-        made: Fields = {}
+    def _tasks(self, manager: str | None) -> SquadFields:
+        made: SquadFields = {}
         done, waiting = list[str](), list[str]()
         ends: dict[str, str] = {}
         """By task, what those after it wait for: itself, or the person's answer to it."""
@@ -318,11 +318,11 @@ class CrewSquad:
         self.notes.add("carried", "tasks", "run in their order; each reads what its context says, else all before it")
         return made
 
-    def _task(self, key: str, own: str, given: Fields, manager: str | None) -> Fields:
+    def _task(self, key: str, own: str, given: SquadFields, manager: str | None) -> SquadFields:
         place = f"tasks.{key}"
         given.pop("name", None)
         agent = self._doer(key, given.pop("agent", None), manager)
-        fields: Fields = {"agent": agent} if manager is None else {"conversation": TALK}
+        fields: SquadFields = {"agent": agent} if manager is None else {"conversation": TALK}
         text = plain_text(given.pop("description", None))
         if text is None:
             text = key.replace("_", " ")
@@ -384,7 +384,7 @@ class CrewSquad:
             found.append(own)
         return list(dict.fromkeys(found))
 
-    def _review(self, place: str, own: str, made: Fields) -> str:
+    def _review(self, place: str, own: str, made: SquadFields) -> str:
         """Add the question that a person answers about a task; return its name."""
         review = identifier(f"{own}_review", {*made, *self._task_ids.values()}, "review")
         made[review] = {
@@ -409,7 +409,7 @@ class CrewSquad:
             self.notes.add("changed", f"{place}.output_file", f"{written} is {kept}, in the folder of the run's files")
         return self.texts.text(place, kept)
 
-    def _once(self, tasks: Fields) -> None:
+    def _once(self, tasks: SquadFields) -> None:
         """Leave each file to the last task that writes it, whose text stood there in the end."""
         last = {fields["output_file"]: name for name, fields in tasks.items() if "output_file" in fields}
         for name, fields in tasks.items():
@@ -420,13 +420,13 @@ class CrewSquad:
 
     # -- what is left
 
-    def _input(self, name: str) -> Fields:
+    def _input(self, name: str) -> SquadFields:
         value = self.project.given.get(name)
         if value is None:
             return {"type": "string"}
         return {"type": "string", "default": value if isinstance(value, str) else str(value)}
 
-    def _counsel(self, place: str, left: Fields, known: Mapping[str, Counsel], path: tuple[str, ...]) -> None:
+    def _counsel(self, place: str, left: SquadFields, known: Mapping[str, Counsel], path: tuple[str, ...]) -> None:
         """Tell of each field that is not carried over; one that says nothing is left out without a word."""
         for name, value in left.items():
             if value in (None, False) or value == [] or value == {}:
