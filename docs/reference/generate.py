@@ -43,7 +43,7 @@ def _overview(providers: object) -> Iterator[str]:
 def _overview_row(row: Provider) -> str:
     models = row.models.values()
     on = f"`{row.env_prefix}_BASE_URL`" if row.opt_in and row.base_url else "`--offline`" if row.opt_in else "its key"
-    key = f"`{row.key_env}`" if row.key_env else "none"
+    key = f"[`{row.key_env}`]({row.keys_at}){', free plan' * row.has_free_plan}" if row.key_env else "none"
     schema = SCHEMA[row.quirks.json_mode] if row.dialect != "scripted" else "obeyed"
     able = [_share(models, capability) for capability in (Capability.TOOLS, Capability.VISION, Capability.REASONING)]
     more = " + any" if row.any_model else ""

@@ -24,7 +24,7 @@ from providers.errors import CatalogError
 from providers.messages import Capability
 from providers.windows import Calendar, Fixed, Paced, Rolling, Window, knows_timezone, span
 
-_COPIED = {"dialect", "base_url", "hosted", "any_model", "plan", "source", "as_of"}
+_COPIED = {"dialect", "base_url", "hosted", "any_model", "plan", "keys_at", "source", "as_of"}
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _ROWS = ("providers",)
 HEADERS = frozenset({"extra_headers", "key_header"})

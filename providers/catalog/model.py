@@ -69,6 +69,8 @@ class Provider:
     """The file that names the variables of keys, or headers."""
     embeddings: Mapping[str, EmbeddingModel] = field(default_factory=dict)
     """Its models that make vectors of texts, and no text: no turn goes to them."""
+    keys_at: str = ""
+    """The page on which a key is made."""
 
     def pool_named(self, model: str, said: str) -> Limit | None:
         """Return the limit of a pool with `model` that a refusal names in what it `said`, None where it names none."""
@@ -87,6 +89,11 @@ class Provider:
     def full_name(self, model: str) -> str:
         """Return `provider/model`. A wire name that begins so already (`openrouter/auto`) is not prefixed twice."""
         return model if model.startswith(f"{self.name}/") else f"{self.name}/{model}"
+
+    @property
+    def has_free_plan(self) -> bool:
+        """Whether limits of a free plan are known."""
+        return any(limit.plan == "free" for limit in self.limits)
 
     @property
     def env_prefix(self) -> str:

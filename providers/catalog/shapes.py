@@ -184,6 +184,8 @@ class ProviderShape(StrictModel):
     base_url: str | None = None
     api_key_env: Annotated[list[str] | None, BeforeValidator(_variables)] = None
     """Variables, one for each account; None: no key is needed."""
+    keys_at: str = ""
+    """The page on which a key is made."""
     hosted: bool = True
     opt_in: bool = False
     any_model: bool = False

@@ -73,8 +73,8 @@ def _lines(known: Mapping[str, Recipe]) -> str:
 
 def _surroundings() -> dict[str, bytes]:
     """Return what stands beside every squad."""
-    keys = dict.fromkeys(row.key_env for row in load_catalog().providers.values() if row.key_env)
-    texts = {"agent_routing.yaml": ROUTING, ".env.example": env_example(keys), ".gitignore": GITIGNORE}
+    example = env_example(load_catalog().providers.values())
+    texts = {"agent_routing.yaml": ROUTING, ".env.example": example, ".gitignore": GITIGNORE}
     return {path: text.encode() for path, text in texts.items()}
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from providers.catalog.model import Provider
+from providers.catalog.variables import PLACEHOLDER
+
 SQUAD = """\
 # A squad: agents, their tasks, and the order of the tasks (needs).
 # Check it: orchestrator validate squad.yaml     Draw it: orchestrator graph squad.yaml
@@ -72,11 +75,49 @@ out/
 """
 
 ENV_HEAD = """\
-# Copy this to .env beside the routing file and fill in the keys that you have. One is enough; keys are never shown.
-# Variables of the environment come before this file. A second key of one provider is NAME_2.
+# Copy this to .env beside the routing file, and fill in the keys that you have: take the # before the name away. One is
+# enough; keys are never shown. Variables of the environment come before this file.
+
+# Keys. A further account of the same provider is NAME_2, NAME_3 and so on.
+"""
+ENV_SERVERS = """
+# Model servers of your own. One at its usual port on this machine is found without these.
+"""
+ENV_SETTINGS = """
+# Which providers are asked, by variables instead of the routing file.
+# MODEL_PROVIDER=groq                      the provider that comes first in every tier
+# GROQ_MODEL=openai/gpt-oss-20b            of each provider: the model that is asked wherever a tier names it
+# GROQ_BASE_URL=https://gateway.example    of each provider: another address
+# ORCHESTRATOR_ENV=production              or development: what `only` and factors of the routing file go by
+# ORCHESTRATOR_LEDGER=redis://host:6379/0  where limits and budgets are counted, for several machines
+# ORCHESTRATOR_DEBUG=groq                  shows what goes to these providers and comes back
+# ORCHESTRATOR_SERVER_TOKEN=               the token of `orchestrator serve`, and of commands with --server
+# ORCHESTRATOR_LOCAL_SERVERS=off           look for no model server; or addresses of this machine: 127.0.0.1:9000
+# ORCHESTRATOR_LOCAL_WAIT=5s               how long such a server may take to answer
+# OLLAMA_HOST=127.0.0.1:11434              where Ollama is looked for
+
+# These are read from the environment alone, not from this file: set them with `export NAME=value`.
+#   ORCHESTRATOR_STATE            the folder of runs, chats and memory (.orchestrator)
+#   ORCHESTRATOR_ROUTING          the routing file (agent_routing.yaml)
+#   ORCHESTRATOR_DB               where runs are recorded: sqlite:///PATH or postgresql://USER@HOST/DATABASE
+#   ORCHESTRATOR_TRUST            1: do what --trust does
+#   ORCHESTRATOR_TRUST_FILE       where permissions are kept (orchestrator/trust.json below XDG_CONFIG_HOME)
+#   ORCHESTRATOR_REAL_CALLS       forbid: no provider is called, for tests
+#   OTEL_EXPORTER_OTLP_ENDPOINT   traces and metrics go there (pip install 'squad-orchestrator[otel]')
+#   HTTPS_PROXY, NO_PROXY         the proxy, and what goes through none
+#   NO_COLOR                      no colours
 """
 
 
-def env_example(variables: Iterable[str]) -> str:
-    """Return a `.env` with every key's variable, none of them set."""
-    return ENV_HEAD + "".join(f"# {variable}=\n" for variable in variables)
+def env_example(rows: Iterable[Provider]) -> str:
+    """Return a `.env` that names every variable, none of them set: the keys of these providers, then settings."""
+    rows = list(rows)
+    keys = "".join(map(_key_lines, (row for row in rows if row.key_env)))
+    servers = "".join(f"# {row.env_prefix}_BASE_URL={row.base_url}\n" for row in rows if row.opt_in and row.base_url)
+    return ENV_HEAD + keys + ENV_SERVERS + servers + ENV_SETTINGS
+
+
+def _key_lines(row: Provider) -> str:
+    """Return the lines of a provider's key: where it is got, and its variables."""
+    where = f"{row.name}{' (has a free plan)' if row.has_free_plan else ''}: {row.keys_at}"
+    return f"# {where}\n" + "".join(f"# {name}=\n" for name in (row.key_env, *PLACEHOLDER.findall(row.base_url)))
