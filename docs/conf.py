@@ -30,7 +30,7 @@ html_theme = "furo"
 html_title = f"squad-orchestrator {__version__}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 pygments_style, pygments_dark_style = "friendly", "github-dark"
@@ -58,6 +58,7 @@ class LinksOutOfTheSite(SphinxTransform):
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
-    app.add_lexer("mermaid", TextLexer)
+    for language in ("csv", "jsonl", "mermaid"):
+        app.add_lexer(language, TextLexer)
     app.add_transform(LinksOutOfTheSite)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -42,8 +42,9 @@ UNCHECKED = frozenset(
 SIGNATURES = re.compile(r"reference/api[\w-]*\.md")
 """Pages made of our code, whose blocks show signatures and not statements."""
 FILE_NAME = re.compile(r"# ((?:[\w.-]+/)*[\w.-]+\.\w+)[ \t]*$", re.MULTILINE)
-OTHER, WRONG = "other", "wrong"
-"""Words after a block's language: it is a file of another program; it shows a mistake, which our reader must find."""
+OTHER, WRONG, EXCERPT = "other", "wrong", "excerpt"
+"""Words after a block's language: it is a file of another program; it shows a mistake, which must be found; it is
+Python that needs what its page does not show, so it is not run."""
 
 
 def block_problems(page: Page, folder: Path) -> Iterator[str]:
@@ -77,8 +78,9 @@ def _write(files: Mapping[str, str], folder: Path) -> None:
 
 
 def _wrong(block: Block, page: Page, folder: Path, above: str) -> Iterator[str]:
-    if marked := block.marks - {OTHER, WRONG}:
-        yield f"nothing is known of {', '.join(sorted(marked))}; `{OTHER}` or `{WRONG}` may stand after a language"
+    if marked := block.marks - {OTHER, WRONG, EXCERPT}:
+        told = f"`{OTHER}`, `{WRONG}` or `{EXCERPT}` may stand after a language"
+        yield f"nothing is known of {', '.join(sorted(marked))}; {told}"
     found = list(_said(block, page, folder, above))
     if WRONG not in block.marks:
         yield from found

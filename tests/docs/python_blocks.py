@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 ROOMS = ("orchestrator", "agents", "personas", "providers")
-RUNNABLE = frozenset({"anyio", "pydantic", "opentelemetry", "trio"})
+RUNNABLE = frozenset({"anyio", "mcp", "opentelemetry", "pydantic", "pytest", "trio"})
 """Packages beside ours and Python's own that a block may use and still be run."""
 
 
@@ -126,10 +127,46 @@ def unbound(tree: ast.AST) -> frozenset[str]:
 
 
 def does_something(tree: ast.Module) -> bool:
-    """Return whether running a block, or its tests, shows anything: it calls, asserts, or is a test."""
+    """Return whether running a block, or its tests, shows anything: a statement outside of functions and classes calls,
+    waits or asserts, or a function is a test."""
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     return any(
-        isinstance(node, ast.Assert)
-        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call | ast.Await))
-        or (isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"))
+        node.name.startswith("test_")
+        if isinstance(node, definitions)
+        else any(isinstance(part, ast.Call | ast.Await | ast.Assert | ast.AsyncWith) for part in ast.walk(node))
         for node in tree.body
     )
+
+
+def needs_others(tree: ast.AST) -> frozenset[str]:
+    """Return the packages that a block imports and that are neither ours nor Python's, nor installed for all tests."""
+    modules = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    return frozenset(modules - set(ROOMS) - RUNNABLE - sys.stdlib_module_names)
+
+
+def runnable(texts: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Yield the code to run for each block of a page that can run, with the block's index: the block as it stands, or
+    after the page's earlier ones where it takes names from them."""
+    above: list[str] = []
+    for index, text in enumerate(texts):
+        tree = parsed(text)
+        if needs_others(tree):
+            continue
+        free = unbound(tree)
+        earlier = "\n".join(above)
+        if free and free <= _bound(parsed(earlier)):
+            yield from [(index, f"{earlier}\n{text}")] if does_something(tree) else []
+            above.append(text)
+        elif not free:
+            yield from [(index, text)] if does_something(tree) else []
+            above.append(text)
