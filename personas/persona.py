@@ -9,7 +9,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
 from personas.errors import PersonaAmbiguous, TemplateError
 from personas.markdown import BODY, UNREADABLE
@@ -51,8 +51,16 @@ def _with_name(tool: dict[str, Any]) -> dict[str, Any]:
 ShortText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_readable)]
 LongText = Annotated[str, Field(min_length=1, max_length=20_000), AfterValidator(_readable)]
 PromptText = Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(_readable)]
+_TOOL = {
+    "type": "object",
+    "title": "mapping with `name`",
+    "required": ["name"],
+    "properties": {"name": {"type": "string"}},
+}
+"""What editors are told of a tool that is more than its name."""
 ToolWish = Annotated[
-    Annotated[ShortText, Tag("text")] | Annotated[dict[str, Any], AfterValidator(_with_name), Tag("mapping")],
+    Annotated[ShortText, Tag("text")]
+    | Annotated[dict[str, Any], AfterValidator(_with_name), WithJsonSchema(_TOOL), Tag("mapping")],
     Discriminator(_kind),
 ]
 ToolWishes = Annotated[list[ToolWish], BeforeValidator(listed_tools)]

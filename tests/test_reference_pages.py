@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from docs.reference import generate_personas, generate_squad
+from docs.reference import generate_personas, generate_squad, generate_tests
 from docs.reference.tables import slug
+from orchestrator.evals.spec import json_schema as schema_of_tests
 from orchestrator.squad.load import Squad
 from orchestrator.squad.spec import json_schema
 from personas.persona import Personas
@@ -41,8 +42,8 @@ WHOLE = [text for text in fenced("squad-file.md") if text.startswith("name: ") a
 
 @pytest.mark.parametrize(
     ("module", "page"),
-    [(generate_squad, "squad-file.md"), (generate_personas, "personas.md")],
-    ids=["squad", "personas"],
+    [(generate_squad, "squad-file.md"), (generate_personas, "personas.md"), (generate_tests, "test-file.md")],
+    ids=["squad", "personas", "tests"],
 )
 def test_the_page_is_what_the_code_says(module: Any, page: str) -> None:
     hint = f"run python {Path(module.__file__).relative_to(REFERENCE.parents[1])}"
@@ -59,7 +60,11 @@ def test_each_field_of_a_declared_tool_stands_below_a_kind_or_all() -> None:
     assert told == set(json_schema()["$defs"]["ToolEntry"]["properties"])
 
 
-@pytest.mark.parametrize("page", ["squad-file.md", "personas.md"])
+def test_each_mapping_of_a_test_file_has_its_place_on_the_page() -> None:
+    assert set(schema_of_tests()["$defs"]) == {section.name for section in generate_tests.SECTIONS} - {""}
+
+
+@pytest.mark.parametrize("page", ["squad-file.md", "personas.md", "test-file.md"])
 def test_links_within_a_page_lead_to_headings(page: str) -> None:
     text = (REFERENCE / page).read_text("utf-8")
     anchors = {slug(title) for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}

@@ -148,4 +148,7 @@ def test_prose_is_wrapped_and_code_is_not() -> None:
 def test_values_are_written_as_yaml_12_has_them() -> None:
     assert written({"on": ["yes", True, "true", None, "30s"]}) == "{on: [yes, true, 'true', null, 30s]}"
     assert block({"a": ["x"], "b": "one\ntwo\n"}) == "a:\n  - x\nb: |\n  one\n  two"
+    many = {"properties": {"x": {"type": "array", "items": {"$ref": "#/$defs/A"}}}}
+    named = {"A": {"title": "Expectation of a value", "properties": {}}}
+    assert "[expectations of a value](#expectation-of-a-value)" in rendered({**many, "$defs": named})
     assert slug("MCP server: `x`") == "mcp-server-x"

@@ -357,6 +357,8 @@ def _lowered(title: str) -> str:
 
 
 def _plural(word: str) -> str:
+    if found := re.match(r"(.+?)( (?:of|in|with) .+)", word):
+        return _plural(found[1]) + found[2]
     if word.endswith("s"):
         return word
     return word[:-1] + "ies" if re.search(r"[^aeiou]y$", word) else word + "s"

@@ -160,7 +160,7 @@ EXAMPLES: Mapping[str, str] = {
     "needs": "[research]",
     "memory": "true, or {scope: agent, ttl: 90d}",
     "approval": '{prompt: "Is it good?"}',
-    "repeat": '{until: "${{ tasks.check.output.ok }}", max_attempts: 3}',
+    "repeat": '{until: "${{ output.ok }}", max_attempts: 3}',
     "for_each": '"${{ tasks.plan.output.stories }}", and key: "${{ item.id }}"',
     "retry": "{max_attempts: 3}",
     "output_schema": "{type: object, required: [title], properties: {title: {type: string}}}",

@@ -151,8 +151,9 @@ class RepeatSpec(StrictModel):
 
     noun: ClassVar[str] = "a repeat"
     until: Condition = Field(
-        description="The work is done when this holds. It reads `steps.ID.output`; of a squad, `output`.",
-        examples=["${{ steps.review.output.ok }}"],
+        description="The work is done when this holds. It reads `output`, what the work came to this time, and "
+        "`steps.ID.output`.",
+        examples=["${{ output.ok }}", "${{ steps.review.output.ok }}"],
     )
     max_attempts: int | None = Field(
         default=None,

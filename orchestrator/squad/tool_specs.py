@@ -227,7 +227,8 @@ class ToolEntry(StrictModel):
     )
     approval: Literal["never", "ask"] | None = Field(
         default=None,
-        description="Whether a person is asked for each call. Default: `ask` for what is risky, else `never`.",
+        description="Whether a person is asked for each call. Default: `ask` for commands and for requests that send "
+        "something, else `never`.",
         examples=["ask"],
     )
     risk: Literal["read_only", "writes", "risky"] | None = Field(

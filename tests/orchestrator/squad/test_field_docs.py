@@ -11,11 +11,12 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from orchestrator.cli.commands.schema import SCHEMAS
+from orchestrator.evals.spec import SuiteSpec
 from orchestrator.squad.spec import SquadSpec
 from personas.persona import PersonaSpec
 from providers.documents.models import StrictModel
 
-DOCUMENTS = {"squad": SquadSpec, "persona": PersonaSpec}
+DOCUMENTS = {"squad": SquadSpec, "persona": PersonaSpec, "tests": SuiteSpec}
 PUT_IN_PLACE = {"output_schema"}
 """Fields in which the path of a file is replaced by what it holds before the model reads them."""
 

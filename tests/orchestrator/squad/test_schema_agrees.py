@@ -11,6 +11,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from orchestrator.evals.spec import json_schema as schema_of_tests
 from orchestrator.squad.spec import json_schema, parse_spec
 from personas.persona import PersonaSpec
 from providers.documents.models import checked
@@ -85,6 +86,15 @@ def test_the_squads_are_found() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_editors_take_our_squads(file: Path) -> None:
     assert refused(plain(file)) == []
+
+
+def test_editors_take_our_test_files() -> None:
+    files = [file for folder in ("examples", "orchestrator/recipes") for file in (ROOT / folder).rglob("*.test.yaml")]
+    assert len(files) > 3
+    editor = Draft202012Validator(schema_of_tests())
+    assert {file.name: [error.message for error in editor.iter_errors(plain(file))] for file in files} == {
+        file.name: [] for file in files
+    }
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases, which stands beside the checkout")
