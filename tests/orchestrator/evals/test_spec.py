@@ -138,7 +138,7 @@ def test_the_mistakes_of_the_squad_are_told_as_its_own(tmp_path: Path) -> None:
 def test_what_the_page_shows_can_be_written() -> None:
     page = Path(__file__).parents[3] / "docs" / "guides" / "testing-squads.md"
     blocks = re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         head = "" if "squad:" in block else "squad: x.yaml\n"
         whole = f"{head}cases:\n{block}" if block.startswith("  - ") else f"{head}{block}"
