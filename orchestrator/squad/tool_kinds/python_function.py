@@ -62,7 +62,11 @@ def python_place(written: str, name: str) -> tuple[str, str]:
 def _code(reading: ToolReading, place: Place, path: str, function: str) -> CodeText | None:
     """Return a Python file with those that it imports; what is wrong with it is reported at `place`."""
     if not path.endswith(".py"):
-        hint = f'python: "{path if path.isidentifier() else "mytools"}.py:{function}"'
+        module, _, last = path.rpartition(".")
+        if module.replace(".", "_").isidentifier():  # as an import has it: mytools.convert
+            hint = f'python: "{module.replace(".", "/")}.py:{last}"'
+        else:
+            hint = f'python: "{path if path.isidentifier() else "mytools"}.py:{function}"'
         reading.findings.error(place, "invalid-value", f"'{path}' is no Python file", hint)
         return None
     try:

@@ -309,3 +309,9 @@ def read_until(terminal, wanted):
         except OSError:  # the other side is closed
             break
     return shown
+
+
+def test_a_run_without_a_file_is_told_what_to_name(call) -> None:
+    made = call("run")
+    assert made.code == 2
+    assert "name the squad's file: orchestrator run squad.yaml" in made.err

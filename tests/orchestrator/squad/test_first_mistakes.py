@@ -50,6 +50,10 @@ def told(text: str) -> list[tuple[str, str, str]]:
             ("invalid-value", "'mytools' is no Python file", 'python: "mytools.py:words"'),
         ),
         (
+            "tools: {count: {python: shop.tools.words}}\n" + TASK.replace("REST", ""),
+            ("invalid-value", "'shop.tools.words' is no Python file", 'python: "shop/tools.py:words"'),
+        ),
+        (
             TASK.replace("REST", ", output_schema: {ok: bool, notes: str}"),
             (
                 "empty-schema",
