@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
 from orchestrator.evals.expect import ChangeBy, Expect
 from orchestrator.squad.shared_spec import NonEmpty, Positive
-from providers.documents.fields import PositiveDuration, Share
+from providers.documents.fields import FormatVersion, PositiveDuration, Share
 from providers.documents.file_schema import file_schema
 from providers.documents.models import StrictModel, validated
 from providers.documents.nodes import Node
@@ -259,7 +259,7 @@ class SuiteSpec(StrictModel):
         "file": "?",
         "cases": [{"name": "?"}],
     }
-    version: Literal[1] = Field(default=1, description="The version of the format of the file.", examples=[1])
+    version: FormatVersion = Field(default=1, description="The version of the format of the file.", examples=[1])
     squad: NonEmpty = Field(description="The file of the squad, beside this one or below.", examples=["sprint.yaml"])
     recording: NonEmpty = Field(
         default="recordings",

@@ -11,13 +11,20 @@ from pydantic import Field
 from orchestrator.squad.declared_tools import declared_tools
 from orchestrator.squad.tool_source import ToolSource
 from orchestrator.squad.tool_specs import ToolEntry
+from providers.documents.file_schema import file_schema
 from providers.documents.findings import Findings
 from providers.documents.models import StrictModel, validated
 from providers.documents.nodes import Node, tree_of
 from providers.documents.problems import Problem
 from providers.documents.yaml import mapping_in
+from providers.policy.shapes import described_policy
 
 SECTION = "tools"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a routing file, for editors: with the tools that it may declare."""
+    return file_schema(described_policy(tools=dict[str, ToolEntry] | None), "routing")
 
 
 class ToolSection(StrictModel):

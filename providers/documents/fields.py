@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from providers.documents.quantities import parse_duration, parse_share
 
@@ -45,9 +45,10 @@ _DURATION_TEXT = {
     "pattern": r"^\s*[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?\s*$",
     "patternErrorMessage": "A duration is 500ms, 5s, 10m, 2h, 3d, or a number of seconds.",  # of editors
 }
+PERCENT = r"^\s*[0-9]+(\.[0-9]+)? ?%\s*$"
 _PERCENT_TEXT = {
     "type": "string",
-    "pattern": r"^\s*[0-9]+(\.[0-9]+)? ?%\s*$",
+    "pattern": PERCENT,
     "patternErrorMessage": "A share is a percentage up to 100%, or a number from 0 to 1.",
 }
 
@@ -71,3 +72,13 @@ Share = Annotated[
     _told(_PERCENT_TEXT, {"type": "number", "minimum": 0, "maximum": 1}, title="share such as `20%` or `0.2`"),
 ]
 Word = Annotated[str, AfterValidator(_one_word)]
+
+
+def _no_truth(value: object) -> object:
+    # Python has it that True is 1.
+    if isinstance(value, bool):
+        raise PydanticKnownError("literal_error", {"expected": "1"})
+    return value
+
+
+FormatVersion = Annotated[Literal[1], BeforeValidator(_no_truth)]

@@ -10,12 +10,16 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.ui.console import print_json
 from orchestrator.evals.spec import json_schema as schema_of_tests
+from orchestrator.squad.routing_tools import json_schema as schema_of_routing
 from orchestrator.squad.spec import json_schema as schema_of_squads
 from personas.persona import json_schema as schema_of_personas
+from providers.simulation.scenario_shape import json_schema as schema_of_scenarios
 
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "squad": schema_of_squads,
+    "routing": schema_of_routing,
     "persona": schema_of_personas,
+    "scenario": schema_of_scenarios,
     "tests": schema_of_tests,
 }
 """By kind of file: what returns its schema."""
