@@ -1,7 +1,8 @@
 """Writes all pages that are made from the code: `python docs/generate.py`; `--check` only tells which are stale.
 
 A generator is a file `generate*.py` below this folder. It has `PAGE`, the path of its page, and `page()`, the text; or
-`pages()`, the texts of several by path. One whose `page` takes something simulates for minutes, and is run by itself.
+`pages()`, the texts of several by path, or by name beside it. One whose `page` takes something simulates for minutes,
+and is run by itself.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def made_by(generator: Path) -> Mapping[Path, str]:
     """
     module = _loaded(generator)
     if hasattr(module, "pages"):
-        return dict(module.pages())
+        return {generator.parent / name: text for name, text in module.pages().items()}
     if inspect.signature(module.page).parameters:
         return {}
     return {module.PAGE: module.page()}

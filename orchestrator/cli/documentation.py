@@ -179,7 +179,9 @@ def find_page(wanted: str, pages: Mapping[str, DocPage]) -> FoundPage:
 
 def _is_called(name: str) -> Callable[[DocPage], bool]:
     forms = {name, name.replace(" ", "-"), f"{name}s", name.removesuffix("s")}
-    return lambda page: _stem(page) in forms or page.title.casefold() in forms
+    return lambda page: (
+        not forms.isdisjoint({_stem(page), _stem(page).removesuffix("-file")}) or page.title.casefold() in forms
+    )
 
 
 def _begins(name: str) -> Callable[[DocPage], bool]:

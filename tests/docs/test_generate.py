@@ -13,7 +13,7 @@ from tests.docs.pages import DOCS, ROOT
 from tests.patience import PATIENCE_S
 
 ONE = 'from pathlib import Path\nPAGE = Path(__file__).with_name("one.md")\ndef page(): return "one\\n"\n'
-MANY = 'from pathlib import Path\ndef pages(): return {Path(__file__).with_name(f"{n}.md"): n for n in "ab"}\n'
+MANY = 'from pathlib import Path\ndef pages(): return {"a.md": "a", Path(__file__).with_name("b.md"): "b"}\n'
 SLOW = "def page(figures): return figures\n"
 
 

@@ -95,7 +95,9 @@ def _list(pages: Mapping[str, DocPage], console: Console) -> None:
     blocks = []
     for section, group in groupby(pages.values(), key=lambda page: page.section):
         title = pages[section].title if section in pages else "Beside them"
-        rows = columns([(f"  {page.name}", page.title) for page in group])
+        named = list(group)
+        shown = [page for page in named if page.name != section] or named  # the section's own page, where it is all
+        rows = columns([(f"  {page.name}", page.title) for page in shown])
         blocks.append(f"{title}\n{rows}")
     click.echo("\n\n".join(blocks))
     console.say("\nprint one: orchestrator docs PAGE; find words: orchestrator docs --search WORDS")
