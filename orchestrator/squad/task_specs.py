@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from orchestrator.squad.defaults_spec import RetrySpec
 from orchestrator.squad.guardrail_specs import GuardrailsSpec
@@ -133,6 +133,7 @@ class ApprovalSpec(StrictModel):
 class ReviseSpec(StrictModel):
     """What runs again when a person answers `revise`: the tasks read the person's comment."""
 
+    model_config = ConfigDict(json_schema_extra={"required": ["rerun", "max_attempts"]})
     noun: ClassVar[str] = "an on_revise"
     rerun: list[NonEmpty] = Field(
         min_length=1, description="Tasks that this one waits for, which run again.", examples=[["draft"]]
@@ -141,7 +142,7 @@ class ReviseSpec(StrictModel):
         default=None,
         ge=1,
         le=100,
-        description="How often a person may ask for changes. It must be given.",
+        description="How often a person may ask for changes.",
         examples=[3],
     )
 
@@ -149,6 +150,7 @@ class ReviseSpec(StrictModel):
 class RepeatSpec(StrictModel):
     """Work that is done again until a condition holds."""
 
+    model_config = ConfigDict(json_schema_extra={"required": ["until", "max_attempts"]})
     noun: ClassVar[str] = "a repeat"
     until: Condition = Field(
         description="The work is done when this holds. It reads `output`, what the work came to this time, and "
@@ -159,8 +161,7 @@ class RepeatSpec(StrictModel):
         default=None,
         ge=1,
         le=1000,
-        description="How often the work is done at most. It must be given. A condition that never holds fails the "
-        "task.",
+        description="How often the work is done at most. A condition that never holds fails the task.",
         examples=[3],
     )
 
