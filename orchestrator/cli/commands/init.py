@@ -24,7 +24,13 @@ FIRST_RUN = f"orchestrator run {SQUAD_FILE}"
 
 @app.command("init")
 @click.argument("folder", default=".", metavar="[DIR]")
-@click.option("--template", "name", metavar="NAME", help="Write this recipe: a whole squad for one kind of work.")
+@click.option(
+    "--template",
+    "name",
+    metavar="NAME",
+    shell_complete=lambda _, __, begun: [name for name in recipes() if name.startswith(begun)],
+    help="Write this recipe: a whole squad for one kind of work.",
+)
 @click.option("--list", "listed", is_flag=True, help="List the recipes.")
 @click.pass_context
 def init_command(context: click.Context, folder: str, name: str | None, listed: bool) -> None:

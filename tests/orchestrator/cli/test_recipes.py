@@ -86,6 +86,17 @@ def test_its_tests_pass(recipe, call):
     assert "flaky" not in tested.out
 
 
+@pytest.mark.long
+def test_a_run_stays_within_its_budget_in_a_simulation(recipe, call, monkeypatch):
+    """With cheap models, and with the dearest ones of the catalog, which have no free plan."""
+    keys = ["GROQ_API_KEY"] if recipe.name == "free-tiers" else ["GROQ_API_KEY", "ANTHROPIC_API_KEY"]
+    for key in keys:
+        with monkeypatch.context() as only:
+            only.setenv(key, "sk-x")
+            simulated = call("simulate", "squad.yaml", "--runs", "2", "--trust")
+            assert simulated.code == 0, simulated.out + simulated.err
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_what_it_says_of_itself(name):
     recipe = RECIPES[name]
@@ -128,6 +139,13 @@ def test_every_folder_is_a_recipe():
 def test_they_are_listed_with_a_line_each(call):
     listed = call("init", "--list")
     assert [line.split("  ")[0] for line in listed.out.splitlines()] == list(RECIPES)
+
+
+def test_their_names_are_completed(call, monkeypatch):
+    monkeypatch.setenv("_ORCHESTRATOR_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "orchestrator init --template re")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    assert call().out.split() == ["plain,release-notes", "plain,research-brief"]
 
 
 def test_a_name_that_is_none_is_told_with_those_that_are(call, folder):
