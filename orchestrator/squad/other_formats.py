@@ -99,6 +99,18 @@ CASE_ADVICE: Mapping[str, str] = _advice(
 TASK_ADVICE: Mapping[str, str] = _advice(
     TASK_NAMES, _OF_WORK, async_execution=_AT_ONCE, parallel=_AT_ONCE, next=_NEXT, goto=_NEXT
 )
+INPUT_TYPES: Mapping[str, str] = {
+    **dict.fromkeys(("csv", "tsv", "table"), "write list: -i NAME=@FILE.csv then gives its rows"),
+    **dict.fromkeys(("str", "text", "path", "url", "date", "enum"), "write string"),
+    **dict.fromkeys(("array", "tuple", "set", "json-list"), "write list"),
+    **dict.fromkeys(("dict", "mapping", "map", "json"), "write object"),
+    **dict.fromkeys(("float", "double", "decimal"), "write number"),
+    **dict.fromkeys(("document", "upload", "pdf"), "write file"),
+    **dict.fromkeys(("picture", "photo", "png"), "write image"),
+    "int": "write integer",
+    "bool": "write boolean",
+}
+"""What other formats call the types of inputs."""
 CONVERSATION_NAMES: Mapping[str, str] = _all(
     participants="agents members speakers",
     pattern="type mode topology speaker_selection_method speaker_selection",

@@ -20,7 +20,7 @@ from orchestrator.squad.defaults_spec import Defaults
 from orchestrator.squad.given import InputType
 from orchestrator.squad.mcp_specs import McpSpec
 from orchestrator.squad.memory_specs import KnowledgeField, MemoryField
-from orchestrator.squad.other_formats import EXAMPLES, SQUAD_ADVICE, SQUAD_NAMES
+from orchestrator.squad.other_formats import EXAMPLES, INPUT_TYPES, SQUAD_ADVICE, SQUAD_NAMES
 from orchestrator.squad.plan import FOR_EACH_CAP, TEXT_CAP
 from orchestrator.squad.shared_spec import BudgetSpec, Expression, NonEmpty, Positive, kind_of_text_or_mapping
 from orchestrator.squad.task_specs import TaskSpec
@@ -39,6 +39,7 @@ class InputSpec(StrictModel):
 
     noun: ClassVar[str] = "an input"
     meant: ClassVar[str] = "default"
+    value_advice: ClassVar[Mapping[str, str]] = INPUT_TYPES
     type: InputType = Field(
         default="string",
         description="What values it takes. A `file` is UTF-8 text of at most 16 MB; an `image` is PNG, JPEG, GIF or "

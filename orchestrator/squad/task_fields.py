@@ -120,4 +120,5 @@ class FieldChecks:
             self.findings.lacks(path, "one-of", f"{noun} has exactly one of {', '.join(kinds)}; this one has none")
         elif len(found) > 1:
             message = f"{noun} has exactly one of {', '.join(kinds)}; this one has {' and '.join(found)}"
-            self.findings.error((*path, found[1]), "one-of", message, key=True)
+            hint = f"make the approval a task of its own: needs: [{path[-1]}]" if "approval" in found else ""
+            self.findings.error((*path, found[1]), "one-of", message, hint, key=True)

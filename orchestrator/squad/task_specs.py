@@ -152,6 +152,7 @@ class RepeatSpec(StrictModel):
 
     model_config = ConfigDict(json_schema_extra={"required": ["until", "max_attempts"]})
     noun: ClassVar[str] = "a repeat"
+    examples: ClassVar[Mapping[str, str]] = {"until": '"${{ output.ok }}"'}
     until: Condition = Field(
         description="The work is done when this holds. It reads `output`, what the work came to this time, and "
         "`steps.ID.output`.",
@@ -197,6 +198,7 @@ class CaseSpec(StrictModel):
     noun: ClassVar[str] = "a case"
     other_names: ClassVar[Mapping[str, str]] = CASE_NAMES
     advice: ClassVar[Mapping[str, str]] = CASE_ADVICE
+    meant: ClassVar[str] = "agent"
     examples: ClassVar[Mapping[str, str]] = EXAMPLES
     agent: AgentField = None
     agents: AgentsField = None

@@ -28,6 +28,8 @@ class StrictModel(BaseModel):
     """What to do about a field of other formats that has no counterpart here."""
     examples: ClassVar[Mapping[str, str]] = {}
     """How a field is written, where what other formats write under their name for it would not do."""
+    value_advice: ClassVar[Mapping[str, str]] = {}
+    """What to write in place of a value that no field with a choice has, by the value."""
     meant: ClassVar[str] = ""
     """The field that a plain value means which stands in place of the whole mapping."""
     placeholders: ClassVar[Mapping[str, Any]] = {}

@@ -119,8 +119,11 @@ def _problem(root: Node, model: ModelClass, at: Path, wrong: Complaint) -> Probl
     if kind == "extra_forbidden":
         return _unknown(root, path, _model_at(model, wrong.path[:-1]))
     if kind == "missing":
-        message = f"{_model_at(model, wrong.path[:-1]).noun} needs '{path[-1]}'"
-        return replace(root.problem(path[:-1], "missing-field", message, key=True), path=path)
+        here = _model_at(model, wrong.path[:-1])
+        example = here.examples.get(str(path[-1]))
+        hint = f"write {path[-1]}: {example}" if example else ""
+        message = f"{here.noun} needs '{path[-1]}'"
+        return replace(root.problem(path[:-1], "missing-field", message, hint, key=True), path=path)
     if kind.split("/")[0] in _MEANT:
         message, hint = _wrong_type(path, kind.split("/"), wrong.value)
         if shown := _meant_by(model, wrong) or _in_place_of(hint, wrong.value, _example_of(model, wrong.path)):
@@ -128,6 +131,7 @@ def _problem(root: Node, model: ModelClass, at: Path, wrong: Complaint) -> Probl
         return root.problem(path, "wrong-type", message, hint, key=wrong.on_key)
     if kind == "literal_error":
         message, hint = _wrong_choice(path, wrong)
+        hint = hint or _value_advice(model, wrong)
         if not hint and isinstance(wrong.value, bool) and (example := _example_of(model, wrong.path)):
             hint = f"write {path[-1]}: {example}"
         return root.problem(path, "invalid-value", message, hint, key=wrong.on_key)
@@ -231,6 +235,14 @@ def _wrong_choice(path: Path, wrong: Complaint) -> tuple[str, str]:
     if wrong.on_key:
         message = f"a key of {message}"
     return message, "" if hint.startswith("known") else hint
+
+
+def _value_advice(model: ModelClass, wrong: Complaint) -> str:
+    """Return what the part of the format says of this value; empty where it says nothing, and for items of lists."""
+    here: Any = model
+    for part in wrong.path[:-1]:
+        here = _below(here, part)
+    return next((part.value_advice.get(str(wrong.value), "") for part in _models(here)), "")
 
 
 def _is_number(text: str) -> bool:

@@ -54,6 +54,33 @@ def told(text: str) -> list[tuple[str, str, str]]:
             ("invalid-value", "'shop.tools.words' is no Python file", 'python: "shop/tools.py:words"'),
         ),
         (
+            "inputs: {people: {type: csv}}\n" + TASK.replace("REST", ""),
+            (
+                "invalid-value",
+                "'type' is one of string, integer, number, boolean, list, object, file, image; not the text 'csv'",
+                "write list: -i NAME=@FILE.csv then gives its rows",
+            ),
+        ),
+        (
+            TASK.replace("REST", ", repeat: {max_attempts: 3}"),
+            ("missing-field", "a repeat needs 'until'", 'write until: "${{ output.ok }}"'),
+        ),
+        (
+            TASK.replace("REST", ", approval: {prompt: Good?}"),
+            (
+                "one-of",
+                (
+                    "a task has exactly one of agent, conversation, approval, steps, switch, squad; "
+                    "this one has agent and approval"
+                ),
+                "make the approval a task of its own: needs: [t]",
+            ),
+        ),
+        (
+            'tasks:\n  t: {switch: {on: "${{ true }}", cases: {default: ann}}}\n',
+            ("wrong-type", "'default' takes a mapping, not the text 'ann'", 'write default: {agent: "ann"}'),
+        ),
+        (
             TASK.replace("REST", ", output_schema: {ok: bool, notes: str}"),
             (
                 "empty-schema",
