@@ -11,6 +11,8 @@ from io import TextIOWrapper
 from orchestrator.cli.app import orchestrator
 
 STDERR = 2
+COMPLETION = "_ORCHESTRATOR_COMPLETE"
+"""By this variable a shell asks for completions, and says in which form."""
 
 
 class Output(TextIOWrapper):
@@ -53,6 +55,10 @@ def dispatch(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. Never raises."""
     open_closed_streams()
     make_streams_lossy()
+    if (asked := os.environ.get(COMPLETION, "")).endswith("_complete"):
+        from orchestrator.cli.completing import answer  # on use: only a shell asks
+
+        return answer(asked)
     if type(sys.stdout) is TextIOWrapper:
         sys.stdout = Output.over(sys.stdout)
     try:
