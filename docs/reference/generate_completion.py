@@ -15,7 +15,7 @@ from orchestrator.cli.app import COMMANDS, common_options, orchestrator
 from providers.catalog.file import load_catalog
 from providers.policy.parse import default_policy
 
-FILE = Path(__file__).parents[2] / "orchestrator" / "cli" / "completion.json"
+PAGE = Path(__file__).parents[2] / "orchestrator" / "cli" / "completion.json"
 COMMON = {option.name for option in common_options()}
 SQUAD_ARGUMENTS = {
     "run file", "chat file", "validate files", "graph file", "config file", "doctor file", "test file", "simulate what",
@@ -106,4 +106,4 @@ def _param(path: str, one: click.Parameter) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    FILE.write_text(page(), "utf-8")
+    PAGE.write_text(page(), "utf-8")

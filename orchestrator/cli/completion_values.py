@@ -22,7 +22,7 @@ _NAMED = re.compile(r"^name\s*:\s*([^#\n]{1,80})", re.MULTILINE)
 _KEY = re.compile(r"""\s*(?:"([^"]+)"|'([^']+)'|([^\s"'#:{}\[\],][^:#{}\[\],]*?))\s*:(?:\s|$)""")
 
 
-class Asked(NamedTuple):
+class TypedWord(NamedTuple):
     """What is completed: the word's beginning, what was typed before it, and the facts that are part of the package."""
 
     begun: str
@@ -35,15 +35,15 @@ class Asked(NamedTuple):
     """All of the line: behind an option that waits for its value, a command knows nothing of its arguments."""
 
 
-def asked_in(context: click.Context, begun: str, known: Mapping[str, Iterable[str]]) -> Asked:
+def asked_in(context: click.Context, begun: str, known: Mapping[str, Iterable[str]]) -> TypedWord:
     """Return what is asked for a word of a command."""
     outer = context.find_root().params
     state = context.params.get("state") or outer.get("state") or os.environ.get("ORCHESTRATOR_STATE") or ".orchestrator"
     words = tuple(split_arg_string(os.environ.get("COMP_WORDS", "")))
-    return Asked(begun, {**outer, **context.params}, str(state), known, words)
+    return TypedWord(begun, {**outer, **context.params}, str(state), known, words)
 
 
-def items(kind: str, asked: Asked) -> list[CompletionItem]:
+def items(kind: str, asked: TypedWord) -> list[CompletionItem]:
     """Return what there is of a kind that begins as the word does."""
     if kind in ("file", "dir"):
         return [CompletionItem(asked.begun, type=kind)]
@@ -55,10 +55,10 @@ def items(kind: str, asked: Asked) -> list[CompletionItem]:
     return made + ([CompletionItem(asked.begun, type="file")] if kind in WITH_FILES else [])
 
 
-Found = Iterator[tuple[str, str]]
+Offers = Iterator[tuple[str, str]]
 
 
-def _squads(asked: Asked) -> Found:
+def _squads(asked: TypedWord) -> Offers:
     """Yield the YAML files that have tasks, where the word's folder is."""
     folder = asked.begun.rpartition("/")[0]
     prefix = f"{folder}/" if folder or asked.begun.startswith("/") else ""
@@ -69,12 +69,12 @@ def _squads(asked: Asked) -> Found:
             yield f"{prefix}{name}", f"squad {named[1].strip()}" if named else "squad"
 
 
-def _runs(asked: Asked) -> Found:
+def _runs(asked: TypedWord) -> Offers:
     for run, squad, status in _rows(asked, "SELECT run, squad, status FROM runs ORDER BY id DESC LIMIT ?", MOST_RUNS):
         yield run, f"{status} ({squad})"
 
 
-def _tasks(asked: Asked) -> Found:
+def _tasks(asked: TypedWord) -> Offers:
     """Yield the tasks of the squad or of the run that was typed before."""
     if squad := _squad_of(asked):
         yield from ((name, "task") for name in keys_below(_text(squad), "tasks"))
@@ -84,13 +84,13 @@ def _tasks(asked: Asked) -> Found:
         yield from _tasks_of_run(asked, str(run))
 
 
-def _tasks_of_run(asked: Asked, run: str) -> Found:
+def _tasks_of_run(asked: TypedWord, run: str) -> Offers:
     query = "SELECT p.path FROM places p JOIN runs r ON p.run = r.id WHERE r.run = ? LIMIT 2000"
     names = (re.split(r"[./\[]", str(path), maxsplit=1)[0] for (path,) in _rows(asked, query, run))
     yield from ((name, "task") for name in dict.fromkeys(names) if name)
 
 
-def _run_or_task(asked: Asked) -> Found:
+def _run_or_task(asked: TypedWord) -> Offers:
     words = asked.given.get("words") or ()
     if words:
         yield from _tasks_of_run(asked, str(words[0]))
@@ -98,7 +98,7 @@ def _run_or_task(asked: Asked) -> Found:
         yield from _runs(asked)
 
 
-def _agents(asked: Asked) -> Found:
+def _agents(asked: TypedWord) -> Offers:
     """Yield the agents of the squad that was typed before; without one, personas."""
     if squad := _squad_of(asked):
         yield from ((name, "agent") for name in keys_below(_text(squad), "agents"))
@@ -106,12 +106,12 @@ def _agents(asked: Asked) -> Found:
         yield from _personas(asked)
 
 
-def _inputs(asked: Asked) -> Found:
+def _inputs(asked: TypedWord) -> Offers:
     if squad := _squad_of(asked):
         yield from ((f"{name}=", "input") for name in keys_below(_text(squad), "inputs"))
 
 
-def _personas(asked: Asked) -> Found:
+def _personas(asked: TypedWord) -> Offers:
     own = str(asked.given.get("folder") or "personas")
     for folder, told in ((own, own), (f"{_ROOT}/personas/library", "library")):
         for name in _listed(folder, PERSONA):
@@ -119,32 +119,32 @@ def _personas(asked: Asked) -> Found:
                 yield name.rpartition(".")[0], told
 
 
-def _models(asked: Asked) -> Found:
+def _models(asked: TypedWord) -> Offers:
     yield from ((name, "") for name in asked.known.get("models", ()))
 
 
-def _tiers(asked: Asked) -> Found:
+def _tiers(asked: TypedWord) -> Offers:
     own = keys_below(_text(_routing(asked)), "tiers")
     yield from ((name, "tier") for name in dict.fromkeys([*asked.known.get("tiers", ()), *own]))
 
 
-def _providers(asked: Asked) -> Found:
+def _providers(asked: TypedWord) -> Offers:
     own = keys_below(_text(_routing(asked)), "providers")
     yield from ((name, "") for name in dict.fromkeys([*asked.known.get("providers", ()), *own]))
 
 
-def _routing(asked: Asked) -> str:
+def _routing(asked: TypedWord) -> str:
     return str(asked.given.get("routing") or os.environ.get("ORCHESTRATOR_ROUTING") or "agent_routing.yaml")
 
 
-def _templates(_: Asked) -> Found:
+def _templates(_: TypedWord) -> Offers:
     home = f"{_ROOT}/orchestrator/recipes"
     for name in sorted(os.listdir(home)):  # noqa: PTH208  # as above
         if os.path.isfile(f"{home}/{name}/README.md"):  # noqa: PTH113  # as above
             yield name, _text(f"{home}/{name}/README.md").partition("\n")[0].removeprefix("# ")
 
 
-def _pages(_: Asked) -> Found:
+def _pages(_: TypedWord) -> Offers:
     home = f"{_ROOT}/orchestrator/documentation"
     home = home if os.path.isdir(home) else f"{_ROOT}/docs"  # noqa: PTH112  # as above
     seen = set[str]()
@@ -157,12 +157,12 @@ def _pages(_: Asked) -> Found:
         seen.update(names)
 
 
-def _scopes(asked: Asked) -> Found:
+def _scopes(asked: TypedWord) -> Offers:
     query = "SELECT name FROM scopes ORDER BY name LIMIT 200"
     yield from ((str(scope), "scope") for (scope,) in _rows(asked, query, file="memory.db"))
 
 
-VALUES: Mapping[str, Callable[[Asked], Found]] = {
+VALUES: Mapping[str, Callable[[TypedWord], Offers]] = {
     "squad": _squads,
     "run": _runs,
     "task": _tasks,
@@ -182,7 +182,7 @@ WITH_FILES = frozenset({"squad", "persona_or_file"})
 """Kinds after which any file may be named, too."""
 
 
-def _squad_of(asked: Asked) -> str:
+def _squad_of(asked: TypedWord) -> str:
     """Return the squad's file that was typed before."""
     for name in ("file", "squad_file", "files", "what"):
         value = asked.given.get(name)
@@ -258,7 +258,7 @@ def _text(file: str) -> str:
         return ""
 
 
-def _rows(asked: Asked, query: str, *values: Any, file: str = "journal.db") -> list[tuple[Any, ...]]:
+def _rows(asked: TypedWord, query: str, *values: Any, file: str = "journal.db") -> list[tuple[Any, ...]]:
     """Return what a database of the state folder holds; nothing where there is none, or another process locks it."""
     path = os.path.abspath(f"{asked.state}/{file}")  # noqa: PTH100  # as above
     if not os.path.isfile(path):  # noqa: PTH113  # as above

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from orchestrator.cli import completing
-from orchestrator.cli.completion_values import Asked, items, keys_below
+from orchestrator.cli.completion_values import TypedWord, items, keys_below
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
@@ -136,7 +136,7 @@ def test_runs_and_their_tasks_are_offered(offered, call) -> None:
     assert sorted(offered("orchestrator explain first ")) == ["brief", "research"]
     assert offered("orchestrator runs fork first --from re") == ["research"]
     assert offered("orchestrator --state elsewhere runs show ") == []
-    given = Asked("", {}, ".orchestrator", {})
+    given = TypedWord("", {}, ".orchestrator", {})
     assert [(item.value, item.help) for item in items("run", given)] == [("first", "done (pair)")]
 
 
