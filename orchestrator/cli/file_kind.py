@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,31 @@ NAMES: Mapping[FileKind, str] = {
 }
 _BY_NAME: Mapping[str, FileKind] = {"agent_routing": "routing"}
 """What a file of this name is where its keys leave that open: that of `orchestrator init` has one key, `version`."""
+
+_MARKS: Mapping[FileKind, tuple[frozenset[str], ...]] = {
+    "squad": tuple(frozenset({"tasks", other}) for other in ("agents", "conversations", "include")),
+    "routing": (frozenset({"tiers"}), frozenset({"last_resort"}), frozenset({"providers"})),
+    "scenario": (frozenset({"load"}),),
+    "persona": (frozenset({"role"}), frozenset({"instructions"}), frozenset({"extends"})),
+    "tests": (frozenset({"cases"}),),
+}
+"""Keys that a file of the kind has, all those of one set; files of other programs seldom do."""
+_TOP_KEY = re.compile(r"^([A-Za-z_][\w-]*)[ \t]*:", re.MULTILINE)
+
+
+def is_ours(text: str, file: str) -> bool:
+    """Return whether a YAML text is meant for us rather than for another program: by its name, else by its keys.
+
+    The text need not be sound: a squad with a mistake is one. A part that squads include is none of its own.
+    """
+    if Path(file).stem in (*_BY_NAME, "squad"):
+        return True
+    keys = frozenset(_TOP_KEY.findall(text))
+    kinds: Mapping[FileKind, frozenset[str]] = {"squad": frozenset(SquadSpec.model_fields), **_others()}
+    return any(
+        2 * len(keys & fields) > len(keys) and any(mark <= keys for mark in _MARKS[kind])
+        for kind, fields in kinds.items()
+    )
 
 
 def kind_of(keys: Iterable[str], file: str = "") -> FileKind:

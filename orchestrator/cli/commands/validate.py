@@ -13,7 +13,7 @@ import click
 from orchestrator.cli import app
 from orchestrator.cli.app import Settings, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected
-from orchestrator.cli.file_kind import NAMES, FileKind, kind_of
+from orchestrator.cli.file_kind import NAMES, FileKind, is_ours, kind_of
 from orchestrator.cli.files import environment
 from orchestrator.cli.inputs import GivenInputs, given_inputs
 from orchestrator.cli.persona_files import beside_file, parse_persona
@@ -36,10 +36,16 @@ from providers.policy.parse import parse_policy
 @click.argument("files", nargs=-1, metavar="FILE...")
 @click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=VALUE", help="Check squads with this input, too.")
 @click.option("--inputs", "inputs_file", metavar="FILE.json", help="Inputs as a JSON object; -i overrides it.")
+@click.option("--skip-others", is_flag=True, help="Leave out YAML files of other programs, and say how many.")
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", help="How to write them (text).")
 @click.pass_context
 def validate_command(
-    context: click.Context, files: tuple[str, ...], pairs: tuple[str, ...], inputs_file: str | None, form: str
+    context: click.Context,
+    files: tuple[str, ...],
+    pairs: tuple[str, ...],
+    inputs_file: str | None,
+    skip_others: bool,
+    form: str,
 ) -> int:
     """Find every mistake in FILEs: squads, routing files, scenarios, personas. Spends nothing.
 
@@ -51,6 +57,10 @@ def validate_command(
     chosen = [path for file in files for path in matching(file)]
     if not chosen:
         raise NothingSelected("no file was given, or none matches", "orchestrator validate squad.yaml")
+    if skip_others:
+        chosen, named = [file for file in chosen if not _is_others(file)], chosen
+        if left := len(named) - len(chosen):
+            console.say(f"{count(left, 'file')} of other programs left out")
     given = given_inputs(pairs, inputs_file)
     problems: list[Problem] = []
     for file in chosen:
@@ -73,6 +83,14 @@ def matching(file: str) -> list[str]:
     if not path.exists() and any(character in file for character in "*?["):
         return sorted(glob.glob(file, recursive=True))  # noqa: PTH207  # the pattern may be absolute
     return [file]
+
+
+def _is_others(file: str) -> bool:
+    """Return whether a file is there, and another program's."""
+    try:
+        return not is_markdown(file) and not is_ours(Path(file).read_text("utf-8", errors="replace"), file)
+    except OSError:
+        return False  # reading it tells what is wrong
 
 
 def problems_of(file: str, settings: Settings, console: Console, given: GivenInputs) -> Sequence[Problem]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.file_kind import kind_of
+from orchestrator.cli.file_kind import is_ours, kind_of
 from orchestrator.squad.load import Squad
 from orchestrator.squad.routing import load_routing
 from personas import Personas, packaged
@@ -196,3 +196,30 @@ def test_the_caret_stands_under_wide_characters(tmp_path):
 def test_the_name_of_a_file_counts_where_its_keys_say_nothing(file, kind):
     assert kind_of(["version"], file) == kind
     assert kind_of(["version", "agents", "tasks"], file) == "squad"
+
+
+OTHERS = {
+    "compose.yaml": "name: squads\nservices: {}\nvolumes: {}\n",
+    "action.yml": "name: n\ndescription: d\nauthor: a\ninputs: {}\nruns: {}\n",
+    "Chart.yaml": "apiVersion: v2\nname: n\ndescription: d\nversion: 1\ntype: application\n",
+    "Taskfile.yml": "version: '3'\ntasks: {}\n",
+    ".pre-commit-config.yaml": "repos: []\n",
+    "pods.yaml": "apiVersion: v1\nkind: Pod\n---\napiVersion: v1\nkind: Pod\n",
+    "playbook.yml": "- hosts: all\n  tasks: []\n",
+    "team.yaml": "agents: {a: {persona: dev}}\n",
+}
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_each_kind_of_ours_is_told_from_files_of_other_programs(kind: str) -> None:
+    assert is_ours(SOUND[kind], "one.yaml")
+
+
+@pytest.mark.parametrize("file", OTHERS)
+def test_files_of_other_programs_are_told_from_ours(file: str) -> None:
+    assert not is_ours(OTHERS[file], file)
+
+
+def test_a_file_of_our_name_and_a_broken_squad_are_ours() -> None:
+    assert is_ours("taks: {}\n", "x/squad.yaml")
+    assert is_ours("version: 1\nagents: {a: [}\ntasks:\n  t: {\n", "one.yaml")
