@@ -23,7 +23,7 @@ BIN = Path(sys.executable).parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
 PAGE = (ROOT / "docs/guides/ci.md").read_text("utf-8")
-WORKFLOW, GITLAB, PRE_COMMIT = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+WORKFLOW, GITLAB, PRE_COMMIT = re.findall(r"```yaml other\n(.*?)```", PAGE, re.DOTALL)
 
 
 def tool(name: str) -> str:
