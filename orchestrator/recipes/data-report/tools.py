@@ -26,7 +26,7 @@ def columns(table: str) -> dict[str, list[str]]:
     return {name: list(dict.fromkeys(row[name] for row in read))[:20] for name in (read[0] if read else {})}
 
 
-def totals(table: str, of: str, by: list[str], where: dict[str, str] | None = None) -> dict[str, str]:
+def totals(table: str, of: str, by: list[str], where: dict[str, str] | None = None) -> dict[str, dict[str, str]]:
     """Return the sum of a column, and how many rows it has, for each group of rows.
 
     Args:
@@ -46,4 +46,4 @@ def totals(table: str, of: str, by: list[str], where: dict[str, str] | None = No
         except InvalidOperation:
             raise ValueError(f"line {number}: {row[of]!r} in {of} is no number") from None
         counts[group] += 1
-    return {group: f"{amount} in {counts[group]} rows" for group, amount in sorted(sums.items())}
+    return {group: {"sum": str(amount), "rows": str(counts[group])} for group, amount in sorted(sums.items())}
