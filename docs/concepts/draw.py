@@ -316,7 +316,11 @@ PICTURES: dict[str, tuple[Callable[[], Iterator[str]], int]] = {
 
 def picture(name: str) -> str:
     """Return the SVG of a concept."""
-    draw, height = PICTURES[name]
+    return svg(*PICTURES[name])
+
+
+def svg(draw: Callable[[], Iterator[str]], height: int) -> str:
+    """Return what a function draws as a whole SVG of this height; its docstring is the title and the description."""
     title, _, rest = (draw.__doc__ or "").partition("\n\n")
     size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     return (

@@ -45,3 +45,9 @@ def test_no_page_of_ours_is_stale():
     command = [sys.executable, str(DOCS / "generate.py"), "--check"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_the_pictures_of_guides_are_what_their_script_draws():
+    made = runpy.run_path(str(DOCS / "guides" / "generate_pictures.py"))["pages"]()
+    for name, text in made.items():
+        assert (DOCS / "guides" / name).read_text("utf-8") == text, "run python docs/generate.py"
