@@ -26,7 +26,7 @@ _PROGRAM = "the program that embeds the squad reads its events: docs/guides/pyth
 _SHOWN = "how much is shown is an option of `run`: --verbose"
 _KNOWLEDGE = "put the documents into a folder, and write knowledge: [FOLDER]"
 AGENT_COUNSEL: Mapping[str, Counsel] = {
-    **_each("verbose", "is left out", _SHOWN),
+    **_each("verbose", "is left out: `run --verbose` logs every event"),
     **_each("cache cache_handler tools_handler", "is left out: a resumed run asks nothing twice"),
     **_each("max_rpm", "limits are a provider's here", "agent_routing.yaml: providers: {NAME: {limits: ...}}"),
     **_each("step_callback callbacks", "is code of the program", _PROGRAM),

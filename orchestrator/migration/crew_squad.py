@@ -97,6 +97,8 @@ class CrewSquad:
             ("tasks", self.project.tasks.values, code.tasks, self._task_ids),
         ):
             keys = dict.fromkeys([*values, *(part.key for part in parts.values())])
+            if place == "agents":
+                keys = {key: None for key in keys if not self._is_template(key)}
             if place == "tasks" and parts:
                 keys = dict.fromkeys(self._in_order(keys, parts))
             taken = set[str]()
@@ -109,6 +111,19 @@ class CrewSquad:
                     self.notes.add(
                         "changed", f"{place}.{key}", f"is called {own}: names are words of letters and digits"
                     )
+
+    def _is_template(self, key: str) -> bool:
+        """Whether an entry is there for anchors alone: it says nothing of an agent, and no task names it."""
+        fields, code = self.project.agents.values.get(key), self.project.code
+        if not isinstance(fields, dict) or fields.keys() & {"role", "goal", "backstory"}:
+            return False
+        doing = [task.get("agent") for task in self.project.tasks.values.values() if isinstance(task, dict)]
+        if key in doing or any(part.key == key for part in code.agents.values()):
+            return False
+        self.notes.add(
+            "changed", f"agents.{key}", "is left out: it has no role, goal or backstory, and no task names it"
+        )
+        return True
 
     def _in_order(self, keys: Collection[str], parts: Mapping[str, CrewPart]) -> Iterator[str]:
         """Yield the tasks as crew.py has them do: as it lists them, else as their methods stand there."""

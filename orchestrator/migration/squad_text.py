@@ -15,6 +15,7 @@ Comments = Mapping[tuple[str, ...], Sequence[str]]
 _PLAIN = re.compile(r"[A-Za-z][\w ./-]*", re.ASCII)
 _WORDS = frozenset(["yes", "no", "on", "off", "true", "false", "null", "y", "n"])
 _WIDTH = 100
+_EXPRESSION = re.compile(r"\$\{\{.*?\}\}")
 _UNFOLDED = re.compile(r"[^\S ]|  ")
 _NEVER_RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
@@ -55,7 +56,10 @@ def _may_fold(text: str) -> bool:
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    """Return the lines of a text, none of which ends inside an expression."""
+    whole = _EXPRESSION.sub(lambda found: found[0].replace(" ", "\0"), text)
+    lines = textwrap.wrap(whole, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]
 
 
 def _block_header(text: str) -> str:

@@ -247,10 +247,15 @@ def test_names_that_no_squad_takes_are_changed(tmp_path) -> None:
 
 
 def test_yaml_is_read_as_it_was_read_there(tmp_path) -> None:
-    agents = "base: &base {goal: G, backstory: B, verbose: yes}\nann: {<<: *base, role: A, role: Z}\n"
+    agents = """\
+more: &more {verbose: yes}
+base: &base {<<: *more, goal: G, backstory: B}
+ann: {<<: *base, role: A, role: Z}
+"""
     document, notes, _ = made(tmp_path, "t: {description: 2024-05-06, agent: ann, expected_output: 5}", agents)
     assert document["agents"]["ann"]["title"] == "Z"
     assert document["agents"]["ann"]["goal"] == "G"
+    assert list(document["agents"]) == ["base", "ann"]
     assert document["tasks"]["t"]["description"] == "2024-05-06"
     assert "agents.yaml: ann.role" in places(notes, "changed")
 
