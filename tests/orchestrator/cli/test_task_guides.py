@@ -68,7 +68,8 @@ def test_the_figures_of_free_tiers_are_what_the_simulation_says(folder, call):
     (scenario,) = [content for name, content in NAMED_FILE.findall(text) if name == "day.yaml"]
     (folder / "day.yaml").write_text(scenario)
     out = call("simulate", "day.yaml").out
-    shown = text.partition("## What you see")[2].partition("```\n")[2].partition("```")[0].splitlines()
+    (block,) = re.findall(r"^```text\n(CLAIM.*?)^```", text, re.MULTILINE | re.DOTALL)
+    shown = block.splitlines()
     assert len(shown) > 6
     for line in shown:
         assert line == "..." or line in out
