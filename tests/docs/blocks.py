@@ -52,6 +52,9 @@ def block_problems(page: Page, folder: Path) -> Iterator[str]:
     are written into it, for those of its blocks that name them."""
     shown = dict(shown_files(page))
     code = ""
+    for number, line in enumerate(page.text.splitlines(), 1):
+        if line.startswith(("<<<<<<< ", ">>>>>>> ")):
+            yield f"{page.name}:{number}: a conflict was left in the page"
     for number, block in enumerate(page.blocks):
         beside = folder / str(number)
         if _below_docs(page).startswith("recipes/") and (recipe := RECIPES / page.path.stem).is_dir():

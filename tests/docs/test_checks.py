@@ -113,6 +113,10 @@ def test_a_squad_is_read_beside_the_files_that_its_page_shows(folder):
     assert "t.py defines no 'f'" in found(right.replace("def f", "def g"), other)
 
 
+def test_a_conflict_that_was_left_is_found(folder):
+    assert "page.md:1: a conflict" in found("<<<<<<< HEAD\none\n", folder)
+
+
 def test_names_of_earlier_blocks_are_known_in_later_ones(folder):
     first = fenced("python", "from orchestrator import Squad")
     assert found(first + fenced("python", "import anyio\nprint(Squad)"), folder) == ""
