@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from orchestrator._version import __version__
+from orchestrator.cli.examples import EXAMPLES
 from orchestrator.cli.loading import interrupts_held
 
 if TYPE_CHECKING:
@@ -115,6 +116,19 @@ def common_options(*, environment: bool = False) -> list[click.Option]:
     ]
 
 
+class DescribedArgument(click.Argument):
+    """An argument that says what it is, as options do: not every release of click has that."""
+
+    def __init__(self, *args: Any, says: str, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.says = says
+
+
+def argument(name: str, *, help: str, **more: Any) -> Callable[[Any], Any]:  # noqa: A002  # as options have it
+    """Return a decorator that adds an argument to a command."""
+    return click.argument(name, cls=DescribedArgument, says=help, **more)
+
+
 class CommonOptions:
     """Mixed into a command: it takes the common options, and lists them apart from its own."""
 
@@ -125,15 +139,30 @@ class CommonOptions:
         self.commons = common_options(environment=environment)
         self.params = [*self.params, *self.commons]
 
+    def format_arguments(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write nothing: newer releases of click have arguments apart from the options, in words of their own."""
+
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         own = [p for p in self.get_params(context) if p not in self.commons]  # type: ignore[attr-defined]  # click's
-        for title, params in (("Options", own), ("Common options", self.commons)):
+        arguments = [p for p in own if isinstance(p, DescribedArgument)]
+        if arguments:
+            with formatter.section("Arguments"):
+                formatter.write_dl([(p.make_metavar(context), p.says) for p in arguments])
+        options = [p for p in own if isinstance(p, click.Option)]
+        for title, params in (("Options", options), ("Common options", self.commons)):
             records = [record for p in params if (record := p.get_help_record(context)) is not None]
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
         if isinstance(self, click.Group):
             self.format_commands(context, formatter)
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write examples of the command, one a line as it is typed."""
+        if lines := EXAMPLES.get(context.command_path.removeprefix("orchestrator").strip()):
+            with formatter.section("Examples"):
+                for line in lines:
+                    formatter.write(f"{'':>{formatter.current_indent}}orchestrator {line}\n")
 
 
 class Command(CommonOptions, click.Command):

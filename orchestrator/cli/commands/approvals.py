@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.app import Command, Group
+from orchestrator.cli.app import Command, Group, argument
 from orchestrator.cli.desk import Desk, GivenToQuestion
 from orchestrator.cli.desks import at_desk
 from orchestrator.cli.exits import Unusable
@@ -54,8 +54,8 @@ async def list_approvals(desk: Desk, as_json: bool) -> None:
 
 
 @approvals_command.command("show")
-@click.argument("run")
-@click.argument("task", required=False)
+@argument("run", help="The run's id; `runs ls` lists them.")
+@argument("task", required=False, help="The task or call that asks; not needed where only one does.")
 @at_desk
 async def show_approval(desk: Desk, run: str, task: str | None) -> None:
     """Show the question and the texts to decide on. TASK may be left out where RUN awaits one answer."""
@@ -74,8 +74,12 @@ def answer_command(name: str, choice: str, help_text: str) -> Command:
     """Return the command that answers a question with one of its choices."""
 
     @click.command(name, cls=Command, help=help_text)
-    @click.argument("run")
-    @click.argument("task", required=False)
+    @argument("run", help="The run's id; `runs ls` lists them.")
+    @argument(
+        "task",
+        required=False,
+        help="The task or call that asks; not needed where only one does.",
+    )
     @click.option("--comment", default="", metavar="TEXT", help="A comment that the agents read.")
     @at_desk
     async def answer(desk: Desk, run: str, task: str | None, comment: str) -> None:
@@ -85,8 +89,8 @@ def answer_command(name: str, choice: str, help_text: str) -> Command:
 
 
 @approvals_command.command("approve")
-@click.argument("run")
-@click.argument("task", required=False)
+@argument("run", help="The run's id; `runs ls` lists them.")
+@argument("task", required=False, help="The task or call that asks; not needed where only one does.")
 @click.option("--comment", default="", metavar="TEXT", help="A comment that the agents read.")
 @click.option("--args", "arguments", metavar="JSON", help="Call the tool with these arguments instead.")
 @click.option("--edit", "file", metavar="FILE", help="Let this file's text count instead (- is stdin).")
@@ -125,8 +129,14 @@ for _name, (_choice, _help) in ANSWERS.items():
 
 
 @approvals_command.command("say")
-@click.argument("run")
-@click.argument("said", nargs=-1, required=True, metavar="[TASK] WORDS")
+@argument("run", help="The run's id; `runs ls` lists them.")
+@argument(
+    "said",
+    nargs=-1,
+    required=True,
+    metavar="[TASK] WORDS",
+    help="What is said; the task first, where several ask.",
+)
 @at_desk
 async def say(desk: Desk, run: str, said: tuple[str, ...]) -> None:
     """Say your words in a conversation of RUN that awaits a person.

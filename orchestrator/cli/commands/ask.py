@@ -11,7 +11,7 @@ import click
 
 from agents.output import answer_tokens, is_cut
 from orchestrator.cli import app
-from orchestrator.cli.app import Settings, load_command, settings_of
+from orchestrator.cli.app import Settings, argument, load_command, settings_of
 from orchestrator.cli.consent import consent
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.files import environment, load_policy
@@ -44,7 +44,7 @@ REMEDY_OF_ASK = {"length": "ask for less at once", "content_filter": "ask in oth
 
 
 @app.command("ask")
-@click.argument("text", metavar="TEXT|-")
+@argument("text", metavar="TEXT|-", help="The question; - reads it from standard input.")
 @click.option("--agent", "persona", metavar="PERSONA", help="Answer as this persona: a name or a file.")
 @click.option("--auto", is_flag=True, help="Choose the persona, or a squad of this folder, by the question.")
 @click.option("--tier", metavar="TIER", help="The class of models: boss, worker, creative, fallback.")

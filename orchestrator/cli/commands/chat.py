@@ -12,7 +12,7 @@ import click
 
 from orchestrator.chat_opening import chat_squad
 from orchestrator.cli import app
-from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.app import Settings, argument, settings_of
 from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit, NothingSelected
 from orchestrator.cli.files import environment, load_policy, routing_file
@@ -66,7 +66,7 @@ class ChatAsked:
 
 
 @app.command("chat")
-@click.argument("file", metavar="[SQUAD]", required=False)
+@argument("file", metavar="[SQUAD]", required=False, help="A squad file. Without one: a persona, or a plain assistant.")
 @click.option("--agent", metavar="AGENT", help="Talk to this agent of SQUAD; without one, to this persona.")
 @click.option("--session", "name", type=RunIdOption(), metavar="NAME", help="Go on with this chat, or begin it.")
 @click.option("--list", "lists", is_flag=True, help="List the chats that there are.")

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from orchestrator.cli.app import Command
+from orchestrator.cli.app import Command, argument
 from orchestrator.cli.completing import script
 
 INSTALL = {
@@ -18,7 +18,7 @@ INSTALL = {
 
 
 @click.command("completion", cls=Command)
-@click.argument("shell", type=click.Choice(list(INSTALL)))
+@argument("shell", type=click.Choice(list(INSTALL)), help="The shell.")
 def completion_command(shell: str) -> None:
     """Print a shell's completion script: of commands, options, squads, runs, tasks, agents, personas, models.
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from orchestrator.cli import app
-from orchestrator.cli.app import settings_of
+from orchestrator.cli.app import argument, settings_of
 from orchestrator.cli.files import environment
 from orchestrator.cli.inputs import given_inputs
 from orchestrator.cli.squad_files import load_squad
@@ -19,7 +19,7 @@ from orchestrator.squad.load import Squad
 
 
 @app.command("config")
-@click.argument("file")
+@argument("file", help="A squad file.")
 @click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=VALUE", help="Another default of an input.")
 @click.option("--inputs", "inputs_file", metavar="FILE.json", help="Defaults as a JSON object; -i overrides it.")
 @click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", help="How to write it (yaml).")

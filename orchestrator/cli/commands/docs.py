@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from orchestrator.cli import app
-from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.app import Settings, argument, settings_of
 from orchestrator.cli.documentation import (
     DocPage,
     FoundPage,
@@ -37,7 +37,13 @@ def _completed(_: click.Context, __: click.Parameter, begun: str) -> list[Comple
 
 
 @app.command("docs")
-@click.argument("words", nargs=-1, metavar="[PAGE]", shell_complete=_completed)
+@argument(
+    "words",
+    nargs=-1,
+    metavar="[PAGE]",
+    shell_complete=_completed,
+    help="A page's name or title, or a problem's code.",
+)
 @click.option("--search", is_flag=True, help="Find pages and lines with all of these words.")
 @click.option(
     "--open", "in_browser", is_flag=True, help="Open it in a browser: the built site, else the Markdown file."

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import click
 
-from orchestrator.cli.app import Command, Settings, settings_of
+from orchestrator.cli.app import Command, Settings, argument, settings_of
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.our_packages import strange_agents
 from orchestrator.cli.ui.columns import columns
@@ -42,7 +42,7 @@ ONLINE = (
 
 
 @click.command("doctor", cls=Command)
-@click.argument("file", metavar="[SQUAD]", required=False)
+@argument("file", metavar="[SQUAD]", required=False, help="A squad file that is checked, too.")
 @click.option("--online", is_flag=True, help=ONLINE)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context

@@ -13,6 +13,7 @@ import click
 
 from agents.untrusted import told as told_sources
 from orchestrator.cli import app
+from orchestrator.cli.app import argument
 from orchestrator.cli.desk import Desk
 from orchestrator.cli.desks import at_desk
 from orchestrator.cli.exits import NothingSelected
@@ -59,7 +60,13 @@ TALKS = frozenset({"message.spoken", "conversation.ended"})
 
 
 @app.command("explain")
-@click.argument("words", nargs=-1, required=True, metavar="[RUN] TASK")
+@argument(
+    "words",
+    nargs=-1,
+    required=True,
+    metavar="[RUN] TASK",
+    help="The run (the latest), and the task.",
+)
 @click.option("--turn", type=click.IntRange(min=1), metavar="N", help="Only this turn of each part of the task.")
 @click.option("--without", metavar="PROVIDER", help="Also show the order of candidates without this provider.")
 @click.option("--request", "as_sent", is_flag=True, help="Write the request that was sent, byte for byte, instead.")

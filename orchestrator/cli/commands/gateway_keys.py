@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import anyio
 import click
 
-from orchestrator.cli.app import Command, Group, Settings, settings_of
+from orchestrator.cli.app import Command, Group, Settings, argument, settings_of
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.files import configured
 from orchestrator.cli.ledgers import open_ledger
@@ -43,7 +43,7 @@ def gateway_keys_command() -> None:
 
 
 @gateway_keys_command.command("add", cls=Command)
-@click.argument("name")
+@argument("name", help="The key's name.")
 @click.option("--model", "models", multiple=True, metavar="GLOB", help="A model it may ask: tier/*, openai/gpt-*.")
 @click.option("--rpm", type=click.IntRange(1), metavar="N", help="Requests in any minute.")
 @click.option("--tpm", type=click.IntRange(1), metavar="N", help="Tokens in any minute.")
@@ -90,7 +90,7 @@ def list_keys(context: click.Context, as_json: bool) -> None:
 
 
 @gateway_keys_command.command("revoke", cls=Command)
-@click.argument("name")
+@argument("name", help="The key's name.")
 @click.pass_context
 def revoke_key(context: click.Context, name: str) -> None:
     """Take the key called NAME out: it opens nothing from its next request on."""

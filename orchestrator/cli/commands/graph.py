@@ -7,7 +7,7 @@ import sys
 import click
 
 from orchestrator.cli import app
-from orchestrator.cli.app import settings_of
+from orchestrator.cli.app import argument, settings_of
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui import drawing
 from orchestrator.cli.ui.console import print_json
@@ -15,7 +15,7 @@ from orchestrator.squad.drawn import nodes_of
 
 
 @app.command("graph")
-@click.argument("file")
+@argument("file", help="A squad file.")
 @click.option(
     "--format",
     "form",

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.app import Group, Settings, settings_of
+from orchestrator.cli.app import Group, Settings, argument, settings_of
 from orchestrator.cli.commands.init import write_new
 from orchestrator.cli.exits import NothingSelected, Unusable
 from orchestrator.cli.files import load_policy, routing_file
@@ -33,7 +33,7 @@ def import_squad_command() -> None:
 
 
 @import_squad_command.command("crewai")
-@click.argument("folder", metavar="DIR")
+@argument("folder", metavar="DIR", help="The folder of the project.")
 @click.option("--out", default="squad.yaml", metavar="FILE", help="The squad to write (squad.yaml); - is stdout.")
 @click.option("--json", "as_json", is_flag=True, help="Write what became of each part as JSON, to stdout.")
 @click.pass_context

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli import app
-from orchestrator.cli.app import settings_of
+from orchestrator.cli.app import argument, settings_of
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.recipes import BEFORE, Recipe, recipes
 from orchestrator.cli.ui.columns import columns
@@ -23,7 +23,7 @@ FIRST_RUN = f"orchestrator run {SQUAD_FILE}"
 
 
 @app.command("init")
-@click.argument("folder", default=".", metavar="[DIR]")
+@argument("folder", default=".", metavar="[DIR]", help="The folder that the files are written to.")
 @click.option(
     "--template",
     "name",

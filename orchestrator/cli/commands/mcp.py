@@ -12,7 +12,7 @@ import click
 
 from agents.mcp.connection import package_fault
 from agents.mcp.definitions import Definition
-from orchestrator.cli.app import Group, Settings, settings_of
+from orchestrator.cli.app import Group, Settings, argument, settings_of
 from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.files import environment, load_policy
@@ -58,7 +58,7 @@ def mcp_command() -> None:
 
 
 @mcp_command.command(SERVE)
-@click.argument("files", nargs=-1, metavar="[SQUAD]...")
+@argument("files", nargs=-1, metavar="[SQUAD]...", help="Squad files that are offered.")
 @click.option("--http", "port", type=click.IntRange(0, 65535), metavar="PORT", help="Serve http://127.0.0.1:PORT/mcp.")
 @click.option("--ask/--no-ask", default=True, help="Whether the library's personas answer questions, too (yes).")
 @click.option("--offline", is_flag=True, help="Ask no model: the built-in stub answers.")
@@ -146,7 +146,7 @@ async def _serve(
 
 
 @mcp_command.command("ls")
-@click.argument("file", metavar="SQUAD")
+@argument("file", metavar="SQUAD", help="A squad file.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
 def ls_command(context: click.Context, file: str, as_json: bool) -> int:
@@ -166,8 +166,8 @@ def ls_command(context: click.Context, file: str, as_json: bool) -> int:
 
 
 @mcp_command.command("accept")
-@click.argument("file", metavar="SQUAD")
-@click.argument("servers", nargs=-1, metavar="[SERVER]...")
+@argument("file", metavar="SQUAD", help="A squad file.")
+@argument("servers", nargs=-1, metavar="[SERVER]...", help="Names of its MCP servers. Without any: all.")
 @click.pass_context
 def accept_command(context: click.Context, file: str, servers: tuple[str, ...]) -> int:
     """Accept these tools as they are now.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from orchestrator.cli.app import Group, settings_of
+from orchestrator.cli.app import Group, argument, settings_of
 from orchestrator.cli.commands.init import write_new
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.files import environment, load_policy
@@ -86,7 +86,7 @@ def _as_json(one: _Listed) -> dict[str, Any]:
 
 
 @personas_command.command("show")
-@click.argument("name", metavar="NAME|FILE")
+@argument("name", metavar="NAME|FILE", help="A persona's name or file.")
 @_IN
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def show_persona(name: str, folder: str | None, as_json: bool) -> None:
@@ -107,7 +107,7 @@ def show_persona(name: str, folder: str | None, as_json: bool) -> None:
 
 
 @personas_command.command("new")
-@click.argument("name")
+@argument("name", help="A persona's name or file.")
 @click.option("--title", metavar="TEXT", help="What it is: Security Reviewer.")
 @click.option("--tier", metavar="TIER", help="The class of models that it needs (worker).")
 @click.option("--from", "base", metavar="PERSONA", help="Build it on this persona.")
@@ -152,7 +152,7 @@ def _from_here(file: Path) -> str:
 
 
 @personas_command.command("render")
-@click.argument("name", required=False, metavar="[NAME|FILE]")
+@argument("name", required=False, metavar="[NAME|FILE]", help="A persona's name or file.")
 @click.option("--squad", "squad_file", metavar="FILE", help="As this squad's agent: with what the agent overrides.")
 @click.option("--agent", metavar="AGENT", help="The agent of the squad.")
 @click.option("--task", metavar="TASK", help="The agent that does this task; with --json its brief, too.")

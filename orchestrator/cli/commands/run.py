@@ -11,7 +11,7 @@ import anyio
 import click
 
 from orchestrator.cli import app
-from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.app import Settings, argument, settings_of
 from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.files import environment
@@ -43,7 +43,7 @@ from providers.documents.problems import to_text
 
 
 @app.command("run")
-@click.argument("file", required=False, metavar="FILE")
+@argument("file", required=False, metavar="FILE", help="A squad file; with --server also a squad that it offers.")
 @click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=VALUE", help="An input; may be repeated.")
 @click.option("--inputs", "inputs_file", metavar="FILE.json", help="Inputs as a JSON object; -i overrides it.")
 @click.option("--offline", is_flag=True, help="Ask no model: the built-in stub answers.")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from orchestrator.cli import app
+from orchestrator.cli.app import argument
 from orchestrator.cli.ui.console import print_json
 from orchestrator.evals.spec import json_schema as schema_of_tests
 from orchestrator.squad.routing_tools import json_schema as schema_of_routing
@@ -26,7 +27,7 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
 
 
 @app.command("schema")
-@click.argument("kind", type=click.Choice(list(SCHEMAS)), default="squad")
+@argument("kind", type=click.Choice(list(SCHEMAS)), default="squad", help="The kind of file.")
 @click.option("--tests", is_flag=True, help="The same as KIND tests.")
 def schema_command(kind: str, tests: bool) -> None:
     """Print the JSON Schema of squad files, or of another KIND of file, for editors."""

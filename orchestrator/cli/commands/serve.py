@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import click
 
-from orchestrator.cli.app import Command, Settings, settings_of
+from orchestrator.cli.app import Command, Settings, argument, settings_of
 from orchestrator.cli.binding import Binding, announced, binding_of, binding_options
 from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit, Interrupted, Terminated, Unusable
@@ -52,7 +52,7 @@ MOST_LEFT = 10
 
 
 @click.command("serve", cls=Command)
-@click.argument("files", nargs=-1, metavar="[SQUAD]...")
+@argument("files", nargs=-1, metavar="[SQUAD]...", help="Squad files that are offered.")
 @binding_options
 @click.option("--offline", is_flag=True, help="Ask no model: the built-in stub answers.")
 @click.option("--resume", is_flag=True, help="Go on with runs that an earlier server was cut short in.")

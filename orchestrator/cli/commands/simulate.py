@@ -16,7 +16,7 @@ import anyio
 import click
 
 from orchestrator.cli import app
-from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.app import Settings, argument, settings_of
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.file_kind import kind_of
 from orchestrator.cli.files import environment, policy_over
@@ -65,7 +65,7 @@ class SquadLoad(NamedTuple):
 
 
 @app.command("simulate")
-@click.argument("what", required=False, metavar="SCENARIO|FILE")
+@argument("what", required=False, metavar="SCENARIO|FILE", help="A scenario's name or file, or a squad file.")
 @click.option("--list", "listing", is_flag=True, help="List the scenarios that come with the program.")
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="Seed of the random numbers (the scenario's).")
 @click.option(

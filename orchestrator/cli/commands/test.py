@@ -12,7 +12,7 @@ import click
 
 from agents.tools import Tool
 from orchestrator.cli import app
-from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.app import Settings, argument, settings_of
 from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.exits import Exit, NothingSelected, Unusable
 from orchestrator.cli.file_kind import NAMES, kind_of
@@ -70,7 +70,7 @@ BEGIN = "write one: version: 1, squad: {squad}, cases: [{{name: works, expect: {
 
 
 @app.command("test")
-@click.argument("file", required=False)
+@argument("file", required=False, help="A squad's test file, or the squad itself.")
 @click.option("--case", "cases", multiple=True, metavar="NAME", help="This case alone, or those that fit a pattern.")
 @click.option("--live", is_flag=True, help="Ask real providers, as often as the cases say. It costs money.")
 @click.option("--record", is_flag=True, help="Run live once, and keep what was answered as the recording.")

@@ -13,7 +13,7 @@ import click
 
 from agents.mcp.owner import opened
 from agents.tools import Tool
-from orchestrator.cli.app import Group, Settings, settings_of
+from orchestrator.cli.app import Group, Settings, argument, settings_of
 from orchestrator.cli.consent import consent_to_code
 from orchestrator.cli.exits import Exit, NothingSelected, Unusable
 from orchestrator.cli.files import environment, routing_file
@@ -42,7 +42,12 @@ def tools_command() -> None:
 
 
 @tools_command.command("ls")
-@click.argument("file", metavar="[SQUAD]", required=False)
+@argument(
+    "file",
+    metavar="[SQUAD]",
+    required=False,
+    help="The squad whose tools are meant (those built in).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
 def ls_command(context: click.Context, file: str | None, as_json: bool) -> None:
@@ -58,8 +63,13 @@ def ls_command(context: click.Context, file: str | None, as_json: bool) -> None:
 
 
 @tools_command.command("show")
-@click.argument("name")
-@click.argument("file", metavar="[SQUAD]", required=False)
+@argument("name", help="The tool's name.")
+@argument(
+    "file",
+    metavar="[SQUAD]",
+    required=False,
+    help="The squad whose tools are meant (those built in).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
 def show_command(context: click.Context, name: str, file: str | None, as_json: bool) -> None:
@@ -90,8 +100,8 @@ def show_command(context: click.Context, name: str, file: str | None, as_json: b
 
 
 @tools_command.command("call")
-@click.argument("name")
-@click.argument("words", nargs=-1, metavar="[SQUAD] [KEY=VALUE]...")
+@argument("name", help="The tool's name.")
+@argument("words", nargs=-1, metavar="[SQUAD] [KEY=VALUE]...", help="The squad, and arguments of the tool.")
 @click.option("--json", "written", metavar="JSON", help="The arguments as a JSON object; KEY=VALUE overrides it.")
 @approve_option
 @click.pass_context

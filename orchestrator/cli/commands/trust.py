@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.app import Group, Settings, settings_of
+from orchestrator.cli.app import Group, Settings, argument, settings_of
 from orchestrator.cli.consent import granted
 from orchestrator.cli.exits import NothingSelected, Unusable
 from orchestrator.cli.file_kind import kind_of
@@ -52,7 +52,7 @@ def trust_command() -> None:
 
 
 @trust_command.command("add")
-@click.argument("folder", metavar="[DIR]", required=False)
+@argument("folder", metavar="[DIR]", required=False, help="The folder (this one).")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
 def add_command(context: click.Context, folder: str | None, as_json: bool) -> None:
@@ -86,7 +86,7 @@ def ls_command(context: click.Context, as_json: bool) -> None:
 
 
 @trust_command.command("rm")
-@click.argument("folder", metavar="[DIR]", required=False)
+@argument("folder", metavar="[DIR]", required=False, help="The folder (this one).")
 @click.option("--all", "everywhere", is_flag=True, help="Forget what is allowed for every folder.")
 @click.pass_context
 def rm_command(context: click.Context, folder: str | None, everywhere: bool) -> None:

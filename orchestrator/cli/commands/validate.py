@@ -11,7 +11,7 @@ from typing import assert_never
 import click
 
 from orchestrator.cli import app
-from orchestrator.cli.app import Settings, settings_of
+from orchestrator.cli.app import Settings, argument, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected
 from orchestrator.cli.file_kind import NAMES, FileKind, is_ours, kind_of
 from orchestrator.cli.files import environment
@@ -33,7 +33,7 @@ from providers.policy.parse import parse_policy
 
 
 @app.command("validate")
-@click.argument("files", nargs=-1, metavar="FILE...")
+@argument("files", nargs=-1, metavar="FILE...", help="Squad, routing, scenario, persona and test files.")
 @click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=VALUE", help="Check squads with this input, too.")
 @click.option("--inputs", "inputs_file", metavar="FILE.json", help="Inputs as a JSON object; -i overrides it.")
 @click.option("--skip-others", is_flag=True, help="Leave out YAML files of other programs, and say how many.")

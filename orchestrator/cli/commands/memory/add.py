@@ -7,7 +7,7 @@ import sys
 import click
 
 from agents.memory.records import NotStorable, RecordSource, made_record
-from orchestrator.cli.app import Command
+from orchestrator.cli.app import Command, argument
 from orchestrator.cli.commands.memory.records import OpenMemory, makes_memory
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.ui.arguments import DurationOption
@@ -15,8 +15,8 @@ from providers.documents.secrets import MASK
 
 
 @click.command("add", cls=Command)
-@click.argument("scope")
-@click.argument("text")
+@argument("scope", help="Whose memory: a squad, or squad/agent.")
+@argument("text", help="What is to be remembered.")
 @click.option("--tag", "tags", multiple=True, metavar="WORD", help="A word to find it by; may be repeated.")
 @click.option("--ttl", type=DurationOption(), metavar="AGE", help="How long it is kept: 12h, 90d (for good).")
 @makes_memory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.app import Command
+from orchestrator.cli.app import Command, argument
 from orchestrator.cli.commands.memory.records import OpenMemory, scope_option, uses_memory
 from orchestrator.cli.exits import NothingSelected
 from orchestrator.cli.ui.console import count
@@ -12,7 +12,7 @@ from providers.documents.unicode import printable
 
 
 @click.command("forget", cls=Command)
-@click.argument("ids", nargs=-1, metavar="ID...")
+@argument("ids", nargs=-1, metavar="ID...", help="Ids of records.")
 @scope_option
 @click.option("--all", "all_", is_flag=True, help="All records, or all of --scope.")
 @uses_memory

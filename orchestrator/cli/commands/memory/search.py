@@ -8,13 +8,13 @@ import click
 
 from agents.memory.embedders import LocalEmbedder
 from agents.memory.store import MOST_FOUND
-from orchestrator.cli.app import Command
+from orchestrator.cli.app import Command, argument
 from orchestrator.cli.commands.memory.records import OpenMemory, json_option, scope_option, show, uses_memory
 from orchestrator.cli.exits import NothingSelected
 
 
 @click.command("search", cls=Command)
-@click.argument("text", nargs=-1, required=True)
+@argument("text", nargs=-1, required=True, help="Words to look for.")
 @scope_option
 @click.option("--limit", type=click.IntRange(1, MOST_FOUND), default=5, help="How many records (5).")
 @click.option("--embeddings", metavar="FOLDER", help="By meaning too, with the model in this folder.")

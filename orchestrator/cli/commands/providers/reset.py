@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import click
 
-from orchestrator.cli.app import Command, settings_of
+from orchestrator.cli.app import Command, argument, settings_of
 from orchestrator.cli.exits import Unusable
 from orchestrator.cli.files import configured
 from orchestrator.cli.ledgers import kept_limits, open_ledger
@@ -15,7 +15,7 @@ from providers.limits.ledger import LedgerDown
 
 
 @click.command("reset", cls=Command)
-@click.argument("provider", required=False)
+@argument("provider", required=False, help="The provider's name. Without one: all of them.")
 @click.pass_context
 def reset_command(context: click.Context, provider: str | None) -> None:
     """Set the counts of all limits and budgets to zero, or those of PROVIDER only."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import anyio
 import click
 
-from orchestrator.cli.app import Command, settings_of
+from orchestrator.cli.app import Command, argument, settings_of
 from orchestrator.cli.consent import consent
 from orchestrator.cli.exits import Exit, NothingSelected, Unusable, exit_of
 from orchestrator.cli.files import configured
@@ -41,7 +41,7 @@ class Trial(NamedTuple):
 
 
 @click.command("test", cls=Command)
-@click.argument("name", required=False)
+@argument("name", required=False, help="A provider, or provider/model. Without it: all with a key.")
 @click.pass_context
 def test_command(context: click.Context, name: str | None) -> int:
     """Ask each configured provider (or NAME) for one word, with its cheapest model. This costs a little.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.app import Command
+from orchestrator.cli.app import Command, argument
 from orchestrator.cli.desk import Desk
 from orchestrator.cli.desks import at_desk
 
 
 @click.command("cancel", cls=Command)
-@click.argument("run")
+@argument("run", help="The run's id; `runs ls` lists them.")
 @at_desk
 async def cancel_command(desk: Desk, run: str) -> None:
     """End a run for good: calls in flight may end, no new ones start, and the run cannot be resumed."""

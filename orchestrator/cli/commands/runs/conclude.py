@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.app import Command
+from orchestrator.cli.app import Command, argument
 from orchestrator.cli.journals import RecordedRuns, reads_runs, run_named
 from orchestrator.errors import NotEndedOutside, OrchestratorError
 from orchestrator.journal.protocols import RunManifest
@@ -15,8 +15,8 @@ from providers.documents.problems import ProblemsFound
 
 
 @click.command("conclude", cls=Command)
-@click.argument("run")
-@click.argument("conversation")
+@argument("run", help="The run's id; `runs ls` lists them.")
+@argument("conversation", help="The conversation's name.")
 @reads_runs
 async def conclude_command(records: RecordedRuns, run: str, conversation: str) -> None:
     """Let CONVERSATION of RUN end after the utterance at work. Its terminate must have external: true."""

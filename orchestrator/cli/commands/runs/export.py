@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.app import Command
+from orchestrator.cli.app import Command, argument
 from orchestrator.cli.desks import at_desk
 from orchestrator.cli.local_desk import LocalDesk
 from orchestrator.cli.remote.desk import RemoteDesk
@@ -15,8 +15,8 @@ from orchestrator.rerun.export import export_run
 
 
 @click.command("export", cls=Command)
-@click.argument("run")
-@click.argument("file", required=False)
+@argument("run", help="The run's id; `runs ls` lists them.")
+@argument("file", required=False, help="The file that is written.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 @at_desk
 async def export_command(desk: LocalDesk | RemoteDesk, run: str, file: str | None, force: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.app import Command
+from orchestrator.cli.app import Command, argument
 from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.desks import at_desk
 from orchestrator.cli.exits import Exit, Unusable
@@ -34,7 +34,7 @@ from providers.documents.unicode import printable
 
 
 @click.command("fork", cls=Command)
-@click.argument("run")
+@argument("run", help="The run's id; `runs ls` lists them.")
 @click.option("--from", "start", metavar="TASK", help="Run this task again, and all that needs it.")
 @click.option("--file", "--squad", "file", metavar="FILE", help="The squad file to use (RUN's file, as it is now).")
 @click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=VALUE", help="Another input; may be repeated.")

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import click
 
-from orchestrator.cli.app import Command, Settings, settings_of
+from orchestrator.cli.app import Command, Settings, argument, settings_of
 from orchestrator.cli.exits import Exit, NothingSelected, Unusable
 from orchestrator.cli.journals import cluster_url, db_option, open_records, run_named
 from orchestrator.cli.squad_files import load_squad
@@ -29,7 +29,7 @@ NETWORK = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethos
 
 
 @click.command("replay", cls=Command)
-@click.argument("run", required=False)
+@argument("run", required=False, help="The run's id; `runs ls` lists them.")
 @click.option("--from-file", metavar="FILE", help="Read the run from this file, which `runs export` wrote.")
 @click.option("--against", metavar="FILE", help="Run this squad file instead of the recorded one.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")

@@ -7,7 +7,7 @@ from functools import partial
 
 import click
 
-from orchestrator.cli.app import Command
+from orchestrator.cli.app import Command, argument
 from orchestrator.cli.consent import consent, consent_to_code, either
 from orchestrator.cli.desks import at_desk
 from orchestrator.cli.exits import Exit, cause_of
@@ -36,7 +36,7 @@ from providers.documents.unicode import printable
 
 
 @click.command("resume", cls=Command)
-@click.argument("run")
+@argument("run", help="The run's id; `runs ls` lists them.")
 @click.option("--max-cost", type=UsdOption(), metavar="USD", help="Instead of the cap that the run began with.")
 @click.option(
     "--timeout", "timeout_s", type=DurationOption(), metavar="DUR", help="Instead of the time that the run began with."

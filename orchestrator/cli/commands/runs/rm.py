@@ -15,7 +15,7 @@ import click
 
 from agents.confined import read_inside
 from agents.errors import AgentError
-from orchestrator.cli.app import Command
+from orchestrator.cli.app import Command, argument
 from orchestrator.cli.exits import Exit, Unusable
 from orchestrator.cli.journals import RecordedRuns, reads_runs, run_named
 from orchestrator.cli.ui.arguments import DurationOption
@@ -45,7 +45,7 @@ class Filters:
 
 
 @click.command("rm", cls=Command)
-@click.argument("runs", nargs=-1)
+@argument("runs", nargs=-1, help="Ids of runs.")
 @click.option("--older-than", type=DurationOption(), metavar="AGE", help="Runs that began longer ago: 12h, 30d.")
 @states_option(f"Runs in one of these states ({','.join(OVER)}): {', '.join(STATES)}.")
 @click.option("--keep", type=click.IntRange(min=0), metavar="N", help="Keep the latest N runs, whatever their state.")

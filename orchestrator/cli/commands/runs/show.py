@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import click
 
-from orchestrator.cli.app import Command, Settings
+from orchestrator.cli.app import Command, Settings, argument
 from orchestrator.cli.desk import Desk
 from orchestrator.cli.desks import at_desk
 from orchestrator.cli.files import environment
@@ -30,7 +30,7 @@ MOST_CALLS = 20
 
 
 @click.command("show", cls=Command)
-@click.argument("run")
+@argument("run", help="The run's id; `runs ls` lists them.")
 @click.option("--json", "as_json", is_flag=True, help="Write all its events as JSON Lines.")
 @at_desk
 async def show_command(desk: Desk, run: str, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 import anyio
 import click
 
-from orchestrator.cli.app import Command
+from orchestrator.cli.app import Command, argument
 from orchestrator.cli.desk import Desk
 from orchestrator.cli.desks import at_desk
 from orchestrator.cli.exits import Unusable
@@ -27,7 +27,7 @@ BEHIND_S = 10.0
 
 
 @click.command("watch", cls=Command)
-@click.argument("run")
+@argument("run", help="The run's id; `runs ls` lists them.")
 @click.option("--stream", is_flag=True, help="Show what agents say, too: each answer once it is recorded.")
 @click.option("--after", metavar="POSITION", help="With --stream: only the answers after this `position` of a delta.")
 @click.option("--json", "as_json", is_flag=True, help="Write all its events as JSON Lines.")
