@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 
 DISTRIBUTION = "squad-orchestrator"
 
@@ -18,10 +19,12 @@ class StrangeAgents(Exception):
 
 def strange_agents() -> StrangeAgents | None:
     """Return what is wrong with the package `agents`, or None."""
-    agents = import_module("agents")  # on use: what is found under this name is what is in doubt
-    if getattr(agents, "__distribution__", None) == DISTRIBUTION:
+    # By its text, not by importing it: where pip put another one's files among ours, the import may fail in any way.
+    found = find_spec("agents")
+    place = Path(found.origin) if found is not None and found.origin else None
+    if place is not None and f'__distribution__ = "{DISTRIBUTION}"' in place.read_text("utf-8", errors="replace"):
         return None
-    return StrangeAgents(str(getattr(agents, "__file__", None) or "an unknown place"))
+    return StrangeAgents(str(place or "an unknown place"))
 
 
 def require_our_agents() -> None:
