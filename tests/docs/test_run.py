@@ -20,7 +20,7 @@ from tests.patience import PATIENCE_S
 AWAITED = """\
 import ast, asyncio, pathlib, sys
 code = compile(pathlib.Path(sys.argv[1]).read_text("utf-8"), sys.argv[1], "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-made = eval(code, {"__name__": "__main__"})
+made = eval(code, {"__name__": "__main__", "__file__": sys.argv[1]})
 if made is not None:
     asyncio.run(made)
 """
