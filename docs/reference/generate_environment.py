@@ -54,6 +54,8 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
         Variable(
             "_ORCHESTRATOR_COMPLETE", "Set by the script of `orchestrator completion`; not for people.", "unset", False
         ),
+        Variable("COMP_WORDS", "Set by the same script: the line that is completed.", "unset", False),
+        Variable("COMP_CWORD", "Set by the same script: which word of it.", "unset", False),
     ),
     "Routing": (
         Variable("MODEL_PROVIDER", "The provider that comes first in every tier.", "as the tiers say", True),
