@@ -26,7 +26,7 @@ from orchestrator.dispatch.cluster.job import RUNS
 from orchestrator.events import ArtifactWritten, GateOpened
 from orchestrator.journal.opening import place_of_journal
 from orchestrator.journal.protocols import RunLine
-from orchestrator.run.approvals import goes_on, questions_of
+from orchestrator.run.approvals import questions_of
 from orchestrator.run.delta_stream import answers_after
 from orchestrator.run.deltas import Position, RunDelta
 from orchestrator.run.history import history_of
@@ -87,8 +87,8 @@ class ClusterDesk(LocalDesk):
         if (await self.records.journal.manifest(run)).options.get("chat"):
             return await LocalDesk.answer(self, run, given)
         gate = await self.answered(run, given)
-        if await goes_on(self.records.journal, run):
-            return gate.name, "the run is at work and continues with this answer"
+        if told := await self.went_on(run):
+            return gate.name, told
         await self.cluster.drive(run)
         return gate.name, await self.where_it_waits() or "the next free worker goes on with the run"
 

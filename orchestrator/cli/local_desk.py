@@ -96,11 +96,18 @@ class LocalDesk(LocalList):
 
     async def answer(self, run: str, given: GivenToQuestion) -> tuple[str, str]:
         journal, gate = self.records.journal, await self.answered(run, given)
-        if await goes_on(journal, run):
-            return gate.name, "the run is at work and continues with this answer"
+        if told := await self.went_on(run):
+            return gate.name, told
         is_chat = (await journal.manifest(run)).options.get("chat")
         goes_on_by = ("chat", "--session", run) if is_chat else ("runs", "resume", run)
         return gate.name, f"next: {self.command(*goes_on_by)}"
+
+    async def went_on(self, run: str) -> str:
+        """Return what to say of a run that needs nothing to go on with an answer; empty for one that does."""
+        if await goes_on(self.records.journal, run):
+            return "the run is at work and continues with this answer"
+        past = history_of(await self.records.journal.events(run))
+        return f"the run went on at once and is over: {past.status}" if past.is_over else ""
 
 
 @asynccontextmanager

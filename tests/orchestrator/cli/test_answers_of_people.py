@@ -53,6 +53,8 @@ conversations: {chat: {participants: [mary, human], terminate: {max_turns: 4}}}
 tasks: {talk: {conversation: chat, description: Talk.}}
 """
 AT_WORK = "the run is at work and continues with this answer"
+WENT_ON = (AT_WORK, "the run went on at once and is over: done")
+"""A run may end with an answer before the process that gave it looks."""
 at_a_terminal = pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
 
 
@@ -190,7 +192,7 @@ def test_who_is_asked_at_a_terminal_is_told_that_another_process_answered(call, 
     with terminal(folder, GATE) as person:
         person.until("approve / reject: ")
         given = call("approvals", "approve", "r-1")
-        assert given.err.splitlines() == ["gate: approve", AT_WORK]
+        assert given.err.splitlines() in [["gate: approve", told] for told in WENT_ON]
         assert person.end() == 0
     assert "gate: nobody needs to answer here any more: approve by cli" in person.shown
 
@@ -226,7 +228,8 @@ def test_an_answer_in_another_process_after_the_terminals_does_not_count(call, f
         person.until("approve / reject: ")
         late = call("approvals", "deny", "r-1", first)
         assert (late.code, f"{first} is answered already: approve by terminal" in late.err) == (5, True)
-        assert call("approvals", "approve", "r-1").err.splitlines() == [f"{second}: approve", AT_WORK]
+        given = call("approvals", "approve", "r-1")
+        assert given.err.splitlines() in [[f"{second}: approve", told] for told in WENT_ON]
         assert person.end() == 0
 
 

@@ -125,6 +125,11 @@ async def test_a_stopping_worker_lets_short_jobs_end_and_hands_long_ones_over(jo
     await jobs.submit([unit_job("long", 1000), unit_job("short", 2)])
     await workers.until(lambda: len(workers.tasks("begin")) == 2)
     workers.stop(leaving)
+
+    async def is_draining() -> bool:
+        return all(worker.is_draining for worker in (await jobs.status()).workers)
+
+    await eventually(is_draining)
     staying = workers.start()
     await jobs.submit([unit_job("new")])
     await workers.until(lambda: workers.tasks("begin").count("long") == 2)
