@@ -64,6 +64,17 @@ async def test_it_is_sent_back_within_the_work_and_tried_again_by_the_task() -> 
     assert (await replay(journal, "r")).is_equal
 
 
+async def test_one_agent_judges_a_text_by_two_rubrics() -> None:
+    journal = MemoryJournal()
+    rails = ({"agent": "judge", "rubric": rubric, "on_fail": "retry"} for rubric in ("It is short.", "It is kind."))
+    given = guarded(*rails, people={"judge": {"persona": PERSON}})
+    answers = saying("a", "b", judge=(True, False, True, True))
+    result, events = await run(given, answers, journal=journal, run_id="r")
+    assert result.status == "done"
+    assert [one.passed for one in of_type(events, "guardrail.checked")] == [True, False, True, True]
+    assert (await replay(journal, "r")).is_equal
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("choice", ["approve", "reject"])
 async def test_a_person_decides_also_days_later(choice: str) -> None:
