@@ -88,7 +88,7 @@ def _limited(catalog: Catalog, calls: float) -> Catalog:
 
 
 def sweep_table(figures: Figures) -> Iterator[str]:
-    yield "| workers | turns an hour | used most | task slots | core | PostgreSQL | Redis | task waits: p50, p99 |"
+    yield "| workers | turns an hour | bottleneck, or most used | task slots | core | PostgreSQL | Redis | task waits: p50, p99 |"
     yield "|---|---|---|---|---|---|---|---|"
     for row in figures["sweep"]:
         used, waits = row["used"], [seconds_word(each) for each in row["waits"]]
@@ -98,7 +98,7 @@ def sweep_table(figures: Figures) -> Iterator[str]:
 
 
 def ledger_table(figures: Figures) -> Iterator[str]:
-    yield "| limits are counted on | answers of the limited provider | calls past its limit | workers went on alone |"
+    yield "| ledger | answers of the limited provider | calls past its limit | workers continued alone |"
     yield "|---|---|---|---|"
     for row in figures["ledgers"]:
         yield f"| {row['name']} | {row['answers']:,} | {row['exceeded']:,} | {row['lost']:,} times |"
@@ -127,7 +127,7 @@ def _variants(cluster: Cluster) -> Iterator[tuple[str, Cluster]]:
         "10,000 workers, 1 slot, PostgreSQL with 32 cores",
         replace(cluster, workers=10_000, tasks=1, runs=1, postgres=replace(costs, cores=32)),
     )
-    yield "1,000 workers that look for jobs by themselves", replace(cluster, workers=1000, wakes="none")
+    yield "1,000 workers that poll for jobs", replace(cluster, workers=1000, wakes="none")
     yield "20 workers, 500 slots", replace(cluster, workers=20, tasks=500, runs=500)
     yield "limits in PostgreSQL", replace(cluster, ledger="postgres")
     flushed = replace(costs, check_is_flushed=True)
@@ -140,7 +140,7 @@ def _variants(cluster: Cluster) -> Iterator[tuple[str, Cluster]]:
 def variant_table() -> Iterator[str]:
     """Yield what else could be built for the page's load, by formulas."""
     scenario, cluster = base()
-    yield "| for a million turns an hour | carries at most | full first | used of it |"
+    yield "| for a million turns an hour | carries at most | first bottleneck | used of it |"
     yield "|---|---|---|---|"
     for name, other in _variants(cluster):
         capacity = capacity_of(scenario, other)
@@ -210,7 +210,7 @@ def _x(workers: float) -> float:
 
 def _done(rows: Sequence[Figures]) -> Iterator[str]:
     top, most = TOPS[0], 1_200_000
-    yield text_at(LEFT, top - 16, "turns done in an hour; a cross: the first thing is full", "ink h2")
+    yield text_at(LEFT, top - 16, "turns done in an hour; a cross marks a bottleneck", "ink h2")
     yield from grid(LEFT, WIDTH - RIGHT, top, HIGH, most, lambda turns: f"{turns:,.0f}")
     points = [(_x(row["workers"]), top + HIGH * (1 - min(row["reached"], most) / most)) for row in rows]
     yield _line(points, COLOURS[0])
