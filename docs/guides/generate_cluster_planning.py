@@ -88,7 +88,7 @@ def _limited(catalog: Catalog, calls: float) -> Catalog:
 
 
 def sweep_table(figures: Figures) -> Iterator[str]:
-    yield "| workers | turns an hour | bottleneck, or most used | task slots | core | PostgreSQL | Redis | task waits: p50, p99 |"
+    yield "| workers | turns an hour | most used | task slots | core | PostgreSQL | Redis | task waits: p50, p99 |"
     yield "|---|---|---|---|---|---|---|---|"
     for row in figures["sweep"]:
         used, waits = row["used"], [seconds_word(each) for each in row["waits"]]
