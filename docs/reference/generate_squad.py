@@ -135,7 +135,8 @@ tasks:
         "Steps",
         "StepSpec",
         "Steps are several pieces of one task's work, done in turn, each by an agent or a conversation. Later steps "
-        "read `${{ steps.ID.output }}`, and are told what the earlier ones made.",
+        "read `${{ steps.ID.output }}`, and are told what the earlier ones made. The task's output is a mapping of "
+        "all outputs; with `result: ID` it is that of one step, and `output_file` holds it alone.",
         """```yaml
 name: letter
 agents: {ann: {persona: writer}, otto: {persona: editor}}
@@ -144,6 +145,8 @@ tasks:
     steps:
       - {id: draft, agent: ann, description: Write a letter.}
       - {id: edit, agent: otto, description: "Edit it: ${{ steps.draft.output }}"}
+    result: edit
+    output_file: letter.md
 ```""",
         level=3,
     ),

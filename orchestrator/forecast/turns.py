@@ -223,12 +223,13 @@ class _Walk:
             return now, self.sizes.get(body.task, 0)
         if not isinstance(body, Steps):
             return self._one(task.id, body, now, context)
-        made = 0
+        made, sizes = 0, dict[str, int]()
         for step in body.steps:
             if self._happens(step.condition, f"step {step.id} of {task.id}"):
                 now, size = self._one(task.id, step.work, now, context + made)
                 made += size
-        return now, made
+                sizes[step.id] = size
+        return now, sizes.get(body.result or "", made)
 
     def _one(self, task: str, work: AgentWork | ConversationWork, now: float, context: int) -> tuple[float, int]:
         expected = None if work.expected_output is None else self._text(work.expected_output)

@@ -44,7 +44,7 @@ LEFT_OUT = frozenset(
 )
 ADDED = frozenset(
     {"max_output_tokens", "values", "choice", "goal", "instructions", "temperature", "effort", "memory", "knowledge"}
-    | {"risky_tools", "context_max_tokens", "guardrails", "compact_at", "prompt"}
+    | {"risky_tools", "context_max_tokens", "guardrails", "compact_at", "prompt", "result"}
 )
 """Fields that earlier releases did not have: where they are not set, the digest is as it was."""
 ADDED_TO_CONVERSATIONS = frozenset(

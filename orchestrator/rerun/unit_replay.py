@@ -432,4 +432,4 @@ def _without_timeouts(task: TaskPlan) -> TaskPlan:
 
 
 def _untimed(work: Steps) -> Steps:
-    return Steps(tuple(replace(step, timeout=None) for step in work.steps))
+    return replace(work, steps=tuple(replace(step, timeout=None) for step in work.steps))

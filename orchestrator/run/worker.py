@@ -148,6 +148,7 @@ class TaskRunner:
             assert isinstance(body, AgentWork | ConversationWork), "a gate is no work for a unit"
             return await self.crew.do(body, given, context, ctx), {}
         made: dict[str, Any] = {}
+        results: dict[str, UnitResult] = {}
         cuts: list[CutText] = []
         taint, sources = given.taint, Sources()
         for step in body.steps:
@@ -158,10 +159,13 @@ class TaskRunner:
                 continue
             with time_limit(step.timeout, None, f"step {step.id} of task {task.id}", given.clock):
                 done = await self.crew.do(step.work, inner, context, self.crew.below(ctx, given.unit, step.id))
+            results[step.id] = done
             made[step.id] = {"output": done.output, "status": "ok", "transcript": paragraphs(done.transcript)}
             cuts += done.truncated
             context = {**context, step.id: Fed(done.text, done.untrusted)}
             taint, sources = taint.plus(("steps", step.id), done.untrusted), joined(sources, done.untrusted)
+        if body.result is not None:  # what the other steps read and lost counts too, as they led to this result
+            return replace(results[body.result], transcript=None, truncated=tuple(cuts), untrusted=sources), made
         outputs = {name: step["output"] for name, step in made.items()}
         text = "\n\n".join(f"## {name}\n\n{as_text(output)}" for name, output in outputs.items() if output is not None)
         return UnitResult(outputs, text, truncated=tuple(cuts), untrusted=sources), made

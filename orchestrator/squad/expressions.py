@@ -407,6 +407,8 @@ def schema_of(task: TaskSpec) -> Any:
 def _case_schema(work: TaskSpec | CaseSpec) -> Any:
     if work.squad is not None:
         return None
+    if work.steps is not None and work.result is not None:
+        return next((_own_schema(step) for step in work.steps if step.id == work.result), None)
     if work.steps is not None:
         return {"type": "object", "properties": {step.id: _own_schema(step) for step in work.steps}}
     return _own_schema(work)

@@ -67,12 +67,15 @@ _WORK = {
     "tools": "functions plugins",
     "timeout": "max_time max_execution_time time_limit",
 }
+_RESULT = {"result": "return returns result_step output_step"}
 STEP_NAMES: Mapping[str, str] = {"name": "id", **_all(**_WORK)}
 CASE_NAMES: Mapping[str, str] = _all(
-    **{field: words for field, words in _WORK.items() if field not in ("if", "timeout")}
+    **{field: words for field, words in _WORK.items() if field not in ("if", "timeout")},
+    **_RESULT,
 )
 TASK_NAMES: Mapping[str, str] = _all(
     **_WORK,
+    **_RESULT,
     switch="match route router branch branches choose case",
     squad="uses workflow subflow subworkflow subgraph crew call import sub_squad",
     needs="depends_on dependencies depends after requires upstream",

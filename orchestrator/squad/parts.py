@@ -80,7 +80,8 @@ def with_works(body: TaskBody, change: Callable[[WorkPath, SingleWork], SingleWo
             return change(path, body)
         case Steps(steps):
             places = ((*path, "steps", index) for index in range(len(steps)))
-            return Steps(tuple(replace(s, work=change(place, s.work)) for s, place in zip(steps, places, strict=True)))
+            changed_steps = (replace(s, work=change(place, s.work)) for s, place in zip(steps, places, strict=True))
+            return replace(body, steps=tuple(changed_steps))
         case Switch(on, cases):
             made: dict[str, SingleWork | Steps | CaseSquad] = {}
             for name, case in cases.items():

@@ -231,7 +231,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
+    """Pieces of work, done in turn. The output is that of the step `result`; None: a mapping of all of them."""
+
     steps: tuple[Step, ...]
+    result: str | None = None
 
 
 DEFAULT_CASE = "default"

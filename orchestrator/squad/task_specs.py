@@ -92,6 +92,14 @@ InnerInputsField = Annotated[
         examples=[{"draft": "${{ tasks.draft.output }}"}],
     ),
 ]
+ResultField = Annotated[
+    NonEmpty | None,
+    Field(
+        description="Of `steps`: the step whose output is the output of all, and what `output_file` holds. Default: a "
+        "mapping of each step's `id` to its output.",
+        examples=["draft"],
+    ),
+]
 IfField = Annotated[
     Condition | None,
     Field(
@@ -209,6 +217,7 @@ class CaseSpec(StrictModel):
         description="Or several pieces of work, done in turn.",
         examples=[[{"id": "find", "agent": "tech", "description": "Find the cause."}]],
     )
+    result: ResultField = None
     description: DescriptionField = None
     expected_output: ExpectedOutputField = None
     output_schema: OutputSchemaField = None
@@ -256,6 +265,7 @@ class TaskSpec(StrictModel):
         description="Or several pieces of work, done in turn.",
         examples=[[{"id": "code", "agent": "amelia", "description": "Implement it."}]],
     )
+    result: ResultField = None
     switch: SwitchSpec | None = Field(
         default=None,
         description="Or one of several pieces of work, by the value of an expression.",

@@ -109,7 +109,7 @@ class Tasks:
         if spec.approval is not None:
             return self._approval(path, spec, spec.approval, scope)
         if spec.steps is not None:
-            return Steps(tuple(self._steps((*path, "steps"), spec.steps, scope)))
+            return self._in_turn(path, spec.steps, spec.result, scope)
         if spec.squad is not None:
             return self._squad(path, str(path[-1]), spec, scope)
         if spec.switch is not None:
@@ -151,7 +151,7 @@ class Tasks:
                 self.findings.error((*path, "squad"), "misplaced-field", message, hint)
             return CaseSquad(name, self._squad(path, name, spec, scope))
         if spec.steps is not None:
-            return Steps(tuple(self._steps((*path, "steps"), spec.steps, scope)))
+            return self._in_turn(path, spec.steps, spec.result, scope)
         return self._single(path, spec, scope)
 
     def _single(
@@ -193,6 +193,18 @@ class Tasks:
             if tools:
                 self.roster.answerable((*path, "tools"), agent, tools)
         return work
+
+    def _in_turn(self, path: Path, specs: list[StepSpec], result: str | None, scope: NamesInScope) -> Steps:
+        steps = tuple(self._steps((*path, "steps"), specs, scope))
+        if result is not None and not any(gap[: len(path) + 1] == (*path, "steps") for gap in self.findings.gaps):
+            chosen = next((spec for spec in specs if spec.id == result), None)
+            if chosen is None:
+                self.findings.unknown((*path, "result"), "step", result, [spec.id for spec in specs])
+            elif chosen.if_ is not None:
+                message = f"step '{result}' may be skipped by its 'if', and there would be no result"
+                hint = "name a step that is always done, or leave 'result' out and read the output of each step"
+                self.findings.error((*path, "result"), "invalid-value", message, hint)
+        return Steps(steps, result)
 
     def _steps(self, path: Path, specs: list[StepSpec], scope: NamesInScope) -> Iterable[Step]:
         earlier: dict[str, StepSpec] = {}
