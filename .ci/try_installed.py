@@ -1,7 +1,7 @@
 """Use an installed squad-orchestrator as a newcomer does.
 
-Run by .ci/release in the interpreter that has it, in an empty folder: `python -I try_installed.py VERSION`.
-Stops at the first thing that does not work.
+Run by .ci/release in the interpreter that has it, in an empty folder: `python -I try_installed.py VERSION`; then, with
+the extra `server` and in the same folder: `python -I try_installed.py VERSION serve`. Stops at the first that fails.
 """
 
 from __future__ import annotations
@@ -100,15 +100,18 @@ def main(version: str) -> None:
     json.loads(ran(PROGRAM, "schema"))
     check("analyst" in ran(PROGRAM, "personas", "ls"), "the library of personas is not there")
     ran(PROGRAM, "simulate", "outage")
+    ran(PROGRAM, "spending", folder=new)
     ran(PROGRAM, "providers", "ls")
     ran(sys.executable, "-c", EMBEDDED)
     Path("test_sky.py").write_text(PLUGIN_TEST, "utf-8")
     ran(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_sky.py")
-    is_served("new/squad.yaml")
 
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1])
+        if sys.argv[2:] == ["serve"]:
+            is_served("new/squad.yaml")
+        else:
+            main(sys.argv[1])
     except NotAsPromised as error:
         sys.exit(f"FAILED: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -59,6 +60,14 @@ LATE = {
     ("providers/transport/__init__.py", "open_transport"): "what tests alone need",
 }
 """The functions that may import our own code, and what heavy thing they load on use."""
+INSTALLED = {"anyio", "click", "dotenv", "httpx2", "jinja2", "jsonschema", "pydantic", "pydantic_core"} | {
+    "regex",
+    "rich",
+    "structlog",
+    "typing_extensions",
+    "yaml",
+}
+"""What an installation without an extra can import, besides Python's own."""
 BUILT_IN = frozenset({"built_in", "__getattr__"})
 """Functions of this name may, too: they load what is chosen from."""
 
@@ -136,3 +145,29 @@ def test_our_own_code_is_imported_at_the_top() -> None:
         if any(is_ours(node) for node in statements(function))
     }
     assert late == set(LATE)
+
+
+def loaded(paths: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield each module that importing these loads, with each package that it imports."""
+    seen, ahead = set(paths), [*paths]
+    while ahead:
+        path = ahead.pop()
+        for node in modules()[path].body:
+            match node:
+                case ast.ImportFrom(module=str(name)) if is_ours(node):
+                    parts = name.split(".")
+                    packages = {"/".join([*parts[:depth], "__init__.py"]) for depth in range(1, len(parts) + 1)}
+                    new = ({*imported(node, path)} | (packages & modules().keys())) - seen
+                    seen |= new
+                    ahead += new
+                case ast.ImportFrom(module=str(name)):
+                    yield path, name.split(".")[0]
+                case ast.Import(names=names):
+                    yield from ((path, alias.name.split(".")[0]) for alias in names)
+
+
+def test_every_command_loads_without_an_extra() -> None:
+    """What an extra brings is imported where it is used, and its absence told there."""
+    commands = {path for path in modules() if path.startswith("orchestrator/cli/commands/")}
+    ours = INSTALLED | sys.stdlib_module_names | set(ROOMS)
+    assert not {(path, package) for path, package in loaded(commands) if package not in ours}

@@ -37,7 +37,7 @@ from orchestrator.server.gateway.failures import FailureKind, GatewayFailure
 from orchestrator.server.gateway.openai_errors import error_body
 from orchestrator.server.gateway.routes import Gateway, base_url_hint, is_asked, routes, speaks_anthropic
 from orchestrator.server.guard import LIMITS, Guard, RequestLimits
-from orchestrator.server.json_text import ToldJson
+from orchestrator.server.json_answers import ToldJson
 from orchestrator.server.metrics import metric_routes
 from orchestrator.server.observation import RequestScope
 from orchestrator.server.openapi import ERRORS, described, openapi_routes

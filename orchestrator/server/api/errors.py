@@ -12,7 +12,7 @@ from starlette.responses import Response
 from orchestrator import errors
 from orchestrator.journal.protocols import JournalBusy, JournalDamaged, JournalUnusable, RunBusy, RunExists
 from orchestrator.server.hosting import HostStopping
-from orchestrator.server.json_text import ToldJson
+from orchestrator.server.json_answers import ToldJson
 from providers.documents.problems import ProblemsFound
 
 STATUS: dict[type[Exception], int] = {

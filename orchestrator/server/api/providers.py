@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from orchestrator.server.api.errors import ErrorBody, ErrorWords
-from orchestrator.server.json_text import ToldJson
+from orchestrator.server.json_answers import ToldJson
 from orchestrator.server.load_view import LoadShown, load_shown
 from orchestrator.server.provider_view import HOUR, ControlShown, ProvidersStatus, control_shown, providers_status
 from orchestrator.server.rebalance import ChangeShown, RebalanceAsked, RebalanceShown, changes_shown, rebalance

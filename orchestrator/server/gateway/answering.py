@@ -25,7 +25,7 @@ from orchestrator.server.gateway.asked import CompletionAsked, DialectEvent, Dia
 from orchestrator.server.gateway.failures import GatewayFailure, client_left, invalid, stopping
 from orchestrator.server.gateway.sizing import size_of
 from orchestrator.server.guard import STOPS
-from orchestrator.server.json_text import ToldJson
+from orchestrator.server.json_answers import ToldJson
 from providers.catalog.model import Candidate
 from providers.client.manager import ProviderManager
 from providers.embeddings import Embeddings

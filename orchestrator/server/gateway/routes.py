@@ -36,7 +36,7 @@ from orchestrator.server.gateway.openai_responses import ResponsesReply, read_re
 from orchestrator.server.gateway.published import SQUAD, Published
 from orchestrator.server.gateway.sizing import with_known_prices
 from orchestrator.server.gateway.squad_models import SquadAnswerer
-from orchestrator.server.json_text import ToldJson
+from orchestrator.server.json_answers import ToldJson
 from orchestrator.server.state import ServerState
 
 PATHS = ("/v1/models", "/v1/chat/completions", "/v1/responses", "/v1/embeddings")
