@@ -99,6 +99,14 @@ def test_figures_of_ledgers_are_what_the_simulation_gives(name: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("workers", [1, 100, 10_000])
+def test_figures_of_sizes_are_what_the_simulation_gives(workers: int) -> None:
+    made = runpy.run_path(str(GUIDES / "generate_cluster_planning.py"))
+    kept = json.loads((GUIDES / "cluster-planning.json").read_text("utf-8"))
+    assert made["at_size"](workers) in kept["sweep"], "run python docs/guides/generate_cluster_planning.py"
+
+
+@pytest.mark.sweep
 def test_all_figures_of_the_planning_of_clusters_are_what_the_simulation_gives() -> None:
     made = runpy.run_path(str(GUIDES / "generate_cluster_planning.py"))
     assert json.loads((GUIDES / "cluster-planning.json").read_text("utf-8")) == made["measured"]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import suppress
 from dataclasses import replace
 
@@ -244,8 +245,11 @@ async def test_14_providers_that_hang_under_short_deadlines_do_not_keep_turns_fr
     """No deadline of these turns lets anybody see that a provider hangs: each time the last attempt goes elsewhere."""
     bad = [lab.provider(f"bad{at}", "hang") for at in range(4)]
     async with lab.manager(*bad, lab.provider("good", "ok")) as manager:
-        for _ in range(2):
-            with suppress(AllAttemptsFailed):  # a busy machine may be late
+        in_time, patience = 0, time.monotonic() + PATIENCE_S
+        while in_time < 2 and time.monotonic() < patience:
+            begun = time.monotonic()
+            with suppress(AllAttemptsFailed):
                 await lab.ask(manager, within(seconds))
+            in_time += time.monotonic() - begun < seconds + 0.05  # a busy machine is late: that turn says nothing
         assert lab.to("good")
         assert all(state.breaker == CLOSED for state in manager.fleet.states.values())
