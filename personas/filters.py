@@ -214,7 +214,12 @@ DESCRIBED_FILTERS: Mapping[str, TemplateWord] = {
     "first": _word(
         first, "The first item. An error where the list is empty.", "['a', 'b'] | first", makes_nothing=True
     ),
-    "float": _word(real, "The number that a text spells; `default` where it spells none.", "'2.50' | float"),
+    "float": _word(
+        real,
+        "The number that a text spells, with a decimal point. A text that spells none is an error, or `default` where"
+        " that is given: `float(0)`.",
+        "'2.50' | float",
+    ),
     "from_csv": _word(
         from_csv,
         "The rows of a CSV text, each a mapping by the names in the first line. All cells are text. `delimiter`, else"
@@ -229,7 +234,8 @@ DESCRIBED_FILTERS: Mapping[str, TemplateWord] = {
     ),
     "int": _word(
         whole,
-        "The whole number that a text spells, to that base; a fraction is cut off. `default` where it spells none.",
+        "The whole number that a text spells, to that base; a fraction is cut off. A text that spells none is an error,"
+        " or `default` where that is given: `int(0)`.",
         "'42' | int",
     ),
     "items": _word(items, "The pairs of key and value of a mapping, as a list.", "{'a': 1, 'b': 2} | items"),

@@ -12,6 +12,9 @@ from jinja2 import Undefined
 from personas.attributes import kind_of_value
 from personas.limits import Rendering
 
+MOST_SHOWN = 60
+"""Characters of a text that is no number, in the message."""
+
 _NUMERIC: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -56,18 +59,46 @@ def number(value: Any) -> Any:
     return value
 
 
-def whole(_: Rendering, value: Any, default: int = 0, base: int = 10) -> int:
+def whole(_: Rendering, value: Any, default: int | None = None, base: int = 10) -> int:
+    """Return the whole number that `value` is or spells. Raise `ValueError` for anything else without a `default`."""
     try:
         return int(value, base) if isinstance(value, str) else int(value)
     except (TypeError, ValueError, OverflowError):
-        return int(real(_, value, default))
+        return int(_real("int", value, default))
 
 
-def real(_: Rendering, value: Any, default: float = 0.0) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
+def real(_: Rendering, value: Any, default: float | None = None) -> float:
+    """Return the number that `value` is or spells. Raise `ValueError` for anything else without a `default`."""
+    return _real("float", value, default)
+
+
+def _real(name: str, value: Any, default: float | None) -> float:
+    if isinstance(value, str | int | float):
+        try:
+            found = float(value)
+        except (ValueError, OverflowError):
+            found = math.nan
+        if math.isfinite(found):
+            return found
+    if default is not None:
         return default
+    if isinstance(value, Undefined):
+        str(value)  # raises, and says what is missing
+    what = "none" if value is None else kind_of_value(value)
+    if isinstance(value, str):
+        what = repr(f"{value[:MOST_SHOWN]}..." if len(value) > MOST_SHOWN else value)
+    raise ValueError(f"{what} is no number: {_advice(value)}{name}(0) takes 0 in its place")
+
+
+def _advice(value: Any) -> str:
+    """Return what else to do about a text with a decimal comma. Which of `1,234` it is cannot be known: both are."""
+    if isinstance(value, str) and _with_comma(value.strip()):
+        return "a number has a decimal point and no commas, so write it as 1234.5, or use replace(',', '.'); "
+    return ""
+
+
+def _with_comma(text: str) -> bool:
+    return "," in text and text.strip("+-0123456789.,") == ""
 
 
 def rounded(_: Rendering, value: Any, precision: int = 0, method: str = "common") -> Any:

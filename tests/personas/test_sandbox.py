@@ -241,6 +241,27 @@ def test_a_text_has_the_fields_that_its_class_names():
             Sandbox().template(source).render(values)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("89,50", "'89,50' is no number: a number has a decimal point and no commas"),
+        ("seit 2020", "'seit 2020' is no number"),
+        ("", "'' is no number"),
+        ("nan", "'nan' is no number"),
+        ("x" * 1_000, f"'{'x' * 60}...' is no number"),
+        (None, "none is no number"),
+    ],
+)
+@pytest.mark.parametrize("name", ["int", "float"])
+def test_a_text_that_is_no_number_is_an_error_or_the_default(name, text, said):
+    values = {"cell": text}
+    message = error_of(f"${{{{ cell | {name} > 50 }}}}", values).message
+    assert said in message
+    assert f"{name}(0) takes 0 in its place" in message
+    assert value_of(f"${{{{ cell | {name}(0) }}}}", values) == 0
+    assert value_of(f"${{{{ cell | {name}(default=-1) }}}}", values) == -1
+
+
 def test_a_table_is_charged_for_what_it_is_and_what_it_makes():
     assert "2 columns are called 'a'" in error_of("${{ 'a,a' | from_csv }}").message
     assert "is not text" in error_of("${{ inputs | from_csv }}").message
