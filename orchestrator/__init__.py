@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         RunChanged,
         RunNotFound,
         RunOver,
+        StubAnswers,
         ToolUnusable,
     )
     from orchestrator.events import Event, GateAnswered, GateOpened, to_json
@@ -72,6 +73,7 @@ __all__ = [
     "SpecError",
     "SqliteJournal",
     "Squad",
+    "StubAnswers",
     "Subject",
     "Subscriber",
     "ToolUnusable",
@@ -100,6 +102,7 @@ _HOMES = {
         "RunChanged",
         "RunNotFound",
         "RunOver",
+        "StubAnswers",
         "ToolUnusable",
     ),
     "orchestrator.events": ("Event", "GateAnswered", "GateOpened", "to_json"),

@@ -42,6 +42,10 @@ class OrchestratorError(Exception):
     """The root of this package's errors."""
 
 
+class StubAnswers(UserWarning):
+    """A warning, no error: a squad with `offline: auto` runs on the offline stub, as no provider is configured."""
+
+
 class PlanError(OrchestratorError, ProblemsFound):
     """The squad file refers to what is not there, or could run for ever."""
 

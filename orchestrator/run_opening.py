@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import time
+import warnings
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
@@ -20,7 +21,7 @@ from agents.run_context import Complete
 from agents.run_folder import origins_of
 from agents.tools import Tool, check_deps
 from orchestrator.environment import Environment
-from orchestrator.errors import NoProvider, OutElsewhere, RunCancelled, RunChanged, RunOver
+from orchestrator.errors import NoProvider, OutElsewhere, RunCancelled, RunChanged, RunOver, StubAnswers
 from orchestrator.events import Event, RunStarted
 from orchestrator.execution import Run, Setting, running
 from orchestrator.journal.memory import MemoryJournal
@@ -236,6 +237,18 @@ def stub_would_answer(squad: Squad, plan: Plan, environ: Mapping[str, str], offl
     if offline is not None:
         return offline
     return plan.offline == "always" or (plan.offline == "auto" and not squad.catalog.candidates(environ))
+
+
+def tell_of_stub(squad: Any, options: RunOptions) -> None:
+    """Warn the program that called our caller where the stub is going to answer it and it did not ask for that."""
+    if not isinstance(squad, Squad):
+        return  # it is refused, in words, where the run is opened
+    environ = os.environ if options.environ is None else options.environ
+    is_open = options.manager is None and options.offline is None and squad.spec.offline == "auto"
+    if is_open and not squad.catalog.candidates(environ):
+        message = "no provider is configured, so the offline stub answers: no model is asked, every answer is canned"
+        hint = "set the key of a provider, or say offline=True"
+        warnings.warn(f"squad {squad.spec.name}: {message}; {hint}", StubAnswers, stacklevel=3)
 
 
 def stub_answers(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: bool | None) -> bool:

@@ -76,9 +76,10 @@ def open_run(
     `ToolFault` for a tool that needs other `deps`, `NoProvider` where no provider is configured, `CatalogError` for a
     ledger that cannot be used, `CannotWrite` for a bad `out` and `JournalError` for a record that cannot be kept, all
     before anything is
-    spent. Leaving the block early cancels the run.
+    spent. Where the squad says `offline: auto` and no provider is configured, the stub answers, and the warning
+    `StubAnswers` says so; `offline=True` asks for it without a word. Leaving the block early cancels the run.
     """
-    from orchestrator.run_opening import open_with  # on use: all that a run is made of
+    from orchestrator.run_opening import open_with, tell_of_stub  # on use: all that a run is made of
 
     options = RunOptions(
         inputs=inputs,
@@ -103,6 +104,7 @@ def open_run(
         subscribers=subscribers,
         traceparent=traceparent,
     )
+    tell_of_stub(squad, options)
     return open_with(squad, options)
 
 
@@ -192,7 +194,7 @@ async def run_squad(
 ) -> RunResult:
     """Run a squad to its end and return how it ended. `on_event` is called with each event, and
     `on_delta` with each piece of what an agent says, as it says it; all else is as `open_run` takes it."""
-    from orchestrator.run_opening import run_to_end  # on use: all that a run is made of
+    from orchestrator.run_opening import run_to_end, tell_of_stub  # on use: all that a run is made of
 
     options = RunOptions(
         inputs=inputs,
@@ -217,6 +219,7 @@ async def run_squad(
         subscribers=subscribers,
         traceparent=traceparent,
     )
+    tell_of_stub(squad, options)
     return await run_to_end(squad, options, on_event, on_delta)
 
 
@@ -248,7 +251,7 @@ def run_sync(
 ) -> RunResult:
     """Run a squad to its end from code that is not async, as `run_squad` does. Inside a running event loop (a notebook
     has one), await `run_squad` instead: there this raises `RuntimeError`."""
-    from orchestrator.run_opening import run_to_end  # on use: all that a run is made of
+    from orchestrator.run_opening import run_to_end, tell_of_stub  # on use: all that a run is made of
 
     if _in_an_event_loop():
         raise RuntimeError("an event loop is running here (a notebook, an async function): say await run_squad(...)")
@@ -275,6 +278,7 @@ def run_sync(
         subscribers=subscribers,
         traceparent=traceparent,
     )
+    tell_of_stub(squad, options)
     return anyio.run(run_to_end, squad, options, on_event, on_delta)
 
 

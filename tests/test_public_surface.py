@@ -12,7 +12,7 @@ PINNED = {
     " JournalError KeyUse"
     " NoProvider NotTrusted OrchestratorError Plan PlanError Problem ProblemsFound Run RunBusy"
     " RunCancelled RunChanged RunDelta RunNotFound RunOver RunResult Session SpecError SqliteJournal Squad"
-    " Subject Subscriber ToolUnusable"
+    " StubAnswers Subject Subscriber ToolUnusable"
     " edit_of_run end_conversation environment_of fork_run open_journal open_run resume_run run_squad run_sync to_json"
     " trust_file",
     "agents": "Agent AgentError AgentPool AnswerCut CallDenied CallPlace Complete Deny Embedder History HookFailed"

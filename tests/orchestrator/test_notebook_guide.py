@@ -16,6 +16,7 @@ CELLS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.mark.anyio
+@pytest.mark.filterwarnings("default::orchestrator.StubAnswers")  # of which the page tells
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # what Jupyter runs
 async def test_the_cells_run_in_a_running_loop(monkeypatch, tmp_path, anyio_backend):
     monkeypatch.chdir(tmp_path)
