@@ -35,13 +35,13 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "personas": ("personas", "List the personas; show, write or render one."),
     "tools": ("tools", "List the tools of a squad; show one, call one."),
     "mcp": ("mcp", "Offer squads as tools of an MCP server."),
-    "serve": ("serve", "Offer agents and models by OpenAI's API, on this machine."),
+    "serve": ("serve", "Start the server: pages, JSON API, OpenAI-compatible gateway."),
     "worker": ("worker", "Do the work of a cluster's runs, in this process."),
-    "cluster": ("cluster", "Show how a cluster stands: its workers, its queues."),
+    "cluster": ("cluster", "Show the state of a cluster: its workers, its queues."),
     "login-link": ("login_link", "Print a link that logs a browser in at a server."),
     "gateway-keys": ("gateway_keys", "Make, list and revoke keys of the gateway's clients."),
     "providers": ("providers", "List the providers, test those that have a key."),
-    "trust": ("trust", "Allow where this folder's files send keys, and its code."),
+    "trust": ("trust", "Allow the code of this folder, and where it sends keys."),
     "doctor": ("doctor", "Check this installation and its surroundings."),
     "init": ("init", "Write a small squad to start from."),
     "docs": ("docs", "Print a page of the documentation, or find one."),
@@ -105,13 +105,13 @@ def common_options(*, environment: bool = False) -> list[click.Option]:
         option(
             "--log-level",
             type=click.Choice(["debug", "info", "warning", "error"]),
-            help="Log what is of this level or above (debug).",
+            help="Log events of this level or above (debug).",
         ),
         option(
             "--trust",
             envvar="ORCHESTRATOR_TRUST",
             is_flag=True,
-            help="Allow where this folder's files send keys, as `trust` does.",
+            help="Allow the code of this folder and the addresses it sends keys to, as `trust` does.",
         ),
     ]
 

@@ -91,10 +91,18 @@ def binding_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--token-file", metavar="FILE", help=f"The server's token ({TOKEN_VARIABLE}, or one that is made)."
             ),
             click.option(
-                "--allowed-host", "allowed", multiple=True, metavar="NAME", help="A name that it goes by, too."
+                "--allowed-host",
+                "allowed",
+                multiple=True,
+                metavar="NAME",
+                help="Another name by which clients reach the server.",
             ),
             click.option(
-                "--trusted-proxy", "proxies", multiple=True, metavar="ADDRESS", help="Believe its X-Forwarded-*."
+                "--trusted-proxy",
+                "proxies",
+                multiple=True,
+                metavar="ADDRESS",
+                help="A proxy whose X-Forwarded-* headers are believed.",
             ),
         )
     ):

@@ -190,7 +190,7 @@ class Talk:
             self.console.say(f"say something to {agent}: `@{agent} words`; `/agent {agent}` goes on with it")
             return
         if agent is None and (meant := _mentioned(words)):
-            self.console.say(f"nobody here is called {printable(meant)}: {self.session.agent} is told all of it")
+            self.console.say(f"no agent here is called {printable(meant)}: {self.session.agent} is told all of it")
         if not await self._within(self._answer(lambda: self.session.stream(words, to=agent))):
             self._stopped = 0
             self._end_line()

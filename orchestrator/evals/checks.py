@@ -205,7 +205,7 @@ def _pattern(at: Path, what: str, pattern: str, text: str, *, found: bool) -> Ch
 def _turns(expect: Expect, facts: RunFacts) -> Iterator[Check]:
     """Yield whether the agents took their turns in this order."""
     spoke = [name for index, name in enumerate(facts.spoke) if index == 0 or facts.spoke[index - 1] != name]
-    said = ", ".join(spoke) or "nobody"
+    said = ", ".join(spoke) or "no one"
     if isinstance(expect.turns, Exactly):
         wanted = ", ".join(expect.turns.exactly)
         yield Check(("turns", "exactly"), spoke == expect.turns.exactly, f"turns were taken by {said}, not by {wanted}")

@@ -121,7 +121,7 @@ class Rehearsal:
         """Raise `StaleRecording` where the case answers a question within a unit otherwise than the recorded run."""
         answer, now = self._answer_to(asked), self._people.to(asked)
         if now is not None and (answer is None or (answer.choice, answer.comment) != (now.choice, now.comment)):
-            was = "nobody answered" if answer is None else f"the answer was {shown(answer)}"
+            was = "there was no answer" if answer is None else f"the answer was {shown(answer)}"
             raise StaleRecording(at, f"when it was recorded {was}, and now it is {shown(now)}")
 
     async def _changed(self, at: StepAt, work: Callable[[], Awaitable[Any]]) -> StaleRecording:

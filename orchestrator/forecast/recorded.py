@@ -149,7 +149,7 @@ def _assumptions(
             f"without errors: {_listed(unasked)}"
         )
     if gone:
-        yield f"asked then, and in the catalog no more, so that nobody is asked there: {_listed(sorted(gone))}"
+        yield f"asked then, but no longer in the catalog, so it is not asked: {_listed(sorted(gone))}"
 
 
 def _listed(names: Sequence[str]) -> str:

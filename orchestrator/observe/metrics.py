@@ -93,7 +93,7 @@ class Metrics(Subscriber):
         Gauge("orchestrator_build_info", "The release.", ("version",), registry=self.registry).labels(__version__).set(
             1
         )
-        self._runs = counter("runs_ended", "Runs that ended, or wait for somebody.", "squad", "status")
+        self._runs = counter("runs_ended", "Runs that ended, or wait for a person.", "squad", "status")
         self._tasks = counter("tasks", "Tasks that ended.", "status")
         self._attempts = counter("attempts", "Attempts at providers.", "provider", "model", "outcome")
         self._errors = counter("attempt_errors", "Attempts that failed, by their error.", "provider", "error_type")

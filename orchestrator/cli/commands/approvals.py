@@ -29,9 +29,9 @@ ANSWERS = {
 
 @click.group("approvals", cls=Group)
 def approvals_command() -> None:
-    """List the questions that await a person; approve, revise or deny one, or say your words.
+    """List the questions that await a person; approve, revise or deny one, or speak in a conversation.
 
-    TASK names a question as `ls` shows it. A task's name, or the beginning of a question's, is enough where it is the
+    TASK names a question as `ls` shows it. A task's name, or the beginning of a question's, is enough if it is the
     only one.
     """
 
@@ -58,7 +58,7 @@ async def list_approvals(desk: Desk, as_json: bool) -> None:
 @argument("task", required=False, help="The task or call that asks; not needed where only one does.")
 @at_desk
 async def show_approval(desk: Desk, run: str, task: str | None) -> None:
-    """Show the question and the texts to decide on. TASK may be left out where RUN awaits one answer."""
+    """Show the question and the texts to decide on. TASK may be left out if RUN awaits only one answer."""
     gate, environ = await desk.question(run, task), environment(desk.settings)
     for title, text in gate.shown.items():
         click.echo(f"--- {printable(title)} ---\n{as_shown(text, environ, sys.maxsize)}\n")
@@ -93,7 +93,7 @@ def answer_command(name: str, choice: str, help_text: str) -> Command:
 @argument("task", required=False, help="The task or call that asks; not needed where only one does.")
 @click.option("--comment", default="", metavar="TEXT", help="A comment that the agents read.")
 @click.option("--args", "arguments", metavar="JSON", help="Call the tool with these arguments instead.")
-@click.option("--edit", "file", metavar="FILE", help="Let this file's text count instead (- is stdin).")
+@click.option("--edit", "file", metavar="FILE", help="Use the text of this file instead (- is stdin).")
 @click.option("--for-run", is_flag=True, help="Allow this agent's further calls of the tool in this run, too.")
 @at_desk
 async def approve(
@@ -105,7 +105,7 @@ async def approve(
     file: str | None,
     for_run: bool,
 ) -> None:
-    """Approve TASK of RUN: the run goes on. A tool's arguments, or a text, may be changed thereby."""
+    """Approve TASK of RUN: the run goes on. You may also change a tool's arguments, or a text."""
     if arguments is not None and file is not None:
         raise Unusable("--args and --edit both say what counts instead", "give one of them")
     if arguments is not None and (await desk.question(run, task)).editable != "arguments":
@@ -139,9 +139,9 @@ for _name, (_choice, _help) in ANSWERS.items():
 )
 @at_desk
 async def say(desk: Desk, run: str, said: tuple[str, ...]) -> None:
-    """Say your words in a conversation of RUN that awaits a person.
+    """Speak in a conversation of RUN that awaits a person.
 
-    WORDS are one argument, in quotes. TASK may be left out where RUN awaits one answer.
+    WORDS are one argument, in quotes. TASK may be left out if RUN awaits only one answer.
     """
     if len(said) > 2:
         raise Unusable("WORDS are one argument", "put them in quotes")

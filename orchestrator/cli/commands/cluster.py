@@ -15,7 +15,7 @@ NAME_ONE = f"name its database: --db postgresql://USER@HOST/DATABASE, or set {DB
 
 @click.group("cluster", cls=Group)
 def cluster_command() -> None:
-    """Show how a cluster stands."""
+    """Show the state of a cluster."""
 
 
 @cluster_command.command("status", cls=Command)
@@ -25,7 +25,7 @@ def cluster_command() -> None:
 def status_command(context: click.Context, as_json: bool, db: str | None) -> int:
     """Show the workers and the queues of a cluster, and what keeps work from being done.
 
-    The exit code is 1 where something does: a queue that no worker serves, or a worker that is silent.
+    The exit code is 1 if something does: a queue that no worker serves, or a worker that is silent.
     """
     return anyio.run(_status, settings_of(context), named_cluster(db), as_json)
 

@@ -22,7 +22,7 @@ from orchestrator.squad.load import Squad
 @argument("file", help="A squad file.")
 @click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=VALUE", help="Another default of an input.")
 @click.option("--inputs", "inputs_file", metavar="FILE.json", help="Defaults as a JSON object; -i overrides it.")
-@click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", help="How to write it (yaml).")
+@click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", help="Output format (yaml).")
 @click.pass_context
 def config_command(
     context: click.Context, file: str, pairs: tuple[str, ...], inputs_file: str | None, form: str

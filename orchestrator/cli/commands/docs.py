@@ -48,7 +48,7 @@ def _completed(_: click.Context, __: click.Parameter, begun: str) -> list[Comple
 @click.option(
     "--open", "in_browser", is_flag=True, help="Open it in a browser: the built site, else the Markdown file."
 )
-@click.option("--path", "as_path", is_flag=True, help="Print where the page's file stands.")
+@click.option("--path", "as_path", is_flag=True, help="Print the path of the page's file.")
 @click.pass_context
 def docs_command(context: click.Context, words: tuple[str, ...], search: bool, in_browser: bool, as_path: bool) -> None:
     """List the pages of the documentation, or print PAGE: by name, title, or the code of a problem.

@@ -47,7 +47,7 @@ ONLINE = (
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
 def doctor_command(context: click.Context, file: str | None, online: bool, as_json: bool) -> int:
-    """Check this installation and its surroundings. The exit code is 1 where something must be fixed."""
+    """Check this installation and its surroundings. The exit code is 1 if something must be fixed."""
     settings = settings_of(context)
     found = list(findings(settings))
     if online:

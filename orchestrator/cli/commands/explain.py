@@ -72,7 +72,7 @@ TALKS = frozenset({"message.spoken", "conversation.ended"})
 @click.option("--request", "as_sent", is_flag=True, help="Write the request that was sent, byte for byte, instead.")
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="With --request: which attempt (the last).")
 @click.option("--pretty", is_flag=True, help="With --request: as indented JSON.")
-@click.option("--json", "as_json", is_flag=True, help="Write the events that it is told from as JSON Lines instead.")
+@click.option("--json", "as_json", is_flag=True, help="Write the recorded events as JSON Lines instead.")
 @at_desk
 async def explain_command(
     desk: LocalDesk | RemoteDesk,
@@ -86,7 +86,7 @@ async def explain_command(
 ) -> None:
     """Show which models the turns of TASK in RUN (the latest) were sent to, and why: candidates, refusals, attempts.
 
-    Of a conversation it also shows who heard what.
+    For a conversation it also shows which participant read what.
 
     TASK may also be a part of a task, or a turn or call in it, as it is shown: 'build[S-1]/try-1/code/turn-2'.
     """

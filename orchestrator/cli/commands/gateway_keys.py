@@ -39,15 +39,15 @@ class BudgetOption(click.ParamType):  # type: ignore[type-arg]  # generic only i
 
 @click.group("gateway-keys", cls=Group)
 def gateway_keys_command() -> None:
-    """Make, list and revoke keys of the gateway's clients. A server at work knows at once."""
+    """Make, list and revoke keys of the gateway's clients. A running server applies changes at once."""
 
 
 @gateway_keys_command.command("add", cls=Command)
 @argument("name", help="The key's name.")
-@click.option("--model", "models", multiple=True, metavar="GLOB", help="A model it may ask: tier/*, openai/gpt-*.")
-@click.option("--rpm", type=click.IntRange(1), metavar="N", help="Requests in any minute.")
-@click.option("--tpm", type=click.IntRange(1), metavar="N", help="Tokens in any minute.")
-@click.option("--at-once", type=click.IntRange(1), metavar="N", help="Requests at work together.")
+@click.option("--model", "models", multiple=True, metavar="GLOB", help="A model it may use: tier/*, openai/gpt-*.")
+@click.option("--rpm", type=click.IntRange(1), metavar="N", help="Rate limit: requests in any minute.")
+@click.option("--tpm", type=click.IntRange(1), metavar="N", help="Rate limit: tokens in any minute.")
+@click.option("--at-once", type=click.IntRange(1), metavar="N", help="Requests at the same time.")
 @click.option(
     "--budget",
     "budgets",
@@ -56,11 +56,11 @@ def gateway_keys_command() -> None:
     metavar="USD/PERIOD",
     help="What it may spend: 5usd/day, 1usd/hour, 100usd/month.",
 )
-@click.option("--tag", "tags", multiple=True, metavar="K=V", help="A tag of what it spends: team=web.")
-@click.option("--cache", "cache_s", type=DurationOption(), metavar="DUR", help="Keep its whole answers.")
+@click.option("--tag", "tags", multiple=True, metavar="K=V", help="A label for its spending: team=web.")
+@click.option("--cache", "cache_s", type=DurationOption(), metavar="DUR", help="Cache its whole answers for this time.")
 @click.pass_context
 def add_key(context: click.Context, /, name: str, **more: Any) -> None:
-    """Make a key called NAME, and show it: this once."""
+    """Make a key called NAME, and show it, only this once."""
     settings = settings_of(context)
     periods = [budget.per for budget in more["budgets"]]
     if len(set(periods)) < len(periods):
@@ -76,7 +76,7 @@ def add_key(context: click.Context, /, name: str, **more: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
 def list_keys(context: click.Context, as_json: bool) -> None:
-    """List the keys, by their ends: what each may ask, and what it has spent of its budgets."""
+    """List the keys by their last characters: what each may use, and what it has spent of its budgets."""
     settings = settings_of(context)
     keys = _told(ClientKeys(settings.state_folder).all)
     used = _usage(settings, keys) if any(key.budgets for key in keys) else {}
@@ -93,7 +93,7 @@ def list_keys(context: click.Context, as_json: bool) -> None:
 @argument("name", help="The key's name.")
 @click.pass_context
 def revoke_key(context: click.Context, name: str) -> None:
-    """Take the key called NAME out: it opens nothing from its next request on."""
+    """Revoke the key called NAME: its next request is refused."""
     settings = settings_of(context)
     if not _told(lambda: ClientKeys(settings.state_folder).revoke(name)):
         raise Unusable(f"there is no key '{name}'", "`gateway-keys ls` lists them")

@@ -41,7 +41,7 @@ def import_crewai(context: click.Context, folder: str, out: str, as_json: bool) 
     """Make a squad of the CrewAI project in DIR: of its agents.yaml and tasks.yaml.
 
     They are looked for in DIR, DIR/config and DIR/src/*/config. crew.py beside them is read, not run. Existing files
-    are kept. What was changed, and what has no counterpart, is told, and stands in the squad as comments.
+    are kept. Changes, and parts without a counterpart, are reported, and written into the squad as comments.
     """
     settings, console = settings_of(context), Console(settings_of(context))
     if as_json and out == STDOUT:

@@ -64,7 +64,9 @@ def mcp_command() -> None:
 @click.option("--offline", is_flag=True, help="Ask no model: the built-in stub answers.")
 @click.option("--max-cost", type=UsdOption(), metavar="USD", help="Stop a run before it costs more.")
 @click.option("--timeout", type=DurationOption(), metavar="DUR", help="Stop a run after this time: 90s, 10m, 2h.")
-@click.option("--out", metavar="DIR", help="Where each run has a folder for its files (none: they are in the reply).")
+@click.option(
+    "--out", metavar="DIR", help="The folder for files, with one folder for each run (none: files are in the reply)."
+)
 @db_option
 @click.pass_context
 def serve_command(
@@ -152,7 +154,7 @@ async def _serve(
 def ls_command(context: click.Context, file: str, as_json: bool) -> int:
     """List the tools of the servers that a squad uses.
 
-    Starts the MCP servers of SQUAD, and says which tools are not those that were accepted.
+    Starts the MCP servers of SQUAD, and says which tools differ from those that were accepted.
     """
     settings = settings_of(context)
     squad = load_squad(file, settings)
@@ -172,7 +174,7 @@ def ls_command(context: click.Context, file: str, as_json: bool) -> int:
 def accept_command(context: click.Context, file: str, servers: tuple[str, ...]) -> int:
     """Accept these tools as they are now.
 
-    They are those of the MCP servers that SQUAD uses, or of these SERVERs alone: runs go on with them.
+    These are the tools of the MCP servers that SQUAD uses, or of these SERVERs only. Runs then use them.
     """
     settings, console = settings_of(context), Console(settings_of(context))
     squad, pins = load_squad(file, settings), McpPins(settings.state_folder)

@@ -172,7 +172,7 @@ def render_persona(
 ) -> None:
     """Print the system message that a model is sent: of a persona, or of an agent of a squad. Spends nothing.
 
-    What inputs give is filled in; what is not given stays as it is written, and is named on stderr.
+    Inputs that you give are filled in; others stay as they are written, and are named on stderr.
     """
     settings, console = settings_of(context), Console(settings_of(context))
     if (name is None) == (squad_file is None):

@@ -55,7 +55,7 @@ MOST_LEFT = 10
 @argument("files", nargs=-1, metavar="[SQUAD]...", help="Squad files that are offered.")
 @binding_options
 @click.option("--offline", is_flag=True, help="Ask no model: the built-in stub answers.")
-@click.option("--resume", is_flag=True, help="Go on with runs that an earlier server was cut short in.")
+@click.option("--resume", is_flag=True, help="Continue the runs that an earlier server left unfinished.")
 @click.option("--grace", type=DurationOption(), default="8s", metavar="DUR", help="How long stopping may take (8s).")
 @db_option
 @click.pass_context
@@ -71,7 +71,7 @@ def serve_command(
 ) -> int:
     """Offer agents, tiers, models and SQUADs to clients of OpenAI's and Anthropic's APIs, and pages to look at.
 
-    Listens on this machine alone, unless --host says more. The first time, a key for clients is made and shown once.
+    Listens on this machine only, unless --host says more. The first time, a key for clients is made and shown once.
     """
     settings = settings_of(context)
     binding = binding_of(**where, environ=environment(settings))

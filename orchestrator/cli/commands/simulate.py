@@ -79,19 +79,26 @@ class SquadLoad(NamedTuple):
 @click.option("--rate", "per_hour", type=click.FloatRange(0.001, 1e6), metavar="N", help="Squad: runs an hour (10).")
 @click.option("--assume", "assumed", multiple=True, metavar="KEY=N", help="Squad: another assumption; see the report.")
 @click.option("--all-providers", is_flag=True, help="Squad, traffic: as if every provider of the catalog had a key.")
-@click.option("--traffic", type=click.Choice([RECORDED]), help="Simulate what runs asked of providers before.")
+@click.option("--traffic", type=click.Choice([RECORDED]), help="Simulate the requests of recorded runs.")
 @click.option(
-    "--since", type=SinceOption(), metavar="WHEN", help="Traffic: from then on: 12h, 2026-11-21, yesterday (7d)."
+    "--since", type=SinceOption(), metavar="WHEN", help="Traffic: the start: 12h, 2026-11-21, yesterday (7d)."
 )
 @click.option(
-    "--timezone", "zone", type=TimeZoneOption(), default="UTC", metavar="NAME", help="Traffic: days of this zone (UTC)."
+    "--timezone",
+    "zone",
+    type=TimeZoneOption(),
+    default="UTC",
+    metavar="NAME",
+    help="Traffic: time zone of the days (UTC).",
 )
 @read_db_option
-@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), metavar="N", help="Cluster: so many workers.")
+@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), metavar="N", help="Cluster: the number of workers.")
 @click.option("--capacity", is_flag=True, help="Cluster: what it carries, by formulas, with 1 to 10,000 workers.")
 @click.option("--tune", type=click.Choice(get_args(Knob)), help="Search for a better routing file; print it as a diff.")
-@click.option("--budget-runs", type=click.IntRange(8, 100_000), metavar="N", help="Tune: simulations at most.")
-@click.option("--budget-seconds", type=click.FloatRange(1), metavar="N", help="Tune: stop the search after so long.")
+@click.option(
+    "--budget-runs", type=click.IntRange(8, 100_000), metavar="N", help="Tune: maximum number of simulations."
+)
+@click.option("--budget-seconds", type=click.FloatRange(1), metavar="N", help="Tune: stop the search after this time.")
 @click.pass_context
 def simulate_command(
     context: click.Context,
@@ -119,9 +126,9 @@ def simulate_command(
 ) -> int:
     """Simulate a shipped SCENARIO, a scenario FILE, or runs of a squad FILE. Spends nothing.
 
-    With --traffic recorded, simulate what recorded runs asked of providers, and tell how far that is from what really
-    happened. Routing, limits and failover are those of live turns; only the providers are modelled. The exit code is 1
-    where a claim of the scenario, or a budget of the squad, did not hold.
+    With --traffic recorded, simulate the requests of recorded runs, and report how far the simulation is from what
+    really happened. Routing, limits and failover are those of live turns; only the providers are modelled. The exit
+    code is 1 if a claim of the scenario, or a budget of the squad, did not hold.
 
     With --tune, search for weights, an order of the tiers or amounts of limits that hold the claims, else fail less,
     cost less and answer sooner, and print the better file as a diff that `patch` takes.

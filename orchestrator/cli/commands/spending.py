@@ -30,16 +30,16 @@ TITLES = ("TURNS", "LOST", "TOKENS IN", "OUT", "COST", "COST UNKNOWN")
     default="provider",
     help="What to add up by (provider).",
 )
-@click.option("--since", type=SinceOption(), metavar="WHEN", help="From then on: 7d, 24h, 2026-11-21, yesterday.")
+@click.option("--since", type=SinceOption(), metavar="WHEN", help="The start: 7d, 24h, 2026-11-21, yesterday.")
 @click.option(
-    "--timezone", "zone", type=TimeZoneOption(), default="UTC", metavar="NAME", help="Days of this zone (UTC)."
+    "--timezone", "zone", type=TimeZoneOption(), default="UTC", metavar="NAME", help="Time zone of the days (UTC)."
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @reads_runs
 async def spending_command(records: RecordedRuns, by: Any, since: Since | None, zone: tzinfo, as_json: bool) -> None:
-    """Show what recorded runs have cost. Turns of unknown price are counted in a column of their own.
+    """Show what recorded runs have cost. Turns of unknown price have their own column.
 
-    LOST are attempts that gave no usable answer and were billed all the same: rejected answers, broken streams,
+    LOST are attempts that gave no usable answer but were billed: rejected answers, broken streams,
     calls that were given up. Questions of `ask` are not recorded. By `key` and by `tag` it shows what clients of the
     gateway spent, whose turns are in no other table.
     """

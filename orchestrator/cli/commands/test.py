@@ -71,14 +71,16 @@ BEGIN = "write one: version: 1, squad: {squad}, cases: [{{name: works, expect: {
 
 @app.command("test")
 @argument("file", required=False, help="A squad's test file, or the squad itself.")
-@click.option("--case", "cases", multiple=True, metavar="NAME", help="This case alone, or those that fit a pattern.")
+@click.option(
+    "--case", "cases", multiple=True, metavar="NAME", help="Only this case, or the cases that match a pattern."
+)
 @click.option("--live", is_flag=True, help="Ask real providers, as often as the cases say. It costs money.")
-@click.option("--record", is_flag=True, help="Run live once, and keep what was answered as the recording.")
+@click.option("--record", is_flag=True, help="Run live once, and keep the answers as the recording.")
 @click.option("--offline", is_flag=True, help="With --live or --record: the offline stub answers.")
 @click.option("--repeat", type=click.IntRange(1, 1000), metavar="N", help="How often each case is run live.")
 @click.option("--accept", is_flag=True, help="Keep the figures of these live runs as the baseline.")
 @click.option("--run", "run_id", metavar="ID", help="Check this recorded run; nothing is run.")
-@click.option("--max-cost", type=UsdOption(), metavar="USD", help="Start no further run once so much is spent.")
+@click.option("--max-cost", type=UsdOption(), metavar="USD", help="Start no further run once this much is spent.")
 @click.option("--junit", metavar="FILE", help="Write the results as JUnit XML.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document.")
 @read_db_option
@@ -98,7 +100,7 @@ def test_command(
     as_json: bool,
     db: str | None,
 ) -> int:
-    """Run the cases of a test FILE (squad.test.yaml, or the squad beside it) and check what came of them.
+    """Run the cases of a test FILE (squad.test.yaml, or the squad beside it) and check the results.
 
     Offline, from recordings, unless --live: no provider is asked and nothing is spent.
     """

@@ -73,7 +73,7 @@ def ls_command(context: click.Context, file: str | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
 def show_command(context: click.Context, name: str, file: str | None, as_json: bool) -> None:
-    """Show a tool as a model is told of it. Code of SQUAD runs only where it was allowed before."""
+    """Show a tool as a model is told of it. Code of SQUAD runs only if you allowed it before."""
     settings = settings_of(context)
     squad = _squad(file, settings)
     if squad is not None and "/" in name and not name.endswith("/*"):
@@ -108,7 +108,7 @@ def show_command(context: click.Context, name: str, file: str | None, as_json: b
 def call_command(
     context: click.Context, name: str, words: tuple[str, ...], written: str | None, approve: ApproveChoice
 ) -> int:
-    """Call a tool, and print what a model would read. A person is asked before what writes or is risky.
+    """Call a tool, and print what a model would read. Asks before a call that writes or is risky.
 
     Tools for files work on the workspace of SQUAD; without one they read the working folder.
     """

@@ -56,8 +56,8 @@ def trust_command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_context
 def add_command(context: click.Context, folder: str | None, as_json: bool) -> None:
-    """Allow what the files of DIR (the working folder) say now. Another address in them is asked for again, and so is
-    code that was changed."""
+    """Allow what the files of DIR (the working folder) say now. You are asked again for another address, and for
+    changed code."""
     settings, store = settings_of(context), trust_file()
     catalog, environ = _here(settings) if folder is None else _in(folder)
     console = Console(settings)

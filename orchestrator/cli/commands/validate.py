@@ -36,8 +36,8 @@ from providers.policy.parse import parse_policy
 @argument("files", nargs=-1, metavar="FILE...", help="Squad, routing, scenario, persona and test files.")
 @click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=VALUE", help="Check squads with this input, too.")
 @click.option("--inputs", "inputs_file", metavar="FILE.json", help="Inputs as a JSON object; -i overrides it.")
-@click.option("--skip-others", is_flag=True, help="Leave out YAML files of other programs, and say how many.")
-@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", help="How to write them (text).")
+@click.option("--skip-others", is_flag=True, help="Skip YAML files of other programs, and say how many.")
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", help="Output format (text).")
 @click.pass_context
 def validate_command(
     context: click.Context,

@@ -35,15 +35,13 @@ from orchestrator.cli.worker_options import HEALTH_HOST, QUEUES, HealthAddress, 
     "--out", metavar="DIR", help="A folder that all workers share, for files of tools (files: in the record)."
 )
 @click.option("--grace", type=DurationOption(), default="30s", metavar="DUR", help="How long stopping may take (30s).")
-@click.option(
-    "--heartbeat", type=DurationOption(), default="5s", metavar="DUR", help="How often to say that it lives (5s)."
-)
+@click.option("--heartbeat", type=DurationOption(), default="5s", metavar="DUR", help="Time between heartbeats (5s).")
 @click.option(
     "--timeout",
     type=DurationOption(),
     default="20s",
     metavar="DUR",
-    help="After this silence its work is given to others (20s).",
+    help="After this time without a heartbeat, others get its work (20s).",
 )
 @db_option
 @click.pass_context
@@ -59,8 +57,8 @@ def worker_command(
 ) -> int:
     """Do the work of a cluster's runs: drive them, and work on their tasks. Start any number, on any hosts.
 
-    SIGTERM or Ctrl-C: takes nothing new, hands over what it is at, and ends with 0. The second signal stops at once:
-    others go on with its work. It ends with 70 where it was taken for dead: let a supervisor start it again.
+    SIGTERM or Ctrl-C: it takes nothing new, hands its work over, and ends with 0. A second signal stops at once: other
+    workers continue its work. It ends with 70 if it was taken for dead: let a supervisor start it again.
     """
     settings, url = settings_of(context), named_cluster(db)
     if timeout < 2 * heartbeat:

@@ -39,4 +39,4 @@ def _by(event: Mapping[str, Any]) -> str:
     if event["heard"] is None:
         return ""
     asked = f"; asks {', '.join(event['asked'])} alone" if event["asked"] else ""
-    return f", heard by {', '.join(event['heard']) or 'nobody else'}{asked}"
+    return f", heard by {', '.join(event['heard']) or 'no one else'}{asked}"

@@ -23,7 +23,7 @@ def telling(say: Callable[[str], None], show: Callable[[str], None]) -> Emit:
             case AlertNotPosted(variable, which, reason):
                 say(f"an alert about the budget of the {which} was not posted to {variable}: {reason}")
             case AnswerOverruled(task, "", stands, by):
-                say(f"{task}: nobody needs to answer here any more: {stands} by {by}")
+                say(f"{task}: no answer is needed here any more: {stands} by {by}")
             case AnswerOverruled(task, choice, stands, by):
                 say(f"{task}: your answer {choice} does not count: it was answered before, {stands} by {by}")
             case ProviderExchange():

@@ -49,7 +49,7 @@ CODES = {
     "busy": "the server has no room for the request now, or is stopping",
     "bad_change": "a change of providers names what is not there, or what is no weight; the message has each mistake",
     "no_change": "there is no such change of providers to undo",
-    "stale_version": "somebody else changed it meanwhile; `present` is what is set now",
+    "stale_version": "another change came first; `present` shows the settings now",
     "no_provider_left": "a tier or an agent would have no provider to ask; `force` does it all the same",
     "control_damaged": "the file of what operators changed cannot be read",
     "memory_unusable": "what agents remember cannot be read; the message says why",

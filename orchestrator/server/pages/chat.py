@@ -105,7 +105,7 @@ def _partner(state: ServerState, chosen: str) -> tuple[Squad, str]:
     elif (name := chosen.removeprefix(PERSONA)) in state.personas:
         routing = next((squad.routing_file for squad in state.squads.values() if squad.routing_file), None)
         return chat_squad(name, routing=routing), name
-    raise PageMissing("There is nobody of that name to talk to.")
+    raise PageMissing("There is no agent or persona of that name.")
 
 
 async def _watched(asked: PageRequest) -> WatchedRun:

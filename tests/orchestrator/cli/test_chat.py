@@ -98,7 +98,7 @@ def test_each_line_of_a_pipe_is_a_message(spawn, folder, squad_at, loopback: Loo
 def test_a_message_to_nobody_goes_to_who_answers_and_says_so(spawn, message, told):
     ended = spawn("chat", "--agent", "analyst", "--offline", stdin=message.encode())
     assert ended.returncode == 0
-    assert (b"nobody here is called zoe: analyst is told all of it" in ended.stderr) == told
+    assert (b"no agent here is called zoe: analyst is told all of it" in ended.stderr) == told
 
 
 def test_a_chat_goes_on_another_day_and_without_what_was_undone(spawn, folder, squad_at, loopback: Loopback):

@@ -41,6 +41,7 @@ def test_help_lists_every_command_and_imports_none():
         "orchestrator.cli",
         "orchestrator.cli.app",
         "orchestrator.cli.entry",
+        "orchestrator.cli.examples",
         "orchestrator.cli.loading",
     }
 

@@ -34,7 +34,7 @@ def test_explain_shows_each_utterance_with_who_was_shown_it(call: Callable[..., 
     assert lines[outer + 1].startswith('  round 1: ann: "')
     assert lines[outer + 1].endswith('", heard by work')
     assert lines[outer + 2].endswith('", heard by ann')
-    assert ", heard by nobody else; asks bob" in lines[inner + 1], "what a manager writes is the manager's"
+    assert ", heard by no one else; asks bob" in lines[inner + 1], "what a manager writes is the manager's"
     assert lines[inner + 2].endswith(", heard by lead")
     documents = [json.loads(line) for line in call("explain", "r-1", "talk", "--json").out.splitlines()]
     spoken = [one for one in documents if one["type"] == "message.spoken"]
@@ -49,7 +49,7 @@ def test_words_are_shown_in_short_and_an_older_record_tells_what_it_has() -> Non
     assert list(heard_lines(events)) == [
         "talk/try-1: who heard what",
         f'  round 1: ann: "Good day. {"x" * 50}..."',
-        "  round 1: ann: nothing that others hear, heard by nobody else",
+        "  round 1: ann: nothing that others hear, heard by no one else",
         "  ended after 2 utterances: max_turns 2",
     ]
     assert list(heard_lines([ended])) == []

@@ -18,7 +18,7 @@ from orchestrator.cli.ui.console import count
 def ls_command(memory: OpenMemory, scopes: tuple[str, ...], limit: int, all_: bool, as_json: bool) -> None:
     """List what is remembered.
 
-    Shown are id, scope, trust, since when, until when, and the text.
+    Shows id, scope, trust, since when, until when, and the text.
     """
     meant = memory.meant(scopes)
     total = sum(one.records for one in memory.store.scopes(memory.now) if one.scope in meant)

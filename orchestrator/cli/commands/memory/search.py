@@ -30,7 +30,7 @@ def search_command(
 ) -> None:
     """Search what is remembered, as an agent does.
 
-    Found is what has words of TEXT; with --embeddings, also what is about the same.
+    Finds records with words of TEXT; with --embeddings, also records with a similar meaning.
     """
     if embeddings is not None:
         memory.store.embedder = LocalEmbedder(Path(embeddings).expanduser())

@@ -23,7 +23,7 @@ from providers.limits.counter import LimitKey, Used
 def limits_command(context: click.Context, as_json: bool) -> None:
     """Show how much of each limit and budget is used, and when all of it is free again.
 
-    Limits are counted where the routing file states them, and where it says `plan: free` of a provider.
+    Limits are counted if the routing file states them, or says `plan: free` for a provider.
     """
     settings = settings_of(context)
     policy, catalog, environ = configured(settings)

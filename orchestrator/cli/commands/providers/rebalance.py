@@ -23,21 +23,21 @@ from providers.documents.unicode import printable
     "--weight", "weights", multiple=True, metavar="PROVIDER=W", help="Its share; `default`: the policy's own."
 )
 @click.option("--strategy", metavar="NAME", help="How a tier's models are ordered; `policy`: the policy's own again.")
-@click.option("--drain", multiple=True, metavar="NAME", help="Ask a provider, or provider/model, nothing new.")
+@click.option("--drain", multiple=True, metavar="NAME", help="Send nothing new to a provider, or provider/model.")
 @click.option("--pause", multiple=True, metavar="NAME", help="As --drain, but turns that need it wait.")
 @click.option("--for", "pause_for", type=DurationOption(), metavar="DUR", help="How long a pause lasts: 10m.")
-@click.option("--resume", multiple=True, metavar="NAME", help="Ask it again.")
-@click.option("--undo", type=click.IntRange(min=1), metavar="VERSION", help="Go back to what was set before it.")
-@click.option("--reason", default="", metavar="TEXT", help="Why: those who see the change later read it.")
-@click.option("--preview", is_flag=True, help="Show what it would come to. Changes nothing.")
-@click.option("--force", is_flag=True, help="Also where a tier or an agent would have no provider to ask.")
+@click.option("--resume", multiple=True, metavar="NAME", help="Use it again.")
+@click.option("--undo", type=click.IntRange(min=1), metavar="VERSION", help="Restore the settings before this version.")
+@click.option("--reason", default="", metavar="TEXT", help="The reason, which is shown with the change.")
+@click.option("--preview", is_flag=True, help="Show the effect. Changes nothing.")
+@click.option("--force", is_flag=True, help="Do it even if a tier or an agent would have no provider.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @server_option
 @click.pass_context
 def rebalance_command(context: click.Context, /, *, as_json: bool, server: str | None, **asked: Any) -> int:
     """Set weights and the strategy, drain, pause and resume providers of a running server, or undo that.
 
-    Without --server, of the one that runs here. Runs at work take it up with their next turn.
+    Without --server, of the one that runs here. Runs at work apply it from their next turn on.
     """
     settings = settings_of(context)
     change = change_of(**asked)

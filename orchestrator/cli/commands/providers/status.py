@@ -24,7 +24,7 @@ NOTHING = "-"
 @server_option
 @click.pass_context
 def status_command(context: click.Context, as_json: bool, server: str | None) -> None:
-    """Show the providers of a running server: who may be asked, and why not; success and speed of the last hour.
+    """Show the providers of a running server: which may be used, or why not; success and speed of the last hour.
 
     Without --server, those of the one that runs here.
     """

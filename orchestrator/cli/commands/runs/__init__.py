@@ -10,7 +10,7 @@ RUNS = {
     "ls": ("runs.ls", "List the latest runs: id, squad, state, cost, when it began."),
     "show": ("runs.show", "Show a run: its tasks, its cost, what to do next."),
     "watch": ("runs.watch", "Show a run's events until it ends."),
-    "resume": ("runs.resume", "Go on with one that was killed, interrupted or paused."),
+    "resume": ("runs.resume", "Continue one that was killed, interrupted or paused."),
     "conclude": ("runs.conclude", "Let a conversation end after the utterance at work."),
     "cancel": ("runs.cancel", "End a run for good."),
     "fork": ("runs.fork", "Begin a new run that takes over results of another."),

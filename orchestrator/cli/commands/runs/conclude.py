@@ -19,7 +19,7 @@ from providers.documents.problems import ProblemsFound
 @argument("conversation", help="The conversation's name.")
 @reads_runs
 async def conclude_command(records: RecordedRuns, run: str, conversation: str) -> None:
-    """Let CONVERSATION of RUN end after the utterance at work. Its terminate must have external: true."""
+    """End CONVERSATION of RUN after the current utterance. Its terminate must have external: true."""
     run = await run_named(records.journal, run)
     _check(await records.journal.manifest(run), conversation)
     await end_conversation(records.journal, run, conversation)

@@ -66,7 +66,7 @@ async def fork_command(
     stream: bool,
     as_json: bool,
 ) -> int:
-    """Begin a new run that takes over the results of RUN, except TASK, what was edited, and all that needs these.
+    """Start a new run with the results of RUN, except TASK, what was edited, and all that needs these.
 
     What is taken over is not paid for again. RUN does not change, and may still be at work.
     """

@@ -37,9 +37,13 @@ from providers.documents.unicode import printable
 
 @click.command("resume", cls=Command)
 @argument("run", help="The run's id; `runs ls` lists them.")
-@click.option("--max-cost", type=UsdOption(), metavar="USD", help="Instead of the cap that the run began with.")
+@click.option("--max-cost", type=UsdOption(), metavar="USD", help="Replace the cost limit that the run began with.")
 @click.option(
-    "--timeout", "timeout_s", type=DurationOption(), metavar="DUR", help="Instead of the time that the run began with."
+    "--timeout",
+    "timeout_s",
+    type=DurationOption(),
+    metavar="DUR",
+    help="Replace the time limit that the run began with.",
 )
 @click.option("--out", metavar="DIR", help="Where artifacts are written from now on (where they were before).")
 @overwrite_option
@@ -64,7 +68,7 @@ async def resume_command(
     stream: bool,
     as_json: bool,
 ) -> int:
-    """Go on with a run that was killed, interrupted or paused. What is recorded is not paid for again."""
+    """Continue a run that was killed, interrupted or paused. What is recorded is not paid for again."""
     if dry_run and not edited:
         raise click.UsageError("--dry-run shows what an edit would run again: give it with --edited")
     if isinstance(desk, RemoteDesk):

@@ -63,10 +63,10 @@ async def rm_command(
     dry_run: bool,
     yes: bool,
 ) -> int:
-    """Remove the record of runs, named or chosen by age and state. A run that is at work is left alone.
+    """Remove the record of runs, named or chosen by age and state. A run that is at work is never removed.
 
-    A removed run cannot be shown, resumed or forked any more, and `spending` no longer counts what it cost; forks that
-    were made of it stay whole.
+    A removed run cannot be shown, resumed or forked any more, and `spending` no longer counts what it cost; its
+    forks stay complete.
     """
     filters = Filters(older_than, states, keep)
     if bool(runs) == bool(filters):
