@@ -70,6 +70,9 @@ def _config_of(folder: Path) -> Path:
         raise NoCrew(f"{folder} holds several crews: {', '.join(map(str, found))}", "name the folder of one of them")
     if found:
         return found[0]
+    for made in sorted((*folder.glob("crew.json*"), *folder.glob("src/*/crew.json*"))):
+        hint = "write its agents and tasks, whose fields have the same names, to agents.yaml and tasks.yaml beside it"
+        raise NoCrew(f"{made} is a crew in JSON, which is not read", hint)
     deeper = sorted({path.parent.parent for path in folder.glob(f"src/*/crews/*/config/{AGENTS}")})
     hint = f"name one of its crews: {', '.join(map(str, deeper))}" if deeper else "name the folder that has agents.yaml"
     places = f"{folder}, {folder / 'config'}, or {folder / 'src' / '*' / 'config'}"

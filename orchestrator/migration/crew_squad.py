@@ -6,6 +6,7 @@ before it; those with `async_execution` run beside each other, and the next one 
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -35,7 +36,14 @@ from providers.documents.problems import nearest
 MANAGER, JUDGE, TALK = "manager", "guard", "crew"
 _ROLE_CHARS, _TEXT_CHARS = 190, 20_000
 """What a title and any other text of a persona may come to here."""
+_MOST_SECONDS, _MOST_TOKENS = 86_400, 1_000_000
 SquadFields = dict[str, Any]
+
+
+def _number(value: Any, least: float, most: float) -> int | float | None:
+    """Return a number of YAML that is within bounds; None for anything else, such as `true` and `.inf`."""
+    is_one = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value if is_one and least <= value <= most else None
 
 
 @dataclass(slots=True)
@@ -53,6 +61,7 @@ class CrewSquad:
     _delegating: list[str] = field(default_factory=list)
     _timeouts: dict[str, int] = field(default_factory=dict)
     _files: set[str] = field(default_factory=set)
+    _judge: str = JUDGE
     texts: CrewTexts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,10 +72,11 @@ class CrewSquad:
         crew = dict(self.project.code.crew)
         is_led = crew.pop("process", "sequential") == "hierarchical"
         self._name_all()
+        self._judge = identifier(JUDGE, self._agent_ids.values(), JUDGE)
         for key, own in self._agent_ids.items():
             self.agents[own] = self._agent(key, own)
         manager = self._manager(crew) if is_led else None
-        self._delegate()
+        self._delegate(manager)
         tasks = self._tasks(manager)
         made: SquadFields = {"version": 1, "name": identifier(self.project.name, (), "crew"), "offline": "auto"}
         if self.texts.inputs:
@@ -82,7 +92,7 @@ class CrewSquad:
             self.notes.add("changed", "workspace", how + ("; a person allows each write" if used & WRITES else ""))
         made["agents"] = self.agents
         if manager is not None:
-            others = [name for name in self.agents if name not in (manager, JUDGE)]
+            others = [name for name in self.agents if name not in (manager, self._judge)]
             made["conversations"] = {TALK: {"pattern": "hierarchical", "manager": manager, "participants": others}}
         made["tasks"] = tasks
         last = [own for own in self._task_ids.values() if own in tasks][-1]
@@ -173,16 +183,13 @@ class CrewSquad:
             self.notes.add("changed", f"{place}.inject_date", "is the tool now, which tells the date")
         if tools:
             made["tools"] = list(dict.fromkeys(tools))
-        if isinstance(turns := given.pop("max_iter", None), int) and 1 <= turns <= 1000:
+        if (turns := _number(given.pop("max_iter", None), 1, 1000)) is not None and isinstance(turns, int):
             made["max_turns"] = turns
             self.notes.add("carried", f"{place}.max_iter", f"is max_turns: {turns}")
-        if isinstance(seconds := given.pop("max_execution_time", None), int | float) and seconds > 0:
+        if (seconds := _number(given.pop("max_execution_time", None), 0, _MOST_SECONDS)) is not None and seconds > 0:
             self._timeouts[own] = max(int(seconds), 1)
             self.notes.add("changed", f"{place}.max_execution_time", "is the timeout of the tasks that it does")
-        if isinstance(heat := given.pop("temperature", None), int | float) and 0 <= heat <= 2:
-            made.setdefault("temperature", heat)
-        if isinstance(tokens := given.pop("max_tokens", None), int) and tokens > 0:
-            made["max_output_tokens"] = tokens
+        self._sampling(given, made)
         if given.pop("allow_delegation", False) is True:
             self._delegating.append(own)
         self._guardrails(place, given, made)
@@ -219,10 +226,16 @@ class CrewSquad:
             todo = "model: PROVIDER/MODEL (orchestrator providers ls), or tier: worker"
             self.notes.add("missing", place, f"{shown} is no model of the catalog", todo)
             self.comments["agents", own].append(f"llm: {shown} -> {todo}")
-        if isinstance(value := more.get("temperature"), int | float) and 0 <= value <= 2:
-            made["temperature"] = value
-        if isinstance(value := more.get("max_tokens"), int) and value > 0:
-            made["max_output_tokens"] = value
+        self._sampling({name: more.get(name) for name in ("temperature", "max_tokens")}, made)
+
+    @staticmethod
+    def _sampling(given: SquadFields, made: SquadFields) -> None:
+        """Take what says how a model writes; what a model said goes before what its agent says."""
+        if (heat := _number(given.pop("temperature", None), 0, 2)) is not None:
+            made.setdefault("temperature", heat)
+        tokens = _number(given.pop("max_tokens", None), 1, _MOST_TOKENS)
+        if isinstance(tokens, int):
+            made["max_output_tokens"] = tokens
 
     def _tools(self, place: str, path: tuple[str, ...], names: Any) -> list[Any]:
         """Return the tools that are built in here; the others are told."""
@@ -231,9 +244,9 @@ class CrewSquad:
         for name in listed:
             made = self.project.code.made.get(name, name) if isinstance(name, str) else name
             called = made if isinstance(made, str) else self._shown(made)
-            if called in TOOLS:
-                found.append(TOOLS[called])
-                self.notes.add("changed", f"{place}.tools", f"{called} is {TOOLS[called]}")
+            if (own := TOOLS.get(called.removeprefix("crewai_tools."))) is not None:
+                found.append(own)
+                self.notes.add("changed", f"{place}.tools", f"{called} is {own}")
             else:
                 todo = tool_counsel(called)
                 self.notes.add("missing", f"{place}.tools", called, todo)
@@ -249,8 +262,8 @@ class CrewSquad:
         for rule in rules:
             text = plain_text(rule)
             if text is not None and re.search(r"\s", text):
-                checks.append({"agent": JUDGE, "rubric": self.texts.text(place, text), "on_fail": "retry"})
-                self.notes.add("changed", f"{place}.guardrail", f"is judged by the agent {JUDGE}")
+                checks.append({"agent": self._judge, "rubric": self.texts.text(place, text), "on_fail": "retry"})
+                self.notes.add("changed", f"{place}.guardrail", f"is judged by the agent {self._judge}")
             elif rule is not None:
                 shown = self._shown(rule)
                 self.notes.add(
@@ -258,13 +271,13 @@ class CrewSquad:
                 )
         if checks:
             made["guardrails"] = {"output": checks}
-            self.agents.setdefault(JUDGE, {"persona": "judge"})
+            self.agents.setdefault(self._judge, {"persona": "judge"})
 
-    def _delegate(self) -> None:
+    def _delegate(self, manager: str | None) -> None:
         """Give those who may delegate the others as tools. Two of them cannot be each other's."""
         for own in self._delegating:
             place = f"agents.{own}.allow_delegation"
-            others = [name for name in self.agents if name not in (*self._delegating, JUDGE, MANAGER)]
+            others = [name for name in self.agents if name not in (*self._delegating, self._judge, manager)]
             if others:
                 tools = self.agents[own].setdefault("tools", [])
                 tools += [{"agent": name} for name in others]
@@ -351,7 +364,8 @@ class CrewSquad:
             fields["expected_output"] = f"{fields.get('expected_output', '')}\n\nWrite it in Markdown.".strip()
             self.notes.add("carried", f"{place}.markdown", "is asked for in expected_output")
         if (file := plain_text(given.pop("output_file", None))) is not None:
-            fields["output_file"] = self._output_file(place, file)
+            kept = self._output_file(place, file)
+            fields |= {} if kept is None else {"output_file": kept}
         tools = self._tools(place, ("tasks", own), given.pop("tools", None))
         if tools and manager is None:
             fields["tools"] = tools
@@ -366,6 +380,8 @@ class CrewSquad:
     def _doer(self, key: str, named: Any, manager: str | None) -> str | None:
         """Return the agent of a task, by its name here. Raise `SpecError` where there is none."""
         file, code = self.project.tasks, self.project.code.agents
+        if isinstance(named, bool | int | float):
+            named = str(named)  # as the names of agents are read
         if isinstance(named, str):
             known = code[named].key if named in code else named
             if known in self._agent_ids:
@@ -415,11 +431,15 @@ class CrewSquad:
         self.notes.add("changed", f"{place}.human_input", f"is the approval {review}", todo)
         return review
 
-    def _output_file(self, place: str, written: str) -> str:
+    def _output_file(self, place: str, written: str) -> str | None:
         path = written.replace("\\", "/")
         parts = PurePosixPath(path).parts
         is_inside = not path.startswith("/") and ".." not in parts and ":" not in (parts or ("",))[0]
         kept = str(PurePosixPath(*(part for part in parts if part != "."))) if is_inside else PurePosixPath(path).name
+        kept = re.sub(r'[<>:"|?*\x00-\x1f\x7f]', "_", kept)
+        if kept in ("", ".", ".."):
+            self.notes.add("missing", f"{place}.output_file", f"{written} names no file", "output_file: NAME")
+            return None
         if kept != written:
             self.notes.add("changed", f"{place}.output_file", f"{written} is {kept}, in the folder of the run's files")
         return self.texts.text(place, kept)

@@ -15,7 +15,7 @@ from orchestrator.squad.templates import as_quotation
 _BRACES = re.compile(
     r"""
     (?P<ours>\$\{\{(?:(?:(?!\}\}).)*\}\})?)                 # our expressions mean nothing there
-    | (?P<double>\{\{\s*[\w.\-|'"\[\]() ]+\s*\}\})            # Jinja, or braces that were meant to stay
+    | (?P<double>\{\{(?![A-Za-z_][A-Za-z0-9_\-]*\}\})\s*[\w.\-|'"\[\]() ]+\s*\}\})  # Jinja, which is text there
     | \{(?P<name>[A-Za-z_][A-Za-z0-9_\-]*)\}
     """,
     re.VERBOSE | re.DOTALL,
@@ -33,6 +33,7 @@ class CrewTexts:
         """Return a text as a field of a squad takes it."""
 
         def turned(found: re.Match[str]) -> str:
+            # In `{{name}}` the inner pair is a variable there; the outer one stays.
             if found["name"] is not None:
                 return f"${{{{ inputs.{self._input(found['name'])} }}}}"
             if found["double"] is not None:

@@ -125,18 +125,18 @@ def test_tasks_at_the_same_time_are_waited_for_by_the_next(tmp_path) -> None:
 
 
 def test_placeholders_become_inputs_and_other_braces_stay(tmp_path) -> None:
-    texts = 'On {topic}: {"a": {"b": [1]}}, {{kept}}, ${{ inputs.x }}, {my-var}, ${topic}, { no }, {}, ${{'
+    texts = 'On {topic}: {"a": {"b": [1]}}, {{ kept }}, {{topic}}, ${{ inputs.x }}, {my-var}, ${topic}, { no }, {}, ${{'
     tasks = {"t": {"description": texts, "agent": "ann", "output_file": "out/{topic}.md"}}
-    agents = {"ann": {"role": "{topic} writer", "goal": "Write on {topic}", "backstory": "{{x}}"}}
+    agents = {"ann": {"role": "{topic} writer", "goal": "Write on {topic}", "backstory": "{{ x }}"}}
     document, notes, squad = made(tmp_path, yaml.dump(tasks), yaml.dump(agents))
     assert list(document["inputs"]) == ["topic", "my_var"]
     plan = squad.plan({"topic": "tea", "my_var": "5"})
     work = plan.tasks["t"].work
     assert isinstance(work, AgentWork)
     said = work.description.render({"inputs": plan.inputs})
-    assert said == 'On tea: {"a": {"b": [1]}}, {{kept}}, ${{ inputs.x }}, 5, $tea, { no }, {}, ${{'
+    assert said == 'On tea: {"a": {"b": [1]}}, {{ kept }}, {tea}, ${{ inputs.x }}, 5, $tea, { no }, {}, ${{'
     assert "tea writer" in plan.agents["ann"].told()
-    assert "{{x}}" in plan.agents["ann"].told()
+    assert "{{ x }}" in plan.agents["ann"].told()
     assert "{my-var}" in places(notes, "changed")
 
 
@@ -234,6 +234,49 @@ def test_those_who_delegate_have_the_others_as_tools(tmp_path) -> None:
     assert "agents.ann.allow_delegation" in places(notes, "missing")
 
 
+@pytest.mark.parametrize(
+    ("field", "kept"),
+    [
+        *(("max_execution_time: .inf", {}), ("max_execution_time: true", {}), ("max_iter: true", {})),
+        *(("max_tokens: true", {}), ("temperature: .nan", {}), ("llm: {model: x/y, temperature: true}", {})),
+        ("llm: {model: x/y, temperature: 0.2, max_tokens: 9}", {"temperature": 0.2, "max_output_tokens": 9}),
+        ("tools: [crewai_tools.FileReadTool]", {"tools": ["read_file"]}),
+    ],
+)
+def test_numbers_that_are_none_are_left_out(tmp_path, field, kept) -> None:
+    agents = f"ann:\n  role: R\n  goal: G\n  backstory: B\n  {field}\n"
+    document, _, _ = made(tmp_path, "t: {description: T., agent: ann}", agents)
+    assert document["agents"]["ann"] == {"title": "R", "goal": "G", "identity": "B", **kept}
+    assert "timeout" not in document["tasks"]["t"]
+
+
+def test_agents_called_like_those_that_are_added_keep_their_work(tmp_path) -> None:
+    agents = "".join(
+        f"{name}: {{role: R, goal: G, backstory: B{more}}}\n"
+        for name, more in (("lead", ", allow_delegation: true"), ("guard", ""), ("manager", ""))
+    )
+    tasks = "t: {description: T., agent: lead, guardrails: [Be kind and short., Name no names.]}"
+    document, _, _ = made(tmp_path, tasks, agents)
+    assert document["agents"]["lead"]["tools"] == [{"agent": "guard"}, {"agent": "manager"}]
+    assert document["agents"]["guard"]["title"] == "R"
+    assert {rail["agent"] for rail in document["tasks"]["t"]["guardrails"]["output"]} == {"guard_2"}
+    code = CREW.replace("PROCESS", "hierarchical").replace('config["ann"]', 'config["lead"]')
+    code = code.replace('config["bob"]', 'config["guard"]')
+    document, _, _ = made(tmp_path, "a: {description: A.}\nb: {description: B.}\n", agents, crew=code)
+    assert document["conversations"]["crew"]["manager"] == "manager_2"
+    assert {"agent": "manager_2"} not in document["agents"]["lead"]["tools"]
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [("a?.md", "a_.md"), ("..", None), ("a/..", None), ("'out: 1|2.md'", "out_ 1_2.md"), ("/", None)],
+)
+def test_files_that_not_every_system_can_store_are_renamed(tmp_path, written, kept) -> None:
+    document, notes, _ = made(tmp_path, f"t: {{description: T., agent: ann, output_file: {written}}}")
+    assert document["tasks"]["t"].get("output_file") == kept
+    assert "tasks.t.output_file" in places(notes, "changed" if kept else "missing")
+
+
 def test_names_that_no_squad_takes_are_changed(tmp_path) -> None:
     agents = "'Größe Lead!': {role: R, goal: G, backstory: B}\nhuman: {role: H, goal: G, backstory: B}\n"
     tasks = """
@@ -327,6 +370,14 @@ def test_where_projects_are_found(tmp_path) -> None:
     (tmp_path / "a" / "config" / "tasks.yaml").unlink()
     with pytest.raises(NoCrew, match=r"no tasks\.yaml"):
         read_project(tmp_path / "a", MigrationNotes())
+
+
+@pytest.mark.parametrize("place", [".", "src/shop"])
+def test_a_crew_in_json_is_named(tmp_path, place) -> None:
+    (tmp_path / place).mkdir(parents=True, exist_ok=True)
+    (tmp_path / place / "crew.jsonc").write_text("{}", "utf-8")
+    with pytest.raises(NoCrew, match=r"crew\.jsonc is a crew in JSON, which is not read"):
+        read_project(tmp_path, MigrationNotes())
 
 
 def test_python_that_cannot_be_read_is_told(tmp_path) -> None:
