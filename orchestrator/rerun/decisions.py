@@ -32,6 +32,7 @@ from orchestrator.run.history import RunHistory, is_question
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.state import RunState, units_at_work
 from orchestrator.run.taint import Taint, taint_of_unit, values_of
+from orchestrator.run.task_state import Review
 from orchestrator.run.verdict import finish_of
 from orchestrator.squad.elements import has_task
 from orchestrator.squad.plan import Plan
@@ -40,12 +41,12 @@ from providers.budgets import BudgetRef
 
 
 class UnitBegun(NamedTuple):
-    """A unit is put to work after `number` events. `values` and `comments` are as they stand only now."""
+    """A unit is put to work after `number` events. `values` and `review` are as they stand only now."""
 
     number: int
     unit: Unit
     values: Mapping[str, Any]
-    comments: tuple[str, ...]
+    review: Review
     taint: Taint
 
 
@@ -156,7 +157,7 @@ class _Fold:
         own = self.state.tasks[task]
         unit = Unit(task, key, own.attempt)
         taint = taint_of_unit(self.state, unit)
-        return UnitBegun(self.number, unit, values_of(self.state, unit), own.comments, taint)
+        return UnitBegun(self.number, unit, values_of(self.state, unit), own.review_of(key), taint)
 
 
 def _as_once(made: RunFinished, recorded: Mapping[str, str]) -> RunFinished:

@@ -160,7 +160,7 @@ class UnitReplay:
         clock = self._clock()
         while True:
             begun = self.begun
-            given = Assignment(self.unit, begun.values, begun.comments, tried, clock=clock, taint=begun.taint)
+            given = Assignment(self.unit, begun.values, begun.review, tried, clock=clock, taint=begun.taint)
             self._unanswered.clear()
             self._stuck.clear()
             try:

@@ -9,6 +9,7 @@ from typing import Any
 from agents.run_context import Suspended
 from orchestrator.events import CutText, GateAnswered, GateOpened
 from orchestrator.run.taint import CLEAN, Sources, Taint
+from orchestrator.run.task_state import NO_REVIEW, Review
 from orchestrator.run.work_clock import UnitClock
 from orchestrator.units import StepPath, Unit
 
@@ -39,12 +40,12 @@ async def _ask_nobody(gate: GateOpened, step: StepPath, what: str) -> GateAnswer
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a unit is to do: what its expressions see, the reviewers' comments that it must heed, and the tries that
-    failed before. `ask` asks a person, and `clock` tells how long people were waited for."""
+    """What a unit is to do: what its expressions see, the review that it must heed, and the tries that failed before.
+    `ask` asks a person, and `clock` tells how long people were waited for."""
 
     unit: Unit
     values: Mapping[str, Any]
-    comments: tuple[str, ...] = ()
+    review: Review = NO_REVIEW
     tried: int = 0
     ask: AskWithin = _ask_nobody
     clock: UnitClock = field(default_factory=UnitClock)

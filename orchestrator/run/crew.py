@@ -127,11 +127,11 @@ class Crew:
         brief, sources = await fenced_brief(brief, given.values, given.taint, ctx)
         ctx = ctx if not sources else ctx.at(untrusted=joined(ctx.untrusted, sources))
         if isinstance(work, ConversationWork):
-            words = prompts.compose(brief.told, brief.expected, brief.fed, given.comments)
+            words = prompts.compose(brief.told, brief.expected, brief.fed, given.review.comments)
             return await self._converse(work, words, given, ctx)
         recalled = await recall(self.memory, self.plan.agents[work.agent], description, ctx)
         ctx = _having_read(ctx, recalled)
-        words = prompts.compose(brief.told, brief.expected, brief.fed, given.comments, recalled.parts)
+        words = prompts.compose(brief.told, brief.expected, brief.fed, given.review.comments, recalled.parts)
         result = await self._agent_works(work, self._with_images(work, words, given), given, ctx)
         text = result.text if work.output_schema is None else as_text(result.output)
         return UnitResult(result.output, text, truncated=cut_in(result, ctx.step), untrusted=result.untrusted)

@@ -34,7 +34,7 @@ from orchestrator.events import (
     TaskStarted,
     TaskStatus,
 )
-from orchestrator.run.task_state import Elements, FanOut, TaskState, transcript_of
+from orchestrator.run.task_state import Elements, FanOut, Review, TaskState, transcript_of
 from orchestrator.squad.elements import grown, is_inside, owner_of, squad_of
 from orchestrator.squad.graph import between
 from orchestrator.squad.plan import (
@@ -395,8 +395,19 @@ class RunState:
         self.tasks[event.task].revisions += 1
         again = between(self._dependents, work.rerun, event.task)
         for task in again - {event.task}:
-            self.tasks[task].comments += (event.comment,)
+            own = self.tasks[task]
+            own.comments += (event.comment,)
+            own.sent_back = dict(self._sent_back(task))
         self.resets.extend(task for task in self.plan.tasks if task in again)
+
+    def _sent_back(self, task: str) -> Iterator[tuple[str | None, Review]]:
+        """Yield what a task, or each element of it, has made, beside the comments on it: a reset forgets it."""
+        own = self.tasks[task]
+        if own.elements is None:
+            yield None, Review(own.comments, own.output, self.untrusted.get(task, ()))
+            return
+        for key, ended in own.elements.ended.items():
+            yield key, Review(own.comments, ended.output, ended.untrusted)
 
     def _reset(self, task: str) -> None:
         """Make a task wait again. Those it needs are reset before it: the plan's order is topological."""

@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.events import ElementEnded, TaskEnded, TaskStatus
 from orchestrator.squad.parts import works_of
@@ -24,6 +24,18 @@ class Elements:
     parked: set[str] = field(default_factory=set)
 
 
+class Review(NamedTuple):
+    """What a unit is to heed that runs again: the reviewers' comments, oldest first, and what it had made when the last
+    one was given, with the sources of what others wrote in it. `output` None: it had made nothing."""
+
+    comments: tuple[str, ...] = ()
+    output: Any = None
+    untrusted: tuple[str, ...] = ()
+
+
+NO_REVIEW = Review()
+
+
 @dataclass(slots=True)
 class TaskState:
     """The state of one task. `unmet` counts its needs that are not satisfied; `attempt` and `revisions` its reruns."""
@@ -35,10 +47,16 @@ class TaskState:
     elements: Elements | None = None
     revisions: int = 0
     comments: tuple[str, ...] = ()
+    sent_back: dict[str | None, Review] = field(default_factory=dict)
+    """By the key of an element, None for the task: the comments so far, and what they were given on."""
     retried: int = 0
     """Of a sub-squad: how often it was done once more, as it had failed."""
     repeated: int = 0
     """And how often since then, as its `until` did not hold."""
+
+    def review_of(self, key: str | None) -> Review:
+        """Return what a unit of the task is to heed: an element that there was not before has the comments alone."""
+        return self.sent_back.get(key, Review(self.comments))
 
 
 @dataclass(slots=True)

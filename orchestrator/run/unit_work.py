@@ -108,7 +108,7 @@ class UnitWork:
         own, tried = self.state.tasks[unit.task], self.past.tried.get(unit, 0)
         taint = taint_of_unit(self.state, unit)
         limits = tuple(self._time_limits(self.state.plan.tasks[unit.task].squad))
-        return Assignment(unit, values_of(self.state, unit), own.comments, tried, ask, clock, taint, limits)
+        return Assignment(unit, values_of(self.state, unit), own.review_of(unit.key), tried, ask, clock, taint, limits)
 
     def _time_limits(self, squad: str | None) -> Iterator[tuple[str, float, float]]:
         """Yield the sub-squads around a unit that may take only so long, and the seconds of work that each has left.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
@@ -39,13 +39,13 @@ from orchestrator.squad.plan import (
     ConversationWork,
     Steps,
     Switch,
+    TaskBody,
     TaskPlan,
     local,
 )
 from providers.errors import RoutingError
 
-if TYPE_CHECKING:
-    pass
+SENT_BACK = "your last result, which the reviewer sent back"
 
 
 @dataclass(slots=True)
@@ -132,7 +132,6 @@ class TaskRunner:
         self, task: TaskPlan, given: Assignment, earlier: Mapping[str, Fed], ctx: RunContext
     ) -> tuple[UnitResult, dict[str, Any]]:
         """Do the work once. Returns what was made, and each step's own output."""
-        context = {**self._context(task, given), **earlier}
         body = task.work
         if isinstance(body, Switch):
             cases = tuple(body.cases)
@@ -144,6 +143,7 @@ class TaskRunner:
                 return replace(made_there, untrusted=given.taint.of([("tasks", inside, "output")])), {}
             ctx = ctx.at(untrusted=joined(ctx.untrusted, given.taint.of(body.on.names)))
             body = chosen
+        context = {**self._context(task, given), **self._sent_back(body, given), **earlier}
         if not isinstance(body, Steps):
             assert isinstance(body, AgentWork | ConversationWork), "a gate is no work for a unit"
             return await self.crew.do(body, given, context, ctx), {}
@@ -177,6 +177,15 @@ class TaskRunner:
         made = {name: ended[name]["output"] for name in context if name in ended}
         texts = {name: as_text(output) for name, output in made.items() if output is not None}
         return {name: Fed(text, given.taint.of([("tasks", name, "output")])) for name, text in texts.items()}
+
+    def _sent_back(self, body: TaskBody, given: Assignment) -> dict[str, Fed]:
+        """Return what the unit had made when a reviewer asked for changes: a comment is about a text that is read."""
+        made, untrusted = given.review.output, given.review.untrusted
+        if made is None or self.crew.plan.edition < 4:
+            return {}
+        is_of_steps = isinstance(body, Steps) and body.result is None and isinstance(made, Mapping)
+        parts = {f"{SENT_BACK}: {name}": one for name, one in made.items()} if is_of_steps else {SENT_BACK: made}
+        return {title: Fed(as_text(one), untrusted) for title, one in parts.items() if one is not None}
 
 
 def made_by_squad(task: str, values: Mapping[str, Any]) -> UnitResult:

@@ -139,7 +139,7 @@ class ApprovalSpec(StrictModel):
 
 
 class ReviseSpec(StrictModel):
-    """What runs again when a person answers `revise`: the tasks read the person's comment."""
+    """What runs again when a person answers `revise`. The tasks read the comment, and each what it had made."""
 
     model_config = ConfigDict(json_schema_extra={"required": ["rerun", "max_attempts"]})
     noun: ClassVar[str] = "an on_revise"
