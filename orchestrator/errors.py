@@ -228,6 +228,15 @@ class NoQuestion(OrchestratorError):
         self.hint = f"awaiting approval in this run: {', '.join(matching or waiting) or 'nothing'}"
 
 
+class CommentMissing(OrchestratorError, ValueError):
+    """Changes are asked for, and not which: the tasks that run again would have nothing new to read."""
+
+    hint = "say what to change, as in: Shorter, please."
+
+    def __init__(self, question: str) -> None:
+        super().__init__(f"{question}: `revise` needs a comment, which the tasks that run again read")
+
+
 class NoConversation(OrchestratorError):
     """The squad of a run has no conversation of this name."""
 

@@ -15,6 +15,7 @@ from orchestrator.cli.local_list import LocalList
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.next_step import Question, answer_line
 from orchestrator.cli.ui.reasons import Document
+from orchestrator.errors import CommentMissing
 from orchestrator.events import GateOpened, to_json
 from orchestrator.run.approvals import answer_question, goes_on, questions_of
 from orchestrator.run.delta_stream import answers_after
@@ -91,6 +92,8 @@ class LocalDesk(LocalList):
         journal, (name, choice, comment, edited, for_run) = self.records.journal, given
         try:
             return await answer_question(journal, run, name, choice, comment, by="cli", edited=edited, for_run=for_run)
+        except CommentMissing as error:
+            raise Unusable(str(error), f'orchestrator approvals revise {run} {name or ""} --comment "..."') from None
         except ValueError as error:
             raise Unusable(str(error)) from None
 

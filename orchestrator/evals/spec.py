@@ -52,7 +52,7 @@ class CommentedAnswer(StrictModel):
 
     noun: ClassVar[str] = "an answer"
     choice: Choice = Field(description="What is chosen.", examples=["revise"])
-    comment: str = Field(default="", description="What is said with it.", examples=["Shorter."])
+    comment: str = Field(default="", description="What is said with it. `revise` needs it.", examples=["Shorter."])
 
 
 def _kind(value: object) -> str:
@@ -71,10 +71,12 @@ AnswersInOrder = Annotated[
 ]
 
 
-def choices_of(written: Choice | CommentedAnswer | Sequence[Choice | CommentedAnswer]) -> tuple[Choice, ...]:
-    """Return what is chosen, one after the other."""
+def answers_of(
+    written: Choice | CommentedAnswer | Sequence[Choice | CommentedAnswer],
+) -> tuple[tuple[Choice, str], ...]:
+    """Return what is chosen and said with it, one after the other."""
     answers = [written] if isinstance(written, str | CommentedAnswer) else written
-    return tuple(one if isinstance(one, str) else one.choice for one in answers)
+    return tuple((one, "") if isinstance(one, str) else (one.choice, one.comment) for one in answers)
 
 
 def _as_text(written: object) -> object:

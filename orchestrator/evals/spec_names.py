@@ -14,7 +14,7 @@ from agents.memory.records import NotStorable, made_record
 from agents.memory.tools import tools_of as memory_tools
 from agents.tools import Tool
 from orchestrator.evals.expect import AnyOrder, Exactly, Expect, ToolExpect
-from orchestrator.evals.spec import SuiteSpec, With, choices_of
+from orchestrator.evals.spec import SuiteSpec, With, answers_of
 from orchestrator.squad.elements import template_of, whole
 from orchestrator.squad.parts import everyone
 from orchestrator.squad.plan import HUMAN, Approval, Plan, TaskPlan
@@ -148,7 +148,7 @@ def _check_people(findings: Findings, plan: Plan, at: Path, given: With) -> None
     }
     tools = tools_of(plan)
     for name, answers in (given.approvals or {}).items():
-        here, chosen = (*at, "approvals", name), choices_of(answers)
+        here, said = (*at, "approvals", name), answers_of(answers)
         is_tools = is_a_tool(name, tools) or any(fnmatchcase(called_as(one), called_as(name)) for one in tools)
         gate = template_of(name)
         if gate not in gates and name not in guarded and not is_tools:
@@ -156,8 +156,11 @@ def _check_people(findings: Findings, plan: Plan, at: Path, given: With) -> None
             findings.unknown(here, "approval", name, {*gates, *guarded, *asking}, key=True)
             continue
         choices = gates.get(gate, ("approve", "reject"))
-        if any(one not in choices for one in chosen):
+        if any(one not in choices for one, _ in said):
             findings.error(here, "invalid-value", f"'{name}' may be answered by: {', '.join(choices)}")
+        elif any(not comment.strip() for choice, comment in said if choice == "revise"):
+            hint = "{choice: revise, comment: Shorter.}"
+            findings.error(here, "missing-field", "`revise` needs a comment that says what to change", hint)
     peopled = {name for name, talk in plan.conversations.items() if HUMAN in everyone(talk)}
     for name in given.people or {}:
         if name not in plan.conversations:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol
 
-from orchestrator.errors import AnsweredAlready, NoQuestion, QuestionChanged, RunCancelled, RunOver
+from orchestrator.errors import AnsweredAlready, CommentMissing, NoQuestion, QuestionChanged, RunCancelled, RunOver
 from orchestrator.events import GateAnswered, GateOpened
 from orchestrator.journal.protocols import EventLog, Runs, Signals
 from orchestrator.run.history import RunHistory, history_of
@@ -169,7 +169,7 @@ async def answer_question(
     `for_run`: so are all further calls of this tool, as it is, by this agent, until the run ends. `digest` (as
     `digest_of` has it) is of the question that the person was shown: `QuestionChanged` is raised where it is another.
     Raises `NoQuestion`, `RunOver`, `RunCancelled`, `AnsweredAlready` where another answer came first, `RunNotFound`,
-    and `ValueError` for what is no choice, or cannot be approved so.
+    and `ValueError` for what is no choice, or cannot be approved so; `CommentMissing` for `revise` without a comment.
     """
     found = await questions_of(journal, run)
     if digest is not None and (value := answers_in(await journal.signals(run)).get(digest)) is not None:
@@ -200,13 +200,15 @@ async def answer_gate(
 ) -> Decided:
     """Record a person's answer to a question, and return the one that stands: the first counts.
 
-    `edited` and `for_run`: see `answer_question`. Raise `ValueError` for what is no choice, or cannot be approved so.
+    `edited` and `for_run`: see `answer_question`. Raise `ValueError` for what is no choice, or cannot be approved so,
+    `CommentMissing` for `revise` without a comment.
     """
     if choice not in gate.choices:
         wanted = f"takes one of: {', '.join(gate.choices)}"
         if gate.choices == ("say",):
             wanted = f"awaits words: `say` them: orchestrator approvals say {run} 'your words'"
         raise ValueError(f"{gate.name} {wanted}")
+    refuse_without_comment(gate, choice, comment)
     if (edited is not None or for_run) and choice != "approve":
         raise ValueError(f"{gate.name}: only what is approved can be changed, or allowed for the run")
     if for_run and not gate.grant:
@@ -217,6 +219,12 @@ async def answer_gate(
             raise ValueError(f"{gate.name}: {why}")
     grant = gate.grant if for_run else ""
     return await decide(journal, run, gate, GateAnswered(gate.name, choice, comment, by, edited, grant))
+
+
+def refuse_without_comment(gate: GateOpened, choice: str, comment: str) -> None:
+    """Raise `CommentMissing` where an answer asks for changes, and does not say which."""
+    if choice == "revise" and not comment.strip():
+        raise CommentMissing(gate.name)
 
 
 def edit_fault(gate: GateOpened, edited: str) -> str:

@@ -112,7 +112,7 @@ class Driver:
         self._writing = anyio.Lock()
         self._over = anyio.Event()
         self._asking = 0
-        self._failure: JournalError | None = None
+        self._failure: Exception | None = None
 
     def stop(self) -> None:
         """Start nothing more; calls in flight end and are recorded, then the run ends as cancelled."""
@@ -309,11 +309,12 @@ class Driver:
     async def _asked(self, gate: GateOpened, opened_at: float) -> None:
         try:
             await self._await_answer(gate, opened_at)
-        except JournalError as error:
+        except (JournalError, ValueError) as error:  # a program may answer what is no answer
             self._break_off(error)
 
-    def _break_off(self, error: JournalError) -> None:
-        """End the run, as its journal fails: what is not recorded must not be done."""
+    def _break_off(self, error: Exception) -> None:
+        """End the run, as its journal fails: what is not recorded must not be done. The question stays open where a
+        program's answer to it cannot be taken."""
         self._failure = self._failure or error
         self._over.set()
 

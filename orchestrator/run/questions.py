@@ -19,7 +19,7 @@ from agents.run_context import CallToApprove, Leave, Suspended
 from agents.untrusted import told
 from orchestrator.events import AnswerOverruled, GateAnswered, GateOpened
 from orchestrator.journal.protocols import Journal, JournalError
-from orchestrator.run.approvals import decide, edit_fault, hear, recorded_answer
+from orchestrator.run.approvals import decide, edit_fault, hear, recorded_answer, refuse_without_comment
 from orchestrator.run.history import RunHistory
 from orchestrator.run.recorder import Recorder
 from orchestrator.run.work_clock import RunClock, UnitClock
@@ -174,8 +174,10 @@ class Asker:
     async def _enter(self, gate: GateOpened, given: GateAnswered) -> GateAnswered:
         """Enter an answer that was given in this process, and return the one that stands.
 
-        Raise `ValueError` where what a program answers cannot replace what was asked about.
+        Raise `ValueError` where what a program answers cannot replace what was asked about, `CommentMissing` where it
+        asks for changes without a comment.
         """
+        refuse_without_comment(gate, given.choice, given.comment)
         if given.edited is not None and (why := edit_fault(gate, given.edited)):
             raise ValueError(f"{gate.name}: {why}")
         decided = await decide(self._journal, self._recorder.run_id, gate, given)

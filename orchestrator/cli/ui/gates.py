@@ -102,7 +102,8 @@ async def ask_person(
         return None
     if choice is None:
         return None
-    comment = await _prompt("your words" if choice == "say" else "comment (may be empty)", read)
+    label = "your words" if choice == "say" else "comment (may be empty)"
+    comment = await (_changes(read) if choice == "revise" else _prompt(label, read))
     if comment is None:
         return None
     grant = gate.grant if choice == ALL else ""
@@ -137,6 +138,15 @@ async def _choose(gate: GateOpened, read: ReadLine) -> str | None:
                 return matching[0]
         told = f"answer with one of: {', '.join([*choices, *more])} (the first letters are enough; yes and no do, too)"
         click.echo(f"{told}{ALL_MEANS if gate.grant else ''}", err=True)
+    return None
+
+
+async def _changes(read: ReadLine) -> str | None:
+    """Return what a person wants changed, once there is something; None: the input ended."""
+    while (comment := await _prompt("what is to change", read)) is not None:
+        if comment:
+            return comment
+        click.echo("say what to change, as in: Shorter, please. The tasks that run again read it", err=True)
     return None
 
 

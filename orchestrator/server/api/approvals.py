@@ -109,6 +109,8 @@ def approval_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter
             raise RequestRefused(409, str(error), "the answer that came first stands", "already_answered") from None
         except errors.QuestionChanged as error:
             raise RequestRefused(409, str(error), error.hint, "question_changed") from None
+        except errors.CommentMissing as error:
+            raise RequestRefused(422, str(error), error.hint, "comment_missing") from None
         except ValueError as error:
             raise RequestRefused(422, str(error), code="no_choice") from None
         return AnswerTaken(question=gate.name, choice=given.choice, goes_on=not note, note=state.mask(note))

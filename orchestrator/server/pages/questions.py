@@ -51,6 +51,11 @@ class QuestionShown:
     timeout: str
 
     @property
+    def may_be_revised(self) -> bool:
+        """Whether it may be sent back, which needs a comment."""
+        return any(value == "revise" for value, _ in self.choices)
+
+    @property
     def wants_words(self) -> bool:
         """Whether a person is to say something, rather than to choose."""
         return [value for value, _ in self.choices] == ["say"]
@@ -113,6 +118,8 @@ async def answered(asked: PageRequest, run: str) -> str:
     choice, comment = form.get("choice", ""), _even(form.get("comment", "")).strip()
     if choice == "say" and not comment:
         return "Nothing is said yet: write what you want to say."
+    if choice == "revise" and not comment:
+        return "Write into the comment what to change: the tasks that run again read it."
     watched = await state.views.of(state.journal, run)
     questions = await watched.questions(state.journal)
     gate = next((one for one in (questions.open if questions else ()) if one.name == form.get("question")), None)

@@ -30,7 +30,7 @@ def typing(*lines):
     [
         (["approve", ""], ("approve", "")),
         (["A", " fine "], ("approve", "fine")),
-        (["re", "", "nonsense", "rev", "smaller"], ("revise", "smaller")),
+        (["re", "", "nonsense", "rev", " ", "smaller"], ("revise", "smaller")),
         ([], None),
         (["approve"], None),
     ],

@@ -83,7 +83,10 @@ def test_the_only_approval_of_a_run_needs_no_name(call, folder):
 def test_each_answer_is_bound_to_what_was_shown(call, folder):
     (folder / "revised.yaml").write_text(REVISED)
     call("run", "revised.yaml", "--run-id", "r-1", "--out", "there")
-    assert call("approvals", "revise", "r-1", "approve", "--comment", "shorter").code == 0
+    empty = call("approvals", "revise", "r-1", "approve", "--comment", " ")
+    assert (empty.code, "`revise` needs a comment" in empty.err) == (2, True)
+    assert 'approvals revise r-1 approve --comment "..."' in empty.err
+    assert call("approvals", "revise", "r-1", "approve", "--comment", "shorter").code == 0, "nothing was recorded"
     assert call("approvals", "approve", "r-1", "approve").code == 5, "it is answered"
     again = call("runs", "resume", "r-1")
     assert again.code == 7

@@ -27,6 +27,7 @@ tasks:
   write: {agent: ann, description: "About ${{ inputs.idea }}."}
   talk: {conversation: chat, needs: [write], description: Talk.}
   gate: {needs: [talk], approval: {prompt: "Good?"}}
+  again: {needs: [talk], approval: {prompt: "Good?"}, on_revise: {rerun: [talk], max_attempts: 1}}
 outputs: {text: "${{ tasks.write.output }}"}
 """
 
@@ -58,6 +59,12 @@ def test_a_sound_file_is_a_suite(tmp_path: Path) -> None:
     assert made.recording(case) == tmp_path / "rec" / "one.json"
     assert made.baseline == tmp_path / "base.json"
     assert made.line_of(("cases", 0, "expect", "run", "cost")) == 6
+
+
+def test_an_answer_that_asks_for_changes_says_which(tmp_path: Path) -> None:
+    cases = "  - {name: one, inputs: {idea: tea}, with: {approvals: {again: [%s, approve]}}}\n"
+    assert mistakes(tmp_path, cases % "revise") == [(4, "missing-field")]
+    assert suite(tmp_path, cases % "{choice: revise, comment: Shorter.}")
 
 
 def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:

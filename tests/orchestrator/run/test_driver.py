@@ -14,6 +14,7 @@ import pytest
 from agents import tool
 from orchestrator import GateAnswered, GateOpened, PlanError, to_json
 from orchestrator.cli.ui.progress import Progress
+from orchestrator.errors import CommentMissing
 from orchestrator.runtime import open_run
 from providers.errors import AllAttemptsFailed, RateLimited, ServerFault
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, Usage
@@ -244,6 +245,11 @@ async def test_a_revision_runs_again_with_the_comment_and_then_goes_on() -> None
     first, second = manager.prompts("ann")
     assert "smaller, please" not in first
     assert "smaller, please" in second
+
+
+async def test_a_program_that_asks_for_changes_says_which() -> None:
+    with pytest.raises(CommentMissing, match="approve: `revise` needs a comment"):
+        await run(squad(GATED), ask=person(("revise", "")))
 
 
 async def test_a_rejection_ends_the_run_as_rejected() -> None:

@@ -225,7 +225,7 @@ async def test_a_person_has_the_whole_list_done_again(tmp_path: Path, second: li
         return str(next(lists)).replace("'", '"') if "List." in request.messages[-1].text else said(agent, request)
 
     async def ask(gate: GateOpened) -> GateAnswered:
-        return GateAnswered(gate.task, "revise" if gate.attempt == 1 else "approve", "", "terminal")
+        return GateAnswered(gate.task, "revise" if gate.attempt == 1 else "approve", "more", "terminal")
 
     gate = {"needs": ["review"], "approval": {"prompt": "Good?", "choices": ["approve", "revise"]}}
     gate |= {"on_revise": {"rerun": ["plan"], "max_attempts": 1}}

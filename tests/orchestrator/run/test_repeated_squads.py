@@ -104,7 +104,7 @@ async def test_a_failure_tries_all_of_it_again_and_a_revision_begins_anew(tmp_pa
     manager, journal = Judged("bad", "bad", fault, "bad", "bad", "good", "bad", "bad", "good"), MemoryJournal()
 
     async def ask(gate: GateOpened) -> GateAnswered:
-        return GateAnswered(gate.task, "revise" if "revise" in gate.choices else "approve", "", "terminal")
+        return GateAnswered(gate.task, "revise" if "revise" in gate.choices else "approve", "more", "terminal")
 
     result, events = await run(made(tmp_path, tasks), manager, journal=journal, run_id="r", ask=ask)
     assert (result.status, manager.verdicts) == ("done", [])

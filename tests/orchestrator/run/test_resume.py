@@ -13,7 +13,7 @@ import pytest
 
 from agents import tool
 from orchestrator import GateAnswered, GateOpened, RunResult, Squad
-from orchestrator.errors import RunCancelled, RunChanged, RunNotFound, RunOver
+from orchestrator.errors import CommentMissing, RunCancelled, RunChanged, RunNotFound, RunOver
 from orchestrator.events import Event
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Fenced, Journal, JournalError, RunBusy, StepChanged
@@ -226,6 +226,8 @@ async def test_a_gate_is_answered_from_outside_and_only_for_what_was_shown(journ
     (first,) = [event.data for event in await journal.events("r") if event.type == "gate.opened"]
     with pytest.raises(ValueError, match="approve, revise, reject"):
         await answer_gate(journal, "r", first, "perhaps")
+    with pytest.raises(CommentMissing, match="gate: `revise` needs a comment"):
+        await answer_gate(journal, "r", first, "revise", " ")
     await answer_gate(journal, "r", first, "revise", "smaller")
     manager = Answers(lambda agent, request: "two")
     result, events = await go_on(given, journal, manager)

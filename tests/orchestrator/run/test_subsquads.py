@@ -171,7 +171,7 @@ async def test_a_person_may_have_the_whole_of_it_done_again(tmp_path: Path) -> N
     gate |= {"on_revise": {"rerun": ["review"], "max_attempts": 1}}
 
     async def ask(gate: GateOpened) -> GateAnswered:
-        return GateAnswered(gate.task, "revise" if gate.attempt == 1 else "approve", "", "terminal")
+        return GateAnswered(gate.task, "revise" if gate.attempt == 1 else "approve", "more", "terminal")
 
     manager, journal = Answers(said), MemoryJournal()
     squad = made(tmp_path, {**OUTER, "gate": gate})

@@ -68,6 +68,16 @@ async def test_two_answers_at_once_both_count_and_one_of_two_to_the_same_questio
     assert events.count("run.resumed") <= 2
 
 
+async def test_a_question_is_not_sent_back_without_a_word(squad: Squad, tmp_path: Path) -> None:
+    async with scripted("A draft.") as manager, served(manager, tmp_path, None, [squad]) as server:
+        run = (await server.http.post("/api/runs", json={"squad": "two"})).json()["run_id"]
+        await until_state(server, run, "waiting")
+        empty = {"question": "safe", "choice": "revise", "comment": " "}
+        refused = await server.http.post(f"/api/approvals/{run}", json=empty)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "comment_missing")
+        assert len((await server.http.get("/api/approvals")).json()["approvals"]) == 2
+
+
 @pytest.mark.long
 async def test_an_answer_to_a_question_that_is_asked_anew_does_not_count(squad: Squad, tmp_path: Path) -> None:
     async with scripted("A draft.", "Better.") as manager, served(manager, tmp_path, None, [squad]) as server:
