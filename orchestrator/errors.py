@@ -9,6 +9,7 @@ OrchestratorError
 ├ NotAChoice           an expression came to none of what it may choose
 ├ NoProvider           no provider is configured
 ├ ToolUnusable         a tool that a file declares cannot be loaded
+├ NotATable            an output that a .csv or .tsv file cannot hold
 ├ CannotWrite          the run's folder, or a file in it
 │ ├ FilesTaken         files stand where the run would write its own
 │ └ FilesProtected     the run would write its own configuration
@@ -301,6 +302,14 @@ class CannotWrite(OrchestratorError):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path} cannot be written: {reason}")
         self.path, self.reason = path, reason
+
+
+class NotATable(OrchestratorError):
+    """The output of a task is neither text nor a list of flat mappings, and its file `path` ends in .csv or .tsv."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path} holds a table, and the output is none: {why}")
+        self.path = path
 
 
 TOLD_FILES = 12

@@ -36,7 +36,7 @@ from personas.list_filters import (
     unique,
 )
 from personas.number_filters import number, real, rounded, whole
-from personas.text_filters import from_csv, indent, of_text, replace, split, to_json, truncate
+from personas.text_filters import from_csv, indent, of_text, replace, split, to_csv, to_json, truncate
 
 # Names that no source can spell: what the grammar rewrites into calls of ours.
 EACH, LITERAL, CONCAT, SLICE, COMPARED = " each", " literal", " concat", " slice", " compared"
@@ -302,6 +302,13 @@ DESCRIBED_FILTERS: Mapping[str, TemplateWord] = {
     ),
     "title": _word(
         of_text(FILTERS["title"]), "The text with a capital at the beginning of each word.", "'release notes' | title"
+    ),
+    "to_csv": _word(
+        to_csv,
+        "A list of mappings as CSV text: a column for each key, a row for each mapping. Cells are text, numbers, true,"
+        " false or none. The opposite of `from_csv`. A spreadsheet may take a cell that begins with `=`, `+`, `-` or"
+        " `@` for a formula.",
+        "[{'name': 'Ann', 'note': 'a, b'}] | to_csv",
     ),
     "tojson": _word(
         to_json,

@@ -11,7 +11,7 @@ from jinja2 import Undefined
 
 from personas.attributes import kind_of_value
 from personas.limits import Rendering
-from providers.documents.tables import csv_rows
+from providers.documents.tables import csv_rows, csv_text
 
 
 def as_text(value: Any, budget: Rendering) -> str:
@@ -86,6 +86,17 @@ def from_csv(budget: Rendering, value: Any, delimiter: str = "") -> list[dict[st
     text = _text(value)
     budget.take(len(text))
     return budget.made_whole(csv_rows(text, delimiter))
+
+
+def to_csv(budget: Rendering, value: Any, delimiter: str = ",") -> str:
+    """Return a list of flat mappings as CSV text. It is charged for its values and delimiters before it is made."""
+    if isinstance(value, Undefined):
+        str(value)  # raises, and says what is missing
+    rows = budget.made_whole(value)
+    if isinstance(rows, list | tuple):
+        columns = {name for row in rows if isinstance(row, Mapping) for name in row}
+        budget.take(len(rows) * len(columns))
+    return budget.made(csv_text(rows, delimiter))
 
 
 def _text(value: Any) -> str:

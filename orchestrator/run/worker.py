@@ -15,7 +15,7 @@ import anyio
 from agents import OutputInvalid, RunContext, ToolFault
 from agents.fences import without_fence
 from agents.untrusted import joined
-from orchestrator.errors import RepeatExhausted, SquadFailed, TaskTimedOut
+from orchestrator.errors import NotATable, RepeatExhausted, SquadFailed, TaskTimedOut
 from orchestrator.events import (
     CaseChosen,
     CutText,
@@ -43,6 +43,8 @@ from orchestrator.squad.plan import (
     TaskPlan,
     local,
 )
+from orchestrator.squad.schemas import table_delimiter
+from providers.documents.tables import csv_text
 from providers.errors import RoutingError
 
 SENT_BACK = "your last result, which the reviewer sent back"
@@ -75,14 +77,21 @@ class TaskRunner:
             done = await self._with_retries(task, given, ctx)
         except RepeatExhausted as error:
             if error.last is not None:
-                await self.files.write(path, self._unfenced(error.last.text, path), ctx.emit, error.last.untrusted)
+                await self.files.write(path, self._text_of(error.last, path), ctx.emit, error.last.untrusted)
                 error.last = replace(error.last, output_file=path)
             raise
-        await self.files.write(path, self._unfenced(done.text, path), ctx.emit, done.untrusted)
+        await self.files.write(path, self._text_of(done, path), ctx.emit, done.untrusted)
         return replace(done, output_file=path)
 
-    def _unfenced(self, text: str, path: str) -> str:
-        return without_fence(text, path) if self.crew.plan.edition > 1 else text
+    def _text_of(self, done: UnitResult, path: str) -> str:
+        """Return what the file holds. Raise `NotATable` for a value that a table's file cannot hold."""
+        delimiter = table_delimiter(path)
+        if delimiter and not isinstance(done.output, str):
+            try:
+                return csv_text(done.output, delimiter)
+            except ValueError as error:
+                raise NotATable(path, str(error)) from None
+        return without_fence(done.text, path) if self.crew.plan.edition > 1 else done.text
 
     async def _with_retries(self, task: TaskPlan, given: Assignment, ctx: RunContext) -> UnitResult:
         with ExitStack() as around:

@@ -394,8 +394,11 @@ _TEXT: Mapping[str, Any] = {"type": "string"}
 
 def schema_of(task: TaskSpec) -> Any:
     """Return what is known of a task's output, as a JSON Schema; None where nothing is."""
-    if task.for_each is not None:
-        return None
+    return None if task.for_each is not None else schema_of_one(task)
+
+
+def schema_of_one(task: TaskSpec) -> Any:
+    """Return what `schema_of` does; of a `for_each`, what is known of the output of one element."""
     if task.approval is not None:
         return _ANSWER
     if task.switch is not None:

@@ -46,6 +46,31 @@ def _part_fault(part: str) -> str:
     return ""
 
 
+def table_delimiter(path: str) -> str:
+    """Return what separates the cells of a `.csv` or `.tsv` file; empty for any other file."""
+    return {"csv": ",", "tsv": "\t"}.get(path.rpartition(".")[2].lower(), "") if "." in path else ""
+
+
+NO_TABLE = "give it an output_schema of a list of flat objects, or none, or let the file end in .json"
+
+
+def no_table(schema: Any) -> str:
+    """Return why no value of a schema is text or a list of flat mappings; empty where one may be."""
+    match schema:
+        case {"type": "array", "items": {"type": str(kind)}} if kind != "object":
+            return f"is a list of {kind}s, not of objects"
+        case {"type": "array", "items": {"properties": Mapping() as columns}}:
+            deep = (
+                name
+                for name, column in columns.items()
+                if isinstance(column, Mapping) and column.get("type") in ("array", "object")
+            )
+            return next((f"has the {columns[name]['type']} '{name}' in each row" for name in deep), "")
+        case {"type": str(kind)} if kind not in ("string", "array"):
+            return f"is of type {kind}"
+    return ""
+
+
 def same_file(path: str) -> str:
     """Return one spelling for all paths that some system takes for the same file."""
     return "/".join(part for part in path.split("/") if part != ".").casefold()

@@ -284,7 +284,8 @@ class TaskSpec(StrictModel):
     output_file: Expression | None = Field(
         default=None,
         description="The file that the result is written to, inside the run's folder (`--out`). Without a leading `/` "
-        "and without `..`.",
+        "and without `..`. A value is written as JSON; a list of flat objects as CSV, where the name ends in `.csv` or "
+        "`.tsv`.",
         examples=["report.md"],
     )
     needs: list[NonEmpty] | None = Field(

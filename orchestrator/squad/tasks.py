@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.squad.agents import Roster
 from orchestrator.squad.candidates import Candidates
-from orchestrator.squad.expressions import CONDITION, Expressions, NamesInScope, path_in
+from orchestrator.squad.expressions import CONDITION, Expressions, NamesInScope, path_in, schema_of_one
 from orchestrator.squad.graph import Ancestry
 from orchestrator.squad.guardrail_specs import guardrails_of
 from orchestrator.squad.plan import (
@@ -28,7 +28,16 @@ from orchestrator.squad.plan import (
     TaskPlan,
 )
 from orchestrator.squad.rendering import with_expressions_left_out
-from orchestrator.squad.schemas import Schemas, below, path_fault, same_file, says_nothing
+from orchestrator.squad.schemas import (
+    NO_TABLE,
+    Schemas,
+    below,
+    no_table,
+    path_fault,
+    same_file,
+    says_nothing,
+    table_delimiter,
+)
 from orchestrator.squad.shared_spec import budget
 from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.subsquads import SubSquads, case_name
@@ -349,8 +358,12 @@ class Tasks:
             self.findings.error(path, "unsafe-path", fault)
         elif "${{" not in source:
             self._claim(name, path, source)
+        if table_delimiter(source) and (fault := no_table(schema_of_one(spec))):
+            self.findings.error(path, "wrong-type", f"the file holds a table, and the output {fault}", NO_TABLE)
         if spec.for_each is not None and all(used[0] not in scope.names for used in text.names):
             hint = f"read '{scope.names[0]}' in the path"
+            if table_delimiter(source):
+                hint += f'; for one table of all, `outputs: {{table: "${{{{ tasks.{name}.output | to_csv }}}}"}}`'
             self.findings.error(path, "duplicate-output-file", "each element would write the same file", hint)
         return text
 

@@ -1,11 +1,12 @@
-"""The rows of a CSV text, each a mapping by the names in its first line. Pure."""
+"""CSV texts: the rows of one, each a mapping by the names in its first line, and the text of such rows. Pure."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 MOST_ROWS = 100_000
 MOST_COLUMNS = 1_000
@@ -40,6 +41,71 @@ def csv_rows(text: str, delimiter: str = "") -> list[dict[str, str]]:
     return rows
 
 
+def csv_text(rows: Any, delimiter: str = ",") -> str:
+    """Return the CSV text of a list of flat mappings, the opposite of `csv_rows`: the first line names the columns.
+
+    The columns are the keys of all rows, in the order in which they occur first. Cells are text, numbers, `true` and
+    `false`; none and a missing key are empty. Quotation marks are those of RFC 4180, and lines end with a line feed.
+    A text that a spreadsheet takes for a formula, such as `=1+1`, stays as it is. No rows make an empty text. Raises
+    `ValueError`, with the row, for what is no such list, or is larger than the caps of this module.
+    """
+    _check_delimiter(delimiter)
+    if not isinstance(rows, list | tuple):
+        raise ValueError(f"{_kind(rows)} is no table: a table is a list of mappings, one for each row")
+    names: dict[str, None] = {}
+    for place, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping):
+            raise ValueError(f"row {place} is {_kind(row)}: each row of a table is a mapping, by column")
+        names.update(dict.fromkeys(map(str, row)))
+        if place > MOST_ROWS or len(names) > MOST_COLUMNS or place * len(names) > MOST_CELLS:
+            most = f"{MOST_ROWS:,} rows, {MOST_COLUMNS:,} columns and {MOST_CELLS:,} cells"
+            raise ValueError(f"the table is too large: at most {most} are written")
+    if not names:
+        return ""
+    lines = [[_written(name, delimiter) for name in names]]
+    for place, row in enumerate(rows, 1):
+        by_name = {str(name): value for name, value in row.items()}
+        lines.append([_written(_cell(by_name.get(name), name, place), delimiter) for name in names])
+    return "".join(f"{delimiter.join(line)}\n" for line in lines)
+
+
+def _cell(value: Any, name: str, place: int) -> str:
+    match value:
+        case str():
+            return str.__str__(value)
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return str(value)
+    raise ValueError(f"row {place} has {_kind(value)} as {name!r}: a cell is text, a number, true, false or none")
+
+
+def _written(cell: str, delimiter: str) -> str:
+    """Return a cell as it stands in a line. Blanks at its ends are in quotation marks: readers drop them else."""
+    if cell == cell.strip() and not any(sign in cell for sign in (delimiter, '"', "\r", "\n")):
+        return cell
+    return '"' + cell.replace('"', '""') + '"'
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "none"
+        case str():
+            return "text"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case list() | tuple():
+            return "a list"
+        case Mapping():
+            return "a mapping"
+    return f"a {type(value).__name__}"
+
+
 def delimiter_of(text: str) -> str:
     """Return what separates the columns of a text's first line."""
     line = text.partition("\n")[0]
@@ -49,8 +115,7 @@ def delimiter_of(text: str) -> str:
 def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield each line that is not empty, with the number of its last line in the text."""
     separator = delimiter or delimiter_of(text.lstrip("\r\n"))
-    if len(separator) != 1 or separator in '"\r\n ':
-        raise ValueError(f"{delimiter!r} cannot be a delimiter: it is one character, such as , or ;")
+    _check_delimiter(separator)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     try:
         for cells in reader:
@@ -59,6 +124,11 @@ def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     except csv.Error as error:
         what = "a quotation mark is not closed" if "unexpected end" in str(error) else str(error)
         raise ValueError(f"line {reader.line_num} is not CSV: {what}") from None
+
+
+def _check_delimiter(delimiter: str) -> None:
+    if len(delimiter) != 1 or delimiter in '"\r\n ':
+        raise ValueError(f"{delimiter!r} cannot be a delimiter: it is one character, such as , or ;")
 
 
 def _columns(cells: list[str]) -> list[str]:

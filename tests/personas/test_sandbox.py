@@ -74,6 +74,7 @@ def error_of(source: str, values=VALUES) -> TemplateError:
         ("${{ [0, 1, none, 'x'] | select | list }}", [1, "x"]),
         ("${{ -(3 | abs) }}", -3),
         ("${{ 'a;b\nx, y;2' | from_csv }}", [{"a": "x, y", "b": "2"}]),
+        ('${{ \'a,b\nx y,"1"""\n\' | from_csv | to_csv }}', 'a,b\nx y,"1"""\n'),
         ("${{ ('a#b\n1#2' | from_csv('#'))[0].b }}", "2"),
     ],
 )
@@ -260,6 +261,13 @@ def test_a_text_that_is_no_number_is_an_error_or_the_default(name, text, said):
     assert f"{name}(0) takes 0 in its place" in message
     assert value_of(f"${{{{ cell | {name}(0) }}}}", values) == 0
     assert value_of(f"${{{{ cell | {name}(default=-1) }}}}", values) == -1
+
+
+def test_a_large_table_is_charged_before_it_is_written():
+    sparse = {"rows": [{f"c{number}": 1} for number in range(3_000)]}
+    assert "characters on its way" in error_of("${{ rows | to_csv | length }}", sparse).message
+    assert "row 1 is text" in error_of("${{ ['a'] | to_csv }}").message
+    assert "'inputs.nothing'" in error_of("${{ inputs.nothing | to_csv }}").message
 
 
 def test_a_table_is_charged_for_what_it_is_and_what_it_makes():

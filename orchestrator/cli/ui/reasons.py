@@ -186,6 +186,7 @@ HINTS: Mapping[str, str] = {
     "TurnLimit": "raise `max_turns` of the agent, or let it do less",
     "ContextTooLong": "too long for each model that was asked: give it less (`context_max_tokens`), or a larger model",
     "CannotWrite": "let that folder be written, or name another with --out",
+    "NotATable": "give it an output_schema of a list of flat objects, or none, or let the file end in .json",
     "TemplateError": "correct the expression, then `orchestrator runs resume RUN --edited` runs what it affects",
 }
 """By the class name of what a task failed with, or of what all its attempts failed with."""

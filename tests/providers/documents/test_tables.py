@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.documents.tables import MOST_COLUMNS, MOST_ROWS, csv_rows
+from providers.documents.tables import MOST_COLUMNS, MOST_ROWS, csv_rows, csv_text
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,45 @@ def test_a_delimiter_may_be_given():
 def test_what_is_no_table_is_told_with_its_line(text, delimiter, told):
     with pytest.raises(ValueError, match=told):
         csv_rows(text, delimiter)
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        ([], ""),
+        ([{"name": "Ann", "n": 1.5, "ok": True, "left": None}], "name,n,ok,left\nAnn,1.5,true,\n"),
+        ([{"a": "x"}, {"b": "y"}], "a,b\nx,\n,y\n"),
+        ([{"a": 'say "x"', "b": "two\nlines, and more"}], 'a,b\n"say ""x""","two\nlines, and more"\n'),
+        ([{"a": "=1+1", "b": " x"}], 'a,b\n=1+1," x"\n'),
+    ],
+)
+def test_a_table_is_written_as_csv(rows, text):
+    assert csv_text(rows) == text
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ({"a": 1}, "a mapping is no table"),
+        ("a", "text is no table"),
+        ([{"a": 1}, "x"], "row 2 is text: each row of a table is a mapping"),
+        ([{"a": 1}, None], "row 2 is none"),
+        ([{"a": 1}, {"a": [1]}], "row 2 has a list as 'a': a cell is text"),
+        ([{str(i): 1 for i in range(MOST_COLUMNS + 1)}], "the table is too large"),
+        ([{"a": 1}] * (MOST_ROWS + 1), "the table is too large"),
+    ],
+)
+def test_what_no_table_can_hold_is_told_with_its_row(rows, told):
+    with pytest.raises(ValueError, match=told):
+        csv_text(rows)
+
+
+@given(st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8)), max_size=6))
+def test_what_is_written_is_read_by_others_as_it_was(pairs):
+    rows = [{"a": one, "b": other} for one, other in pairs]
+    text = csv_text(rows)
+    assert list(csv.DictReader(io.StringIO(text, newline=""))) == rows
+    assert not rows or csv_rows(text, ",") == [row for row in rows if any(cell.strip() for cell in row.values())]
 
 
 cell = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=8).map(str.strip)
