@@ -222,8 +222,9 @@ DESCRIBED_FILTERS: Mapping[str, TemplateWord] = {
     ),
     "from_csv": _word(
         from_csv,
-        "The rows of a CSV text, each a mapping by the names in the first line. All cells are text. `delimiter`, else"
-        " the one of comma, semicolon, tab and `|` that the first line has most of.",
+        "The rows of a CSV text, or of the CSV in its one fence of Markdown, each a mapping by the names in the first"
+        " line. All cells are text. `delimiter`, else the one of comma, semicolon, tab and `|` that the first line has"
+        " most of.",
         "'name,age\nAnn,30' | from_csv",
         makes_nothing=True,
     ),

@@ -11,7 +11,7 @@ from jinja2 import Undefined
 
 from personas.attributes import kind_of_value
 from personas.limits import Rendering
-from providers.documents.tables import csv_rows, csv_text
+from providers.documents.tables import csv_text, table_in
 
 
 def as_text(value: Any, budget: Rendering) -> str:
@@ -85,7 +85,7 @@ def from_csv(budget: Rendering, value: Any, delimiter: str = "") -> list[dict[st
     """Return the rows of a CSV text. The text is charged before it is read, the rows when they are made."""
     text = _text(value)
     budget.take(len(text))
-    return budget.made_whole(csv_rows(text, delimiter))
+    return budget.made_whole(table_in(text, delimiter))
 
 
 def to_csv(budget: Rendering, value: Any, delimiter: str = ",") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -39,6 +40,50 @@ def csv_rows(text: str, delimiter: str = "") -> list[dict[str, str]]:
             raise ValueError(f"the table is too large: at most {MOST_ROWS:,} rows and {MOST_CELLS:,} cells are read")
         rows.append({name: cells[place] if place < len(cells) else "" for place, name in enumerate(header)})
     return rows
+
+
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)\s*")
+MOST_WORDS = 3
+"""Of a first line that names one column: one of more words is a sentence of a text that is no table."""
+BEGINNING = 60
+"""Characters of a text without a table, in the message."""
+
+
+def table_in(text: str, delimiter: str = "") -> list[dict[str, str]]:
+    """Return the rows of the table that a text is, or that stands in its one fence of Markdown, as models write it.
+
+    Raises `ValueError`, with the beginning of the text, where it holds no table.
+    """
+    fences = list(_fences(text))
+    of_tables = [inner for language, inner in fences if language in ("csv", "tsv")]
+    if len(of_tables) > 1:
+        raise ValueError(f"the text holds {len(of_tables)} fences of CSV: it may hold one table")
+    is_alone = len(fences) == 1 and fences[0][0] in ("", "text")
+    table = of_tables[0] if of_tables else fences[0][1] if is_alone else text
+    try:
+        first = next(filter(None, map(str.strip, table.splitlines())), "")
+        if not delimiter and len(first.split()) > MOST_WORDS and not any(sign in first for sign in DELIMITERS):
+            raise ValueError("its first line is a sentence, and names no columns")
+        rows = csv_rows(table, delimiter)
+    except ValueError as error:
+        shown = " ".join(text.split())
+        shown = f"{shown[:BEGINNING]}..." if len(shown) > BEGINNING else shown
+        raise ValueError(f"no table can be read in the text {shown!r}: {error}") from None
+    return rows
+
+
+def _fences(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the language and the inside of each fence that is closed."""
+    sign, language, inner = "", "", list[str]()
+    for line in text.split("\n"):
+        fence = _FENCE.fullmatch(line)
+        if not sign and fence is not None:
+            sign, language, inner = fence[1], fence[2].lower(), []
+        elif sign and fence is not None and not fence[2] and fence[1].startswith(sign):
+            yield language, "\n".join(inner)
+            sign = ""
+        else:
+            inner.append(line)
 
 
 def csv_text(rows: Any, delimiter: str = ",") -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.documents.tables import MOST_COLUMNS, MOST_ROWS, csv_rows, csv_text
+from providers.documents.tables import MOST_COLUMNS, MOST_ROWS, csv_rows, csv_text, table_in
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,38 @@ def test_what_is_written_is_read_by_others_as_it_was(pairs):
     text = csv_text(rows)
     assert list(csv.DictReader(io.StringIO(text, newline=""))) == rows
     assert not rows or csv_rows(text, ",") == [row for row in rows if any(cell.strip() for cell in row.values())]
+
+
+FENCED = "```csv\na;b\n1;2\n```"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a;b\n1;2",
+        FENCED,
+        f"Here is the table:\n\n{FENCED}\n\nAsk me for more, or less.",
+        FENCED.replace("csv", "").replace("\n", "\r\n"),
+        FENCED.replace("```", "~~~~"),
+        f"```sh\nls\n```\n{FENCED}",
+    ],
+)
+def test_a_table_is_found_in_its_fence(text):
+    assert table_in(text) == [{"a": "1", "b": "2"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("OFFLINE STUB - no model was asked\n\nName\nAnn", "text 'OFFLINE STUB - .*its first line is a sentence"),
+        ("I am sorry, I cannot.\n\nAsk a, b, or c.", "in the text 'I am sorry.*line 3 has 3 cells"),
+        ("x" * 100 + ",b\n1,2,3", "in the text 'x{60}[.]{3}'"),
+        (f"{FENCED}\n{FENCED}", "2 fences of CSV"),
+    ],
+)
+def test_a_text_without_a_table_is_told_by_its_beginning(text, told):
+    with pytest.raises(ValueError, match=told):
+        table_in(text)
 
 
 cell = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=8).map(str.strip)
