@@ -70,7 +70,7 @@ ADVICE: Mapping[Exit, ExitAdvice] = {
     Exit.NOTHING: ExitAdvice("no", "Look at the name: `orchestrator runs ls`.", "orchestrator runs show no-such-run"),
     Exit.LIMIT: ExitAdvice(
         "once there is room again",
-        "`orchestrator runs resume RUN` goes on with a paused run where it stopped. Raise the limit, with"
+        "`orchestrator runs resume RUN` continues a paused run where it stopped. Raise the limit, with"
         " `--max-cost` or `--timeout` too, for one that was stopped.",
         "orchestrator run squad.yaml --offline --timeout 1ms",
     ),
@@ -82,18 +82,18 @@ ADVICE: Mapping[Exit, ExitAdvice] = {
     ),
     Exit.NO_ANSWER: ExitAdvice(
         "yes, later",
-        "Wait until the time that stderr tells, then `orchestrator runs resume RUN`: recorded answers are not paid for"
+        "Wait until the time that stderr names, then `orchestrator runs resume RUN`: recorded answers are not paid for"
         " again.",
         "ORCHESTRATOR_SERVER_TOKEN=any orchestrator runs ls --server http://127.0.0.1:9",
     ),
     Exit.INTERRUPTED: ExitAdvice(
         "yes",
-        "`orchestrator runs resume RUN` goes on.",
+        "`orchestrator runs resume RUN` continues the run.",
         "sleep 9 | timeout --preserve-status -s INT 6 orchestrator chat squad.yaml --offline",
     ),
     Exit.TERMINATED: ExitAdvice(
         "yes",
-        "`orchestrator runs resume RUN` goes on.",
+        "`orchestrator runs resume RUN` continues the run.",
         "sleep 9 | timeout --preserve-status 6 orchestrator chat squad.yaml --offline",
     ),
 }

@@ -124,7 +124,7 @@ class Talk:
 
     async def _take_messages(self) -> Leaving:
         if (pending := self.session.pending) is not None:
-            self.console.say(f"the answer to {_quoted(pending.text)} was cut short: it goes on")
+            self.console.say(f"the answer to {_quoted(pending.text)} was cut short: it continues")
             await self._within(self._answer(self.session.stream_on))
             if self._waits:
                 return self._leaving()

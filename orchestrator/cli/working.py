@@ -84,7 +84,7 @@ async def work(settings: Settings, asked: WorkerAsked) -> Exit:
             await serving(cluster, squad_of, options, asked.queues)
             tasks.cancel_scope.cancel()
         signals.check()
-    console.say("stopped: what it was at goes on at other workers")
+    console.say("stopped: other workers continue its work")
     return Exit.DONE
 
 

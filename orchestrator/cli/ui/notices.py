@@ -19,7 +19,7 @@ def telling(say: Callable[[str], None], show: Callable[[str], None]) -> Emit:
     def emit(event: Any) -> None:
         match event:
             case LedgerLost(reason, share):
-                say(f"the ledger of limits is down ({reason}): going on alone with {share:.0%} of each limit")
+                say(f"the ledger of limits is down ({reason}): continuing alone with {share:.0%} of each limit")
             case AlertNotPosted(variable, which, reason):
                 say(f"an alert about the budget of the {which} was not posted to {variable}: {reason}")
             case AnswerOverruled(task, "", stands, by):
@@ -31,9 +31,9 @@ def telling(say: Callable[[str], None], show: Callable[[str], None]) -> Emit:
             case SubscriberTrouble(who, reason):
                 say(f"{who} is not told of all that happens: {reason}")
             case LedgerEmptied():
-                say("the ledger of limits has lost its counts, and now holds anew what this process used")
+                say("the ledger of limits had lost its counts; what this process used is counted again")
             case LedgerRegained():
-                say("the ledger of limits is back, and now holds what was used meanwhile")
+                say("the ledger of limits is back; what was used meanwhile is counted")
 
     return emit
 

@@ -260,7 +260,7 @@ def test_a_chat_that_was_killed_goes_on_and_tells_what_was_cut_short(spawn, fold
     assert len(loopback.requests) == 2
     ended = spawn("chat", "--session", "s", stdin=b"three\n")
     assert ended.returncode == 0, ended.stderr
-    assert b'the answer to "two" was cut short: it goes on' in ended.stderr
+    assert b'the answer to "two" was cut short: it continues' in ended.stderr
     assert ended.stdout.decode() == f"{ANSWER}\n" * 2
     users = [m["content"] for m in loopback.requests[-1].body["messages"] if m["role"] == "user"]
     assert users == ["one", "two", "three"]

@@ -84,7 +84,7 @@ def test_a_run_tells_once_that_its_ledger_is_lost_and_once_that_it_is_back(
     said = err.decode()
     assert child.returncode == 0, said
     assert (said.count(DOWN), said.count(BACK)) == (1, 1), said
-    assert "going on alone with 25% of each limit" in said
+    assert "continuing alone with 25% of each limit" in said
     # What came before the server was killed it has forgotten; what was used alone is booked, and what came after.
     assert len(names) - 3 <= used(tmp_path, {}) <= len(names)
 
