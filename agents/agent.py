@@ -46,22 +46,35 @@ class Agent:
     """
 
     name: str
+    """What it is called in events and messages."""
     persona: Persona | None = None
+    """Who it is; None: `instructions` alone say so."""
     manager: Complete = NOBODY
+    """Who answers its turns; it must be given."""
     tools: Sequence[Any] = ()
     """Tools, and plain functions, of which tools are made."""
     max_turns: int = 16
+    """The model calls of one piece of work, at most."""
     tier: str | None = None
+    """Goes before the persona's tier."""
     model: str | None = None
+    """One model, `provider/model`, instead of a tier."""
     chain: Sequence[str] = ()
     """Candidates (`provider/model`, `provider/*`) that are asked in this order, then the policy's last resort."""
     window: int | None = None
+    """Tokens that a request may have; None: what the model takes."""
     history: History = ALL
+    """How much of a long transcript is sent."""
     max_output_tokens: int | None = None
+    """Tokens of one answer, at most; None: as the model has it."""
     temperature: float | None = None
+    """Given to the model; None: the vendor's default."""
     effort: Literal["low", "medium", "high"] | None = None
+    """How long a reasoning model may think; None: the vendor's default."""
     instructions: str | None = None
+    """A prompt of its own, after what is told of the persona, or all there is without one."""
     values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES)
+    """What the persona's instructions are filled with, once."""
     run: str | None = None
     """Whose turns its turns are: where providers' limits make them wait, runs are served side by side."""
     deps: Any = None

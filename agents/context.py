@@ -27,8 +27,11 @@ class History:
     """
 
     keep_last: int | None = None
+    """The newest messages that are sent, at most, in whole exchanges; None: all."""
     summarise_over_tokens: int | None = None
+    """Older messages are summarised beyond this many tokens."""
     compact_at: float | Literal["off"] | None = None
+    """When older messages are summarised: a share of the model's room (at most 1), a number of tokens, or `off`."""
 
     def __post_init__(self) -> None:
         if self.compact_at is None or self.compact_at == "off":

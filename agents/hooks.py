@@ -31,6 +31,7 @@ class Deny:
     """The call may not be made. A model is told `reason` of a tool's; a model call that is denied ends the work."""
 
     reason: str
+    """A model is told it of a tool's call; of a model's call it is the error's message."""
 
 
 class Hooks:

@@ -98,15 +98,25 @@ class WorkResult(Generic[Made]):
     """
 
     text: str
+    """The answer as text."""
     output: Made
+    """The value of `output_type`, or the JSON value of `output_schema`, else the text."""
     transcript: tuple[Message, ...]
+    """The new messages, the brief first."""
     usage: Usage
+    """Tokens of all turns."""
     cost: int | None
+    """Micro-USD; None where any turn's was unknown."""
     turns: int
+    """How many model calls it took."""
     provider: str
+    """Who gave the last answer."""
     model: str
+    """Which of its models."""
     truncated: bool = False
+    """The text was cut off at a limit or by a filter."""
     counted: int = 0
+    """Tokens as caps count them: with estimates where a provider did not tell its usage."""
     finish: FinishReason = FinishReason.STOP
     """How the last answer ended: where it is `truncated`, by a limit of its length or by a filter."""
     answer_tokens: int = 0

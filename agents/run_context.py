@@ -23,7 +23,9 @@ class Complete(Protocol):
 
     async def complete(
         self, request: Request, *, emit: Emit = ignore, budgets: Any = None, accept: Accept | None = None
-    ) -> Response: ...
+    ) -> Response:
+        """Return the answer to one request. Raise `ProviderError` or `RoutingError` where there is none."""
+        ...
 
 
 class StepKey(NamedTuple):
@@ -182,6 +184,7 @@ class RunContext:
     """Told of each answer what it took, where an agent works as a tool: its caller sums that up."""
 
     def at(self, **changes: Any) -> RunContext:
+        """Return the context with these fields changed."""
         return replace(self, **changes)
 
     def below(self, *parts: str) -> RunContext:

@@ -30,10 +30,15 @@ class CallPlace:
     """
 
     agent: str = ""
+    """Whose call it is."""
     turn: int = 0
+    """Its model call, from 1; 0: none."""
     run: str | None = None
+    """The id of the run; None outside of one."""
     unit: str = ""
+    """The task, or its element (`build[S-1]`); empty outside of a run."""
     step: tuple[str, ...] = ()
+    """The place in the unit's work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +49,13 @@ class ToolContext(CallPlace, Generic[Deps]):
     """
 
     tool: str = ""
+    """The name of the tool."""
     call: int = 1
+    """The number of the call in its turn."""
     call_id: str = ""
+    """As the model or its provider named the call; another one when it is repeated."""
     deps: Deps = None  # type: ignore[assignment]  # what needs dependencies is refused where there are none
+    """What the program gave the agent, or the run."""
     around: Any = field(default=None, repr=False)
     """The `RunContext` of the agent that calls: what works below the call is durable by it. None: called by itself."""
     tell: Callable[[str, float | None, float | None], None] = field(default=_tell_nobody, repr=False)

@@ -46,17 +46,29 @@ class Tool:
     """
 
     name: str
+    """What a model calls it."""
     description: str
+    """What a model is told of it."""
     function: Callable[..., Any] = field(repr=False)
+    """What is called, with the arguments as keywords; plain or async."""
     parameters: Mapping[str, Any] | None = field(default=None, repr=False)
+    """A JSON Schema of the arguments; None: it is made of the signature's types."""
     blocking: bool = True
+    """A function that is not async runs in a thread; False: on the event loop."""
     timeout_s: float | None = 60.0
+    """Seconds, after which the model is told so; None: no limit."""
     max_chars: int = 40_000
+    """Characters of a result; the rest is cut off."""
     idempotent: bool = False
+    """Calling it twice does no harm, so a call that a crash cut short is made again unasked."""
     approval: ApprovalMode = "never"
+    """`ask`: a person is asked before each call; `deny`: none is made."""
     risk: Risk = "writes"
+    """`read_only` changes nothing; `writes` changes files or memory of the run; `risky` reaches beyond."""
     untrusted: bool = False
+    """Others wrote what it returns: models read it inside a fence."""
     repeatable: bool = False
+    """The same call may be made any number of times though its result stays the same."""
     agent: str | None = None
     """The agent that does the work, where one does: what ends its work ends the caller's, but for its own failures."""
     is_approval_said: bool = False

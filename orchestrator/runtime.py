@@ -64,20 +64,35 @@ def open_run(
 ) -> AbstractAsyncContextManager[Run]:
     """Open everything that the run needs, start it, and close everything when the block ends.
 
-    Without `out` and `journal` nothing touches the disk: artifacts are in `result.texts`. `manager` answers turns
-    instead of the configured providers; `offline` overrides the squad's own word. `journal` keeps the run's record, so
-    that `resume_run` can continue it; `state` is the folder that keeps what providers' limits allow, over runs and
-    among processes, and `notify` is called when that ledger is lost and regained. `trust` is called with each key that
-    a file would send to an address, and says whether it may go there; by default a routing file that you named may say
-    so, and a `.env` may not (docs/guides/security.md). With `stream`, `Run.stream` tells what agents say as they say
-    it. `deps` is what tools find in their `ToolContext`, `hooks` stand around each model and tool call
-    (docs/guides/python-tools.md). `subscribers` are told of all that happens, and `traceparent` is the span that asks
-    for the run (docs/guides/observability.md). Raises `NotTrusted` for such a key, `PlanError` for bad inputs,
-    `ToolFault` for a tool that needs other `deps`, `NoProvider` where no provider is configured, `CatalogError` for a
-    ledger that cannot be used, `CannotWrite` for a bad `out` and `JournalError` for a record that cannot be kept, all
-    before anything is
-    spent. Where the squad says `offline: auto` and no provider is configured, the stub answers, and the warning
-    `StubAnswers` says so; `offline=True` asks for it without a word. Leaving the block early cancels the run.
+    Without `out` and `journal` nothing touches the disk: artifacts are in `result.texts`. Leaving the block early
+    cancels the run.
+
+    - `inputs`: the squad's inputs by name, as values of their types.
+    - `out`: the folder of the files that the run writes. Those of others are replaced only with `overwrite`.
+    - `run_id`: the run's name in the record; None: one is made.
+    - `manager`: answers turns instead of the configured providers.
+    - `environ`: the variables that keys are taken from; None: those of the process.
+    - `offline`: True: the offline stub answers; False: it does not, whatever the squad says. None: where the squad says
+      `offline: auto` and no provider is configured, the stub answers, and the warning `StubAnswers` says so.
+    - `max_cost_usd` (USD), `timeout_s` (seconds): caps beside the squad's own; the lower one holds.
+    - `ask`: is called with each question to a person. None in place of an answer leaves it open, and the run waits.
+    - `clock`: epoch seconds; for tests.
+    - `journal`: keeps the run's record, so that `resume_run` can continue it.
+    - `state`: the folder that keeps what limits of providers allow, over runs and among processes; `notify` is called
+      when that ledger is lost and regained.
+    - `trust`: is called with each key that a file would send to an address, and says whether it may go there. By
+      default a routing file that you named may say so, and a `.env` may not (docs/guides/security.md).
+    - `stream`: with it, `Run.stream` tells what agents say as they say it.
+    - `memory`: where agents remember, a store or its file; None: `memory.db` in `state`, or until the run ends.
+    - `deps`: what tools find in their `ToolContext`; `hooks` stand around each model and tool call
+      (docs/guides/python-tools.md).
+    - `subscribers`: are told of all that happens (docs/guides/observability.md); `traceparent`: the span that asks for
+      the run.
+
+    Raises, all before anything is spent: `PlanError` for bad inputs, `NoProvider` where no provider is configured,
+    `NotTrusted` for a key that may not go where a file says, `ToolFault` for a tool that needs other `deps`,
+    `CatalogError` for a ledger that cannot be used, `CannotWrite` for a bad `out`, and `JournalError` for a record that
+    cannot be kept.
     """
     from orchestrator.run_opening import open_with, tell_of_stub  # on use: all that a run is made of
 
@@ -134,12 +149,16 @@ def resume_run(
 ) -> AbstractAsyncContextManager[Run]:
     """Go on with a run from its record, as `open_run` would have: what is recorded is not done, nor paid, again.
 
-    `squad` is the one that the run began with; its inputs and folder are in the record, and `out` is another folder:
-    it must be given where the record was made elsewhere (`OutElsewhere`). Caps that are given replace
-    the recorded ones. Calls that were in flight are made again, and reported by `CallRepeated`. Where the squad was
-    `edited`, what the edit touches runs again, and all that needs it; a run that was over may so go on. `edit_of_run`
-    tells before what that is. Raises `RunNotFound`, `RunOver`, `RunCancelled`, `RunBusy` where another process drives
-    the run, and `RunChanged` where the squad differs in more than its limits and `edited` is not given.
+    Calls that were in flight are made again, and reported by `CallRepeated`.
+
+    - `squad`: the one that the run began with; its inputs and folder are in the record.
+    - `out`: another folder. It must be given where the record was made elsewhere (`OutElsewhere`).
+    - `max_cost_usd` (USD), `timeout_s` (seconds): replace the recorded caps.
+    - `edited`: the squad may differ. What the edit touches runs again, and all that needs it; a run that was over may
+      so go on. `edit_of_run` tells before what that is.
+
+    All else is as `open_run` takes it. Raises `RunNotFound`, `RunOver`, `RunCancelled`, `RunBusy` where another process
+    drives the run, and `RunChanged` where the squad differs in more than its limits and `edited` is not given.
     """
     from orchestrator.run_opening import resume_with  # on use: all that a run is made of
 
@@ -192,8 +211,12 @@ async def run_squad(
     on_event: Callable[[Event], None] | None = None,
     on_delta: Callable[[RunDelta], None] | None = None,
 ) -> RunResult:
-    """Run a squad to its end and return how it ended. `on_event` is called with each event, and
-    `on_delta` with each piece of what an agent says, as it says it; all else is as `open_run` takes it."""
+    """Run a squad to its end and return how it ended.
+
+    `on_event` is called with each event, and `on_delta` with each piece of what an agent says, as it says it. All else,
+    and what is raised, is as `open_run` has it. A task that fails raises nothing: `result.status` and `result.errors`
+    say so.
+    """
     from orchestrator.run_opening import run_to_end, tell_of_stub  # on use: all that a run is made of
 
     options = RunOptions(

@@ -116,6 +116,7 @@ class Session:
 
     @property
     def id(self) -> str:
+        """The name of the chat: who opens it by this name goes on with it."""
         return self._chat.recorder.run_id
 
     @property

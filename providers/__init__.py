@@ -13,7 +13,21 @@ if TYPE_CHECKING:
     from providers.catalog.model import Catalog
     from providers.client.manager import ProviderManager, open_manager
     from providers.embeddings import Embeddings
-    from providers.errors import AllAttemptsFailed, BudgetSpent, CatalogError, NoRoute, ProviderError, RoutingError
+    from providers.errors import (
+        AllAttemptsFailed,
+        AuthFailed,
+        BudgetSpent,
+        CatalogError,
+        ContextTooLong,
+        Declined,
+        NoRoute,
+        ProviderError,
+        RateLimited,
+        RoutingError,
+        ServerFault,
+        TimedOut,
+        Unreachable,
+    )
     from providers.messages import (
         Capability,
         Image,
@@ -42,10 +56,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AllAttemptsFailed",
+    "AuthFailed",
     "BudgetSpent",
     "Capability",
     "Catalog",
     "CatalogError",
+    "ContextTooLong",
+    "Declined",
     "Embeddings",
     "Image",
     "Message",
@@ -56,18 +73,22 @@ __all__ = [
     "Policy",
     "ProviderError",
     "ProviderManager",
+    "RateLimited",
     "ReasoningDelta",
     "Request",
     "Response",
     "Restarted",
     "Resumed",
     "RoutingError",
+    "ServerFault",
     "Text",
     "TextDelta",
+    "TimedOut",
     "ToolCall",
     "ToolCallDelta",
     "ToolResult",
     "ToolSpec",
+    "Unreachable",
     "Usage",
     "assistant",
     "default_policy",
@@ -85,11 +106,18 @@ _HOMES = {
     "providers.embeddings": ("Embeddings",),
     "providers.errors": (
         "AllAttemptsFailed",
+        "AuthFailed",
         "BudgetSpent",
         "CatalogError",
+        "ContextTooLong",
+        "Declined",
         "NoRoute",
         "ProviderError",
+        "RateLimited",
         "RoutingError",
+        "ServerFault",
+        "TimedOut",
+        "Unreachable",
     ),
     "providers.messages": (
         "Capability",

@@ -51,11 +51,17 @@ class Embeddings:
     """
 
     vectors: tuple[Vector, ...] = ()
+    """One a text, in the order of the texts."""
     model: str = ""
+    """The name that these vectors compare under."""
     usage: Usage = NOTHING_USED
+    """Tokens of all requests."""
     cost: int | None = 0
+    """Micro-USD; None: unknown."""
     attempts: tuple[Attempt, ...] = ()
+    """How each attempt of these requests ended."""
     estimate: Estimate | None = None
+    """What was counted where the provider sent no figures."""
     provider: str = ""
     """Who answered the last request."""
     model_asked: str = ""

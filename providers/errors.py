@@ -189,6 +189,8 @@ class RequestTooLarge(RateLimited):
 
 
 class ServerFault(ProviderError):
+    """The provider failed (HTTP 5xx). It may answer if asked again."""
+
     recovery = Recovery.AGAIN
 
 
@@ -375,6 +377,7 @@ class AllAttemptsFailed(ExceptionGroup[ProviderError], RoutingError):
         return len(refused) > 1
 
     def derive(self, excs: Sequence[ProviderError]) -> AllAttemptsFailed:  # type: ignore[override]  # same element type
+        """Return the same failure with these attempts alone: `except*` and `split` ask for it."""
         return AllAttemptsFailed(self.message, excs, self.earliest)
 
     def __str__(self) -> str:

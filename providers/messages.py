@@ -30,6 +30,7 @@ class Text:
     """Plain text."""
 
     text: str
+    """The text itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ class Image:
     """An image's bytes and its media type, `image/png` for example."""
 
     media_type: str
+    """`image/png`, `image/jpeg`, ..."""
     data: bytes = field(repr=False)
+    """The bytes of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,15 @@ class ToolCall:
     """
 
     id: str
+    """The call's own, as the model or its provider named it."""
     name: str
+    """The tool that is called."""
     arguments: str
+    """The JSON text as the model wrote it; `parse` reads it."""
     opaque: str | None = field(default=None, repr=False)
+    """A provider's blob that came with the call; it is sent back to the same model alone."""
     made_by: str | None = None
+    """The `provider/model` that `opaque` is valid for."""
 
     def parse(self) -> dict[str, Any]:
         """Return the arguments as an object: what `read_object` makes of the text. Raise `ValueError` where it cannot.
@@ -82,11 +90,17 @@ class ToolResult:
     """
 
     call_id: str
+    """The call that it answers."""
     name: str
+    """The tool."""
     content: str
+    """What the model is told."""
     is_error: bool = False
+    """The model is told that the call failed."""
     fence: str = ""
+    """Set where others wrote the content: the number of the fence that a model reads it in."""
     note: str = ""
+    """Ours, told before the content, outside of the fence."""
     spent: ModelCalls | None = field(default=None, compare=False, repr=False)
     """What the agent spent that did the work, where the tool is one. It is not sent, and in no digest."""
 
@@ -111,9 +125,13 @@ class Message:
     """One utterance. `name` is the speaker where several share a role, as in a conversation of agents."""
 
     role: Role
+    """Who speaks."""
     parts: tuple[Part, ...]
+    """Texts, images, reasoning, tool calls and results, in order."""
     name: str | None = None
+    """The speaker, where several share a role."""
     origin: Origin | None = field(default=None, compare=False, repr=False)
+    """Whose words it holds; not sent."""
     _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -123,6 +141,7 @@ class Message:
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
+        """Its tool calls, in order."""
         return tuple(part for part in self.parts if isinstance(part, ToolCall))
 
     def memo(self, key: str, make: Callable[[Message], T]) -> T:
@@ -144,10 +163,12 @@ class Message:
 
 
 def system(text: str) -> Message:
+    """Return what a model is told first: who it is, and the rules."""
     return Message("system", (Text(text),))
 
 
 def user(text: str, name: str | None = None) -> Message:
+    """Return what a user says; `name` tells speakers apart."""
     return Message("user", (Text(text),), name)
 
 
@@ -157,6 +178,7 @@ def with_images(text: str, images: Sequence[Image]) -> Message:
 
 
 def assistant(*parts: str | Part, name: str | None = None) -> Message:
+    """Return what a model said: texts and tool calls, in order."""
     return Message("assistant", tuple(Text(p) if isinstance(p, str) else p for p in parts), name)
 
 
@@ -210,8 +232,11 @@ class ToolSpec:
     """A tool as a model sees it: a name, what it does, and a JSON Schema (an object) of its parameters."""
 
     name: str
+    """What the model calls it."""
     description: str
+    """What the model is told of it."""
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+    """A JSON Schema of type `object`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,14 +244,22 @@ class OutputSchema:
     """A JSON Schema that the final text must satisfy, and the name that dialects ask for."""
 
     schema: Mapping[str, Any]
+    """A JSON Schema (2020-12)."""
     name: str = "output"
+    """What dialects that want a name are told."""
 
 
 class Capability(StrEnum):
+    """What a model can do, beside writing text."""
+
     TOOLS = "tools"
+    """It calls tools."""
     JSON_SCHEMA = "json_schema"
+    """Its answer can be held to a JSON Schema."""
     VISION = "vision"
+    """It sees images."""
     REASONING = "reasoning"
+    """It thinks before it answers."""
     PREFILL = "prefill"
     """It continues the assistant's message that a transcript ends in."""
 
@@ -243,14 +276,23 @@ class Needs:
     """
 
     agent: str | None = None
+    """Looked up in the policy's `agents`."""
     persona: str | None = None
+    """Looked up there, too."""
     tier: str | None = None
+    """The persona's own, used where the policy says nothing."""
     model: str | None = None
+    """Pins one candidate, `provider/model`."""
     task_type: str | None = None
+    """Looked up in the policy's `task_types`."""
     capabilities: frozenset[Capability] = frozenset()
+    """What the model must be able to do."""
     deadline_s: float | None = None
+    """Seconds from now for the whole turn."""
     run: str | None = None
+    """Whose turn it is: where turns wait for a limit, runs are served side by side."""
     chain: tuple[str, ...] = ()
+    """Candidates, or `provider/*`, asked in this order, then the policy's last resort."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,17 +300,25 @@ class Request:
     """One turn to be answered: the messages in order, what may be called, what the answer must look like."""
 
     messages: tuple[Message, ...]
+    """What is said, in order."""
     tools: tuple[ToolSpec, ...] = ()
+    """What the model may call."""
     tool_choice: str = "auto"
     """`auto`, `none`, `required`, or a tool's name."""
     output_schema: OutputSchema | None = None
+    """What the answer must look like; None: any text."""
     max_output_tokens: int | None = None
+    """Tokens of the answer, at most; None: as the model has it."""
     temperature: float | None = None
+    """None: the vendor's default."""
     stop: tuple[str, ...] = ()
+    """Texts at which the answer ends."""
     seed: int | None = None
+    """For answers that are alike, where the model takes one."""
     effort: Literal["low", "medium", "high"] | None = None
     """How much a model that reasons should think. Not sent to one that does not, or has no word for it."""
     needs: Needs = Needs()
+    """What is required of who answers; not sent."""
     tools_needed: bool = True
     """Whether a model must be able to call tools; else one that cannot is asked without them."""
 
@@ -292,13 +342,19 @@ class Usage:
     """Tokens as a disjoint ledger: the five figures never overlap, and their sum is what was billed for."""
 
     input: int = 0
+    """Tokens of the request that no cache had."""
     cache_read: int = 0
+    """Tokens of the request that a cache had."""
     cache_write: int = 0
+    """Tokens of the request that were put into a cache."""
     output: int = 0
+    """Tokens of the answer, without reasoning."""
     reasoning: int = 0
+    """Tokens of what the model thought."""
 
     @property
     def total(self) -> int:
+        """All five figures together."""
         return self.input + self.cache_read + self.cache_write + self.output + self.reasoning
 
     def __add__(self, other: Usage) -> Usage:
@@ -360,14 +416,23 @@ class Response:
     """
 
     message: Message
+    """The answer."""
     finish: FinishReason
+    """Why the model stopped."""
     usage: Usage = Usage()
+    """Tokens; nothing but zeros: unknown."""
     provider: str = ""
+    """Who answered."""
     model: str = ""
+    """Which of its models."""
     cost: int | None = None
+    """Micro-USD; None: unknown, never free."""
     attempts: tuple[Attempt, ...] = ()
+    """How each attempt ended, failed ones included."""
     latency_ms: float = 0.0
+    """Milliseconds of the attempt that answered."""
     estimate: Estimate | None = None
+    """What caps have counted where the usage is unknown."""
 
     @property
     def counted(self) -> Usage:
@@ -376,10 +441,12 @@ class Response:
 
     @property
     def text(self) -> str:
+        """The text of the answer, its parts joined."""
         return self.message.text
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls of the answer, in order."""
         return self.message.tool_calls
 
 
@@ -392,6 +459,7 @@ class TextDelta:
     """The next piece of the answer's text."""
 
     text: str
+    """To be put behind what came before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +467,7 @@ class ReasoningDelta:
     """The next piece of what the model thinks aloud."""
 
     text: str
+    """To be put behind what came before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,9 +475,13 @@ class ToolCallDelta:
     """The next piece of tool call number `index`; `id` and `name` come with the first."""
 
     index: int
+    """Which call of the answer."""
     id: str = ""
+    """With the first piece only."""
     name: str = ""
+    """With the first piece only."""
     arguments: str = ""
+    """The next piece of its JSON text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,11 @@ PINNED = {
     " TurnEnded TurnLimit TurnStarted Untrusted WorkResult WorkStream create_balanced_agent_pool mcp_tools"
     " tool",
     "personas": "Persona PersonaError Personas Sandbox TemplateError first_of in_memory packaged",
-    "providers": "AllAttemptsFailed BudgetSpent Capability Catalog CatalogError Embeddings Image Message ModelCalls"
-    " Needs NoRoute OutputSchema Policy ProviderError ProviderManager ReasoningDelta Request Response Restarted Resumed"
-    " RoutingError Text TextDelta ToolCall ToolCallDelta ToolResult ToolSpec Usage assistant"
-    " default_policy load_catalog open_manager parse_policy system user",
+    "providers": "AllAttemptsFailed AuthFailed BudgetSpent Capability Catalog CatalogError ContextTooLong"
+    " Declined Embeddings Image Message ModelCalls Needs NoRoute OutputSchema Policy ProviderError"
+    " ProviderManager RateLimited ReasoningDelta Request Response Restarted Resumed RoutingError"
+    " ServerFault Text TextDelta TimedOut ToolCall ToolCallDelta ToolResult ToolSpec Unreachable"
+    " Usage assistant default_policy load_catalog open_manager parse_policy system user",
 }
 
 

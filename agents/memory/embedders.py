@@ -87,6 +87,7 @@ class LocalEmbedder:
         return found, f"bert-{digest}"
 
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Return one vector a text, all of one length."""
         return [self._vector(pieces(text, self._vocabulary, self._most)) for text in texts]
 
     def _vector(self, ids: Sequence[int]) -> Any:

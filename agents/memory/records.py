@@ -47,15 +47,21 @@ class MemoryRecord:
     """
 
     id: str
+    """Follows from scope and text: what is remembered twice is one record."""
     text: str
+    """What is remembered."""
     scope: str
+    """A squad's name, or `squad/agent`."""
     trust: RecordTrust
     created: float
+    """Epoch seconds UTC."""
     source: RecordSource = RecordSource()
     expires: float | None = None
+    """Epoch seconds UTC; None: it stays until it is forgotten."""
     tags: tuple[str, ...] = ()
 
     def is_over(self, now: float) -> bool:
+        """Return whether it has expired at `now` (epoch seconds UTC)."""
         return self.expires is not None and self.expires <= now
 
 

@@ -97,6 +97,7 @@ class MemoryStore:
         return cls(connect(path, LAYOUT), ":memory:" if path is None else str(path), most, embedder)
 
     def close(self) -> None:
+        """Close the file. Nothing can be read or written afterwards."""
         with self._lock:
             self._db.close()
 

@@ -17,6 +17,8 @@ _PACKAGE = Path(__file__).parents[1]
 _FIRST_MEANT = ("reference", "guides", "start", "concepts", "recipes", "comparisons")
 """Where two pages have one name, which is meant rather: who asks at a terminal looks something up."""
 PROBLEMS = "reference/problems"
+API = "reference/api"
+"""The section of the Python names: these are found as they are written, in capital or small letters."""
 _MOST_PAGES, _MOST_LINES = 10, 3
 
 
@@ -57,11 +59,17 @@ class DocPage:
             if found := re.match(r"(#{1,6}) +(.+)", line):
                 yield Heading(index, len(found[1]), found[2].replace("`", ""))
 
-    def part(self, slug: str) -> Sequence[str]:
+    def anchors(self) -> Sequence[str]:
+        """Return the anchors of its headings: one that came before gets a number, as on GitHub."""
+        slugs = [heading.slug for heading in self.headings()]
+        seen = [slugs[:at].count(slug) for at, slug in enumerate(slugs)]
+        return [f"{slug}-{count}" if count else slug for slug, count in zip(slugs, seen, strict=True)]
+
+    def part(self, anchor: str) -> Sequence[str]:
         """Return the lines below the heading with this anchor, up to the next one of its level; none without it."""
         headings = list(self.headings())
-        for at, heading in enumerate(headings):
-            if heading.slug == slug:
+        for at, (heading, slug) in enumerate(zip(headings, self.anchors(), strict=True)):
+            if slug == anchor:
                 after = (other.line for other in headings[at + 1 :] if other.level <= heading.level)
                 return self.lines[heading.line : next(after, len(self.lines))]
         return ()
@@ -164,17 +172,36 @@ def find_page(wanted: str, pages: Mapping[str, DocPage]) -> FoundPage:
         return found._replace(anchor=anchor.casefold())
     if name in pages:
         return FoundPage(pages[name])
+    python = _python_name(wanted.strip(), pages)
+    if python is not None and not re.fullmatch(r"[a-z]+", wanted.strip()):  # `tool`: rather the guide
+        return python
     problems = pages.get(PROBLEMS)
     if problems is not None and problems.part(name):
         return FoundPage(problems, name)
     for same in (_is_called(name), _begins(name), _holds(name)):
         chosen = sorted((page for page in pages.values() if same(page)), key=_rank)
         if chosen:
-            return FoundPage(chosen[0], others=tuple(page.name for page in chosen[1:]))
+            others = [page.name for page in chosen[1:]]
+            others += [] if python is None else [f"{python.page.name}#{python.anchor}"]
+            return FoundPage(chosen[0], others=tuple(others))
+        if python is not None:
+            return python
     for page in sorted(pages.values(), key=_rank):
         if page.part(name.replace(" ", "-")):
             return FoundPage(page, name.replace(" ", "-"))
     raise NoSuchPage(f"no page is called {wanted!r}", _suggestion(name, pages))
+
+
+def _python_name(wanted: str, pages: Mapping[str, DocPage]) -> FoundPage | None:
+    """Return the place of a public name or method, with or without its package: `Agent.work`, `agents.Agent`."""
+    name = re.sub(r"^(?:[a-z]+\.)+(?=\w)", "", wanted)
+    for page in pages.values():
+        if page.section == API and page.name != API:
+            for heading, anchor in zip(page.headings(), page.anchors(), strict=True):
+                if heading.level > 1 and heading.text == name:
+                    others = (one.name for one in pages.values() if _is_called(name.casefold())(one))
+                    return FoundPage(page, anchor, tuple(others))
+    return None
 
 
 def _is_called(name: str) -> Callable[[DocPage], bool]:

@@ -26,12 +26,19 @@ class Event(NamedTuple):
     """
 
     run_id: str
+    """The run that it is an event of."""
     unit: Unit | None
+    """The task, or its element, that it happened to; None: the run itself."""
     step: StepPath
+    """Where in the unit's work, the outermost part first; empty: the unit itself."""
     turn: int
+    """The model call that it belongs to, from 1; 0: none."""
     seq: int
+    """Its number among the events of one place and turn, from 1."""
     at: float
+    """Epoch seconds UTC."""
     data: Any
+    """What happened: `TaskStarted`, `TurnEnded`, ...; its class says which."""
 
     @property
     def path(self) -> str:
@@ -40,10 +47,12 @@ class Event(NamedTuple):
 
     @property
     def id(self) -> str:
+        """Run, place, turn and number as one text: no other event has it."""
         return f"{self.run_id}/{self.path}/{self.turn}/{self.seq}"
 
     @property
     def type(self) -> str:
+        """The name of what happened: `task.started`, `gate.opened`."""
         return type_of(self.data)
 
 

@@ -14,11 +14,13 @@ class GateOpened:
     """
 
     task: str
+    """The question's name: the approval's task, or the place of the call or turn that asks."""
     prompt: str
     """What the person is asked."""
     choices: tuple[str, ...]
     """The answers that count."""
     shown: Mapping[str, str]
+    """What to decide on, by name: of an approval the text of each task in `show`."""
     attempt: int
     """Counts from 1 how often there is such a question: of an approval after `revise`, of a call that was cut short."""
     again: bool = False
@@ -60,12 +62,16 @@ class GateAnswered:
     """
 
     task: str
+    """The question that is answered: `task` of its `GateOpened`."""
     choice: str
     """One of the question's `choices`."""
     comment: str
     """What the person wrote with it; empty: nothing."""
     by: str
+    """`terminal`, `--approve`, `cli` (another process), `api` (an embedding program), `timeout`, or `approval for the
+    run`."""
     edited: str | None = None
+    """What stands instead of the part of the question that may be edited; None: nothing was."""
     grant: str = ""
     """Approval of further calls of the run that is given with it: the question's `grant`; empty: none."""
     tool: str = ""

@@ -40,9 +40,13 @@ class AnswerEnded:
     """The answer is over. `ok`: it is whole and stands; else there is none, and what was told of it is void."""
 
     ok: bool
+    """The answer is whole and stands; else there is none, and what was told of it is void."""
     finish: FinishReason | None = None
+    """Why the model stopped; None where there is no answer."""
     provider: str = ""
+    """Who answered; empty where nobody did."""
     model: str = ""
+    """The model that answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +60,25 @@ class RunDelta:
     """
 
     run_id: str
+    """The run."""
     position: str
+    """Give it to `run.stream(after=position)` to go on behind this delta."""
     unit: Unit
+    """The task, or its element, whose agent speaks."""
     step: StepPath
+    """The place in the unit's work."""
     turn: int
+    """The model call, from 1."""
     agent: str
+    """Who speaks."""
     delta: Delta | AnswerEnded
+    """A piece of the answer, or that it is over."""
     attempt: int = 1
+    """The answers that were begun at this place, from 1: a `Restarted` voids the one before."""
     anew: bool = False
+    """The answer is told from its beginning here: forget what you have of it."""
     recorded: bool = False
+    """It comes from the journal."""
 
     @property
     def answer(self) -> tuple[Unit, StepPath, int]:

@@ -30,17 +30,25 @@ class Exchange:
     """
 
     number: int
+    """From 1."""
     agent: str
+    """Who was asked."""
     text: str
+    """What the person said."""
     at: float
     """Epoch seconds UTC."""
     status: ExchangeStatus = "open"
+    """`open`: the answer is not there yet; failed or cancelled, there is none."""
     answer: str = ""
+    """What the agent said; empty where there is no answer."""
     error: str = ""
+    """Why it failed."""
     messages: tuple[Message, ...] = ()
     """All that was said in it, tools' calls and results too; empty where there is no answer."""
     is_undone: bool = False
+    """Nobody is told of it any more."""
     cost: int | None = 0
+    """Micro-USD; None where a price is unknown."""
     model: str = ""
     """The last one that was asked: `provider/model`."""
     untrusted: tuple[str, ...] = ()
@@ -53,6 +61,7 @@ class Exchange:
 
     @property
     def unit(self) -> Unit:
+        """The unit of the chat's record that does its work: `say-1`."""
         return unit_of_exchange(self.number)
 
     def paid(self, made: TurnEnded | TextsEmbedded) -> Exchange:

@@ -31,21 +31,37 @@ class RunResult:
     """
 
     run_id: str
+    """The id that `resume_run` takes."""
     status: RunStatus
+    """`done`, `failed`, `rejected` by a person, `waiting` for one, `paused` or `stopped` by a limit, `cancelled`."""
     outputs: Mapping[str, Any]
+    """The squad's `outputs` by name, with the types of their expressions; None: see `output_errors`."""
     artifacts: Mapping[str, str]
+    """The files that were written: path below `out` -> SHA-256."""
     usage: Usage
+    """Tokens of all model calls."""
     cost: int | None
+    """Micro-USD of all model calls; None where any price was unknown."""
     tasks: Mapping[str, str]
+    """The status of each task by name."""
     errors: Mapping[str, str]
+    """What the failed tasks failed with, by name."""
     error_kinds: Mapping[str, str]
+    """The class of each of these errors, by task."""
     waiting: Mapping[str, str]
+    """What each paused task waits for, by name."""
     stub: bool
+    """True where the offline stub answered: no model was asked."""
     out: Path | None = None
+    """The folder of the artifacts; None: there is none, and `texts` holds them."""
     texts: Mapping[str, str] = field(default_factory=dict)
+    """The artifacts themselves by path, where `out` is None."""
     truncated: Mapping[str, tuple[CutText, ...]] = field(default_factory=dict)
+    """By task, the texts that their models did not finish."""
     output_errors: Mapping[str, str] = field(default_factory=dict)
+    """Why an output could not be told, by name; the run has then failed."""
     cut_short: int = 0
+    """Micro-USD that calls may have cost besides, whose end is not known."""
 
     def output(self, name: str, as_type: type[T]) -> T:
         """Return an output as a value of a type: a pydantic model, a dataclass, `list[...]` of them.

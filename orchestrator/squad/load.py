@@ -64,13 +64,21 @@ class Squad:
     """What one squad file defines, bound to its personas, tools and routing. Immutable; runs any number of times."""
 
     spec: SquadSpec
+    """The file as it was read and checked."""
     file: str
+    """The path of the file, or the name that stands for it in messages."""
     personas: Personas = field(repr=False)
+    """Where its personas come from."""
     tools: tuple[Tool, ...] = field(repr=False)
+    """The tools that its agents may name."""
     policy: Policy = field(repr=False)
+    """Which models answer which agents."""
     catalog: Catalog = field(repr=False)
+    """The facts of providers and models that `policy` is about."""
     functions: Mapping[str, Callable[..., bool]] = field(repr=False)
+    """Conditions that a conversation's `terminate` may name."""
     warnings: tuple[Problem, ...]
+    """What `validate` warns of; a run goes on all the same."""
     _node: Node = field(repr=False)
     _found: tuple[Problem, ...] = field(repr=False)
     text: str = field(default="", repr=False)
@@ -93,6 +101,7 @@ class Squad:
 
     @property
     def name(self) -> str:
+        """The squad's `name`."""
         return self.spec.name
 
     @classmethod

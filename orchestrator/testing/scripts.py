@@ -38,6 +38,7 @@ class ScriptedManager(ProviderManager):
 
     @property
     def requests(self) -> list[Request]:
+        """The requests that were made, in order."""
         return self._answers.requests
 
     def check(self, *, used_up: bool = True) -> None:

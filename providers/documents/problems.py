@@ -45,15 +45,25 @@ class Problem:
     """
 
     file: str
+    """The file that it is in, as it was named."""
     line: int
+    """From 1; 0 for data that came from no file."""
     column: int
+    """In characters, from 1."""
     length: int
+    """How many characters the caret marks."""
     code: str
+    """A stable name; `orchestrator docs CODE` explains it."""
     message: str
+    """What is wrong."""
     severity: Severity = "error"
+    """A `warning` stops no run."""
     hint: str = ""
+    """What to do about it; may be empty."""
     path: Path = ()
+    """The place in the tree: keys and indexes."""
     source: str = field(default="", repr=False, compare=False)
+    """The text of that line."""
 
     def __str__(self) -> str:
         return f"{self._place()}: {self.severity}[{self.code}]: {_shown(_safe(self).message)}"

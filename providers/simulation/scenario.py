@@ -44,9 +44,14 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
+    """A time in which a provider or a model answers nothing."""
+
     begins: float
+    """Seconds from the start."""
     lasts: float
+    """Seconds."""
     how: Mode = "refuses"
+    """What a call gets meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import json
 import re
@@ -39,12 +40,10 @@ UNCHECKED = frozenset(
     }
 )
 """Languages that are only coloured. A misspelt one is in no list."""
-SIGNATURES = re.compile(r"reference/api[\w-]*\.md")
-"""Pages made of our code, whose blocks show signatures and not statements."""
 FILE_NAME = re.compile(r"# ((?:[\w.-]+/)*[\w.-]+\.\w+)[ \t]*$", re.MULTILINE)
-OTHER, WRONG, EXCERPT = "other", "wrong", "excerpt"
+OTHER, WRONG, EXCERPT, SIGNATURE = "other", "wrong", "excerpt", "signature"
 """Words after a block's language: it is a file of another program; it shows a mistake, which must be found; it is
-Python that needs what its page does not show, so it is not run."""
+Python that needs what its page does not show, so it is not run; it is how a function is called, and no statement."""
 
 
 def block_problems(page: Page, folder: Path) -> Iterator[str]:
@@ -62,7 +61,7 @@ def block_problems(page: Page, folder: Path) -> Iterator[str]:
         _write(shown, beside)
         for wrong in _wrong(block, page, beside, code):
             yield f"{page.name}:{block.line}: {wrong}"
-        if block.language == "python" and not SIGNATURES.fullmatch(_below_docs(page)):
+        if block.language == "python" and SIGNATURE not in block.marks:
             code += f"{block.text}\n" if not list(python_problems(block.text, code)) else ""
 
 
@@ -81,8 +80,8 @@ def _write(files: Mapping[str, str], folder: Path) -> None:
 
 
 def _wrong(block: Block, page: Page, folder: Path, above: str) -> Iterator[str]:
-    if marked := block.marks - {OTHER, WRONG, EXCERPT}:
-        told = f"`{OTHER}`, `{WRONG}` or `{EXCERPT}` may stand after a language"
+    if marked := block.marks - {OTHER, WRONG, EXCERPT, SIGNATURE}:
+        told = f"`{OTHER}`, `{WRONG}`, `{EXCERPT}` or `{SIGNATURE}` may stand after a language"
         yield f"nothing is known of {', '.join(sorted(marked))}; {told}"
     found = list(_said(block, page, folder, above))
     if WRONG not in block.marks:
@@ -106,9 +105,10 @@ def _said(block: Block, page: Page, folder: Path, above: str) -> Iterator[str]:
             yield from _parsed(tomllib.loads, block)
         case "ini":
             yield from _parsed(configparser.ConfigParser().read_string, block)
+        case "python" if SIGNATURE in block.marks:
+            yield from _parsed(lambda text: ast.parse(f"{text.strip().replace('class ', 'def ', 1)}: ..."), block)
         case "python":
-            if not SIGNATURES.fullmatch(_below_docs(page)):
-                yield from python_problems(block.text, above)
+            yield from python_problems(block.text, above)
         case language if language in SHELLS:
             yield from shell_problems(block.text, page.text, prompted=language == "console")
         case language if language not in UNCHECKED:

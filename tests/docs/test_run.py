@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli.ui.starter import SQUAD
-from tests.docs.blocks import EXCERPT, SIGNATURES, shown_files
-from tests.docs.pages import DOCS, ROOT, all_pages, page
+from tests.docs.blocks import EXCERPT, SIGNATURE, shown_files
+from tests.docs.pages import ROOT, all_pages, page
 from tests.docs.python_blocks import parsed, runnable
 from tests.patience import PATIENCE_S
 
@@ -30,9 +30,7 @@ if made is not None:
 def _runs() -> list[pytest.param]:
     found = []
     for path in all_pages():
-        if path.is_relative_to(DOCS) and SIGNATURES.fullmatch(path.relative_to(DOCS).as_posix()):
-            continue
-        blocks = [one for one in page(path).blocks if one.language == "python" and EXCERPT not in one.marks]
+        blocks = [one for one in page(path).blocks if one.language == "python" and not one.marks & {EXCERPT, SIGNATURE}]
         for index, code in runnable([block.text for block in blocks]):
             found.append(pytest.param(path, code, id=f"{page(path).name}:{blocks[index].line}"))
     return found

@@ -25,6 +25,8 @@ PAGES = {
     "guides/tools.md": "# Tools\n\nThe budget,\nthe day.\n",
     "reference/index.md": "# Reference\n\n```{toctree}\n:glob:\n\n*\n```\n",
     "reference/problems.md": "# Problems\n\n### `unknown-field`\n\nNo such field.\n\n### `tag`\n\nA tag.\n",
+    "reference/api/index.md": "# Python API\n\n## All names\n",
+    "reference/api/tools.md": "# Python tools\n\n## tool\n\nMakes.\n\n## Tool\n\nIs.\n\n### Tool.call\n\nDoes.\n",
     "reference/squad.md": "# The squad file\n\nEvery field.\n",
 }
 
@@ -40,7 +42,8 @@ def pages(tmp_path):
 def test_pages_come_in_the_order_of_the_site_and_those_of_no_tree_last(pages):
     assert list(pages) == [
         *("guides", "guides/tools", "guides/agents", "guides/squads"),
-        *("reference", "reference/problems", "reference/squad", "project", "design", "stray"),
+        *("reference", "reference/problems", "reference/squad", "project", "design", "reference/api"),
+        *("reference/api/tools", "stray"),
     ]
 
 
@@ -58,6 +61,10 @@ def test_pages_come_in_the_order_of_the_site_and_those_of_no_tree_last(pages):
         ("unknown-field", "reference/problems", "unknown-field"),
         ("their tools", "guides/agents", "their-tools"),
         ("agents#deep", "guides/agents", "deep"),
+        ("Tool", "reference/api/tools", "tool-1"),
+        ("agents.Tool", "reference/api/tools", "tool-1"),
+        ("Tool.call", "reference/api/tools", "toolcall"),
+        ("agents.tool", "reference/api/tools", "tool"),
     ],
 )
 def test_a_page_has_many_names(pages, wanted, page, anchor):
