@@ -65,8 +65,18 @@ def text_of(raw: RawInput) -> str | UnreadInput:
     try:
         return clean(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        found = f"byte 0x{data[error.start]:02x} at {error.start:,}"
-        return UnreadInput(f"'{raw.name}' is not UTF-8 text ({found})", "save it as UTF-8: iconv -f latin1 -t utf-8")
+        data = error.object  # without the mark
+        of_line = data.rfind(b"\n", 0, error.start) + 1
+        line, column = data.count(b"\n", 0, of_line) + 1, len(data[of_line : error.start].decode()) + 1
+        found = f"line {line:,}, column {column:,}: byte 0x{data[error.start]:02x}"
+        return UnreadInput(f"'{raw.name}' is not UTF-8 text ({found})", _as_utf8(raw.name))
+
+
+def _as_utf8(name: str) -> str:
+    """Return how a text becomes UTF-8 in the program that wrote it. Its encoding here is not known: none is guessed."""
+    if _TABLE_NAME.search(name):
+        return "save it as 'CSV UTF-8': in Excel, Save as, type 'CSV UTF-8 (Comma delimited)'"
+    return "save it as UTF-8: editors ask for the encoding in 'Save as'"
 
 
 def secret(name: str) -> UnreadInput:

@@ -93,7 +93,9 @@ def test_an_image_may_be_a_part_of_a_message_or_an_url() -> None:
         ("file", b"PK\x03\x04", "is a ZIP archive"),
         ("file", b"\xff\xfea\0", "UTF-16"),
         ("file", b"a\0b", "NUL bytes"),
-        ("file", b"caf\xe9", "not UTF-8 text (byte 0xe9 at 3)"),
+        ("file", b"caf\xe9", "not UTF-8 text (line 1, column 4: byte 0xe9) save it as UTF-8"),
+        ("file", b"\xef\xbb\xbfcaf\xe9", "line 1, column 4"),
+        ("file", "é\nöx".encode() + b"\x80", "not UTF-8 text (line 2, column 3: byte 0x80)"),
         ("file", b"x\n-----BEGIN OPENSSH PRIVATE KEY-----\n", "holds keys"),
         ("image", b"", "is empty"),
         ("image", b"<svg/>", "none of PNG, JPEG, GIF and WebP"),
@@ -234,6 +236,10 @@ def test_a_table_in_a_file_is_a_list_of_its_rows() -> None:
     assert input_value("x", "list", RawInput("people.CSV", text)) == rows
     assert input_value("x", "list", RawInput("people.tsv", b"a,b\tc\n1\t2\n")) == [{"a,b": "1", "c": "2"}]
     assert input_value("x", "list", RawInput("people.txt", b"a,b\n1,2\n")) == ["a,b", "1,2"]
+    unread = input_value("x", "list", RawInput("people.csv", "name;fee\nJörg;5 €\n".encode("cp1252")))
+    assert isinstance(unread, UnreadInput)
+    assert "'people.csv' is not UTF-8 text (line 2, column 2: byte 0xf6)" in unread.why
+    assert "CSV UTF-8" in unread.hint
     unread = input_value("x", "list", RawInput("people.csv", b"a,b\n1,2,3\n"))
     assert isinstance(unread, UnreadInput)
     assert "'people.csv': line 2 has 3 cells" in unread.why
