@@ -30,6 +30,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "approvals show": ("approvals show sprint-20261201-101500",),
     "approvals approve": ("approvals approve sprint-20261201-101500 publish --comment Good.",),
     "approvals deny": ("approvals deny sprint-20261201-101500 publish",),
+    "approvals reject": ("approvals reject sprint-20261201-101500 publish",),
     "approvals revise": ('approvals revise sprint-20261201-101500 publish --comment "Shorter, please."',),
     "approvals say": ('approvals say sprint-20261201-101500 "I prefer the second."',),
     "memory ls": ("memory ls --scope sprint/mary",),

@@ -23,6 +23,7 @@ from providers.documents.unicode import printable
 ANSWERS = {
     "revise": ("revise", "Send TASK of RUN back: the tasks before it run again, with your comment."),
     "deny": ("reject", "Reject TASK of RUN."),
+    "reject": ("reject", "Reject TASK of RUN: the same as `deny`."),
 }
 """Command -> (the choice that it records, its help)."""
 

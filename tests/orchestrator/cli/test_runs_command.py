@@ -60,7 +60,7 @@ def test_a_parked_run_is_answered_and_goes_on(call, folder):
 
 def test_a_parked_run_is_denied(call):
     call("run", "gated.yaml", "--run-id", "r-1")
-    assert call("approvals", "deny", "r-1", "approve", "--comment", "no").code == 0
+    assert call("approvals", "reject", "r-1", "approve", "--comment", "no").code == 0
     assert call("runs", "resume", "r-1").code == 1
     assert state_of(call, "r-1") == "rejected"
 
