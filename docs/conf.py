@@ -30,7 +30,7 @@ html_theme = "furo"
 html_title = f"squad-orchestrator {__version__}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_search_scorer = "_static/scorer.js"  # pages that explain a word stand before those that list it
+html_search_scorer = str(ROOT / "docs" / "_static" / "scorer.js")  # what explains a word stands before what lists it
 html_show_sphinx = html_show_copyright = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
