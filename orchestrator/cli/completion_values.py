@@ -70,8 +70,15 @@ def _squads(asked: TypedWord) -> Offers:
 
 
 def _runs(asked: TypedWord) -> Offers:
-    for run, squad, status in _rows(asked, "SELECT run, squad, status FROM runs ORDER BY id DESC LIMIT ?", MOST_RUNS):
+    """Yield the newest runs that begin as the word does."""
+    query = "SELECT run, squad, status FROM runs WHERE substr(run, 1, ?) = ? ORDER BY id DESC LIMIT ?"
+    for run, squad, status in _rows(asked, query, len(asked.begun), asked.begun, MOST_RUNS):
         yield run, f"{status} ({squad})"
+
+
+def _run_in_line(asked: TypedWord) -> str:
+    query = f"SELECT run FROM runs WHERE run IN ({', '.join('?' * len(asked.words))}) LIMIT 1"  # noqa: S608  # marks alone
+    return next((run for (run,) in _rows(asked, query, *asked.words)), "")
 
 
 def _tasks(asked: TypedWord) -> Offers:
@@ -79,7 +86,7 @@ def _tasks(asked: TypedWord) -> Offers:
     if squad := _squad_of(asked):
         yield from ((name, "task") for name in keys_below(_text(squad), "tasks"))
         return
-    run = asked.given.get("run") or next((run for run, _ in _runs(asked) if run in asked.words), "")
+    run = asked.given.get("run") or _run_in_line(asked)
     if run:
         yield from _tasks_of_run(asked, str(run))
 

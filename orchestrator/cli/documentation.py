@@ -162,6 +162,8 @@ def find_page(wanted: str, pages: Mapping[str, DocPage]) -> FoundPage:
     one; `PAGE#ANCHOR` means a part of a page. Raise `NoSuchPage`, with what may be meant."""
     asked, _, anchor = wanted.partition("#")
     name = asked.strip().strip("/").removeprefix("docs/").removesuffix(".md").removesuffix("/index").casefold()
+    if not name:
+        raise NoSuchPage(f"no page is called {wanted!r}", _suggestion(name, pages))
     if anchor:
         found = find_page(asked, pages)
         if not found.page.part(anchor.casefold()):

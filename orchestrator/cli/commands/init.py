@@ -49,7 +49,8 @@ def init_command(context: click.Context, folder: str, name: str | None, listed: 
         click.echo(f"{'wrote' if write_new(file, content) else 'kept '}  {file}")
     if recipe is not None:
         _tell(recipe, Path(folder), console)
-    steps = [] if folder == "." else [f"cd {shlex.quote(folder)}"]
+    into = f"./{folder}" if folder.startswith("-") else folder
+    steps = [] if folder in ("", ".") else [f"cd {shlex.quote(into)}"]
     console.say(f"next: {' && '.join([*steps, FIRST_RUN if recipe is None else recipe.first_command])}")
 
 

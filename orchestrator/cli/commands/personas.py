@@ -20,11 +20,12 @@ from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.system_prompt import SystemPrompt, of_agent, of_persona
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import Console, count, print_json
-from orchestrator.cli.ui.masking import mask_secrets
-from orchestrator.cli.ui.persona_starter import starter
+from orchestrator.cli.ui.masking import mask_secrets, masked
+from orchestrator.cli.ui.persona_starter import in_flow, starter
 from personas import Persona, Personas, first_of, packaged
 from personas.errors import PersonaAmbiguous
-from personas.sources import persona_name
+from personas.markdown import persona_in
+from personas.sources import is_persona, persona_name
 from providers.documents.problems import SpecError, nearest
 from providers.documents.unicode import printable
 from providers.messages import Request, system
@@ -89,12 +90,13 @@ def _as_json(one: _Listed) -> dict[str, Any]:
 @argument("name", metavar="NAME|FILE", help="A persona's name or file.")
 @_IN
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-def show_persona(name: str, folder: str | None, as_json: bool) -> None:
-    """Show a persona, and the instructions that a model reads."""
-    persona = load_persona(name, _folder(folder))
+@click.pass_context
+def show_persona(context: click.Context, name: str, folder: str | None, as_json: bool) -> None:
+    """Show a persona, and the instructions that a model reads. Secrets are masked."""
+    persona, environ = load_persona(name, _folder(folder)), environment(settings_of(context))
     if as_json:
         fields = {slot: getattr(persona, slot) for slot in persona.__slots__}
-        print_json({**fields, "instructions": persona.instructions()}, indent=2)
+        print_json(masked({**fields, "instructions": persona.instructions()}, environ), indent=2)
         return
     facts = [
         ("name", persona.name),
@@ -102,8 +104,8 @@ def show_persona(name: str, folder: str | None, as_json: bool) -> None:
         ("title", persona.title),
         ("tier", persona.tier or ""),
     ]
-    click.echo(printable(columns(facts)))
-    click.echo(f"\n{persona.instructions()}")
+    click.echo(mask_secrets(printable(columns(facts)), environ))
+    click.echo(mask_secrets(f"\n{persona.instructions()}", environ))
 
 
 @personas_command.command("new")
@@ -136,14 +138,19 @@ def new_persona(
         raise Unusable(f"{home / taken[0]} is there already", "give the new one another name")
     built_on = None if base is None else load_persona(base, home)
     file = home / f"{name}{'.md' if markdown else '.yaml'}"
+    if not is_persona(file.name):
+        raise Unusable(f"{file} would be no persona", "give it another name, or leave out --markdown")
     text = starter(name, title, tier, built_on, markdown=markdown)
+    library = Personas(first_of(folder_of(home), packaged()))
+    library.build(persona_in(text, str(file)), name)  # refuses a title that is too long, say
     if not write_new(file, text.encode()):
         raise Unusable(f"{file} is there already", "give the new one another name")
     click.echo(f"wrote {file}")
     if name in packaged().names():  # type: ignore[attr-defined]  # the packaged source lists them
         console.hint(f"it stands before the library's {name}: `extends` cannot reach that one from here")
     is_usual = home == own_folder()
-    console.say(f"in the squad: agents: {{{name}: {{persona: {name if is_usual else _from_here(file)}}}}}")
+    key, persona = in_flow(name), in_flow(name if is_usual else _from_here(file))
+    console.say(f"in the squad: agents: {{{key}: {{persona: {persona}}}}}")
     console.say(f"next: orchestrator personas render {name if is_usual else shlex.quote(str(file))}")
 
 

@@ -21,7 +21,8 @@ def starter(name: str, title: str | None, tier: str | None, base: Persona | None
 
 
 def _of_its_own(name: str, title: str | None, tier: str | None) -> Iterator[str]:
-    yield f"# Who an agent is. In a squad: agents: {{{name}: {{persona: {name}}}}}"
+    key = in_flow(name)
+    yield f"# Who an agent is. In a squad: agents: {{{key}: {{persona: {key}}}}}"
     yield f"# What a model is told of it: orchestrator personas render {name}"
     yield f"name: {_value(_called(name))}   # what it is called"
     yield f"title: {_value(title or 'Specialist')}   # what it is"
@@ -50,6 +51,12 @@ def _built_on(base: Persona, title: str | None, tier: str | None) -> Iterator[st
         if values:
             yield f"# {field}:   # these stay; what you list is added"
             yield from (f"#   - {_value(' '.join(text.split()))}" for text in values)
+
+
+def in_flow(text: str) -> str:
+    """Return a name or a path as YAML inside braces takes it: `123` and `null` are texts in quotes alone."""
+    is_plain = re.fullmatch(r"[\w./][\w ./+-]*", text) and isinstance(scalar(text), str)
+    return text if is_plain else json.dumps(text, ensure_ascii=False)
 
 
 def _called(name: str) -> str:

@@ -379,6 +379,11 @@ def test_init_writes_what_runs(call, folder):
     assert "GROQ_API_KEY" in (folder / "new" / ".env.example").read_text()
 
 
+def test_the_command_after_init_goes_into_any_folder(call, folder):
+    assert "next: cd ./-new && " in call("init", "--", "-new").err
+    assert "next: orchestrator run" in call("init", "").err
+
+
 def test_init_never_overwrites(call, folder):
     mine = (folder / "squad.yaml").read_bytes()
     done = call("init")

@@ -6,15 +6,17 @@ import json
 import os
 import runpy
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import click
 import pytest
 
 from orchestrator.cli import completing
-from orchestrator.cli.completion_values import TypedWord, items, keys_below
+from orchestrator.cli.completion_values import MOST_RUNS, TypedWord, items, keys_below
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
@@ -138,6 +140,18 @@ def test_runs_and_their_tasks_are_offered(offered, call) -> None:
     assert offered("orchestrator --state elsewhere runs show ") == []
     given = TypedWord("", {}, ".orchestrator", {})
     assert [(item.value, item.help) for item in items("run", given)] == [("first", "done (pair)")]
+
+
+def test_old_runs_are_offered_once_they_are_begun(offered, call) -> None:
+    assert call("run", "squad.yaml", "--offline", "--run-id", "old", "-q").code == 0
+    columns = "squad, created_at, about, seal, status, cost"
+    with closing(sqlite3.connect(".orchestrator/journal.db")) as journal, journal:
+        for number in range(MOST_RUNS):
+            made = f"INSERT INTO runs (run, {columns}) SELECT ?, {columns} FROM runs WHERE run = 'old'"
+            journal.execute(made, (f"new-{number}",))
+    assert "old" not in offered("orchestrator runs show ")
+    assert offered("orchestrator runs show ol") == ["old"]
+    assert offered("orchestrator runs fork old --from re") == ["research"]
 
 
 def test_scopes_of_memory_are_offered(offered, call) -> None:

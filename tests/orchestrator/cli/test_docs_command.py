@@ -88,6 +88,12 @@ def test_a_misspelt_name_is_told_what_it_may_mean(pages, wanted, hint):
     assert caught.value.hint == hint
 
 
+@pytest.mark.parametrize("wanted", ["", " ", "#inputs", "/", "docs/"])
+def test_no_name_is_no_page(pages, wanted):
+    with pytest.raises(NoSuchPage, match="no page is called"):
+        find_page(wanted, pages)
+
+
 def test_what_else_may_be_meant_is_named(pages):
     assert find_page("squad", pages).others == ("guides/squads",)
 

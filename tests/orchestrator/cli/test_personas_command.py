@@ -75,6 +75,7 @@ def test_a_persona_in_another_folder_is_named_by_its_file(call, folder) -> None:
         (["kim", "--from", "anlyst"], "did you mean 'analyst'"),
         (["kim", "--from", "kim"], "cannot be built on itself"),
         (["kim", "--dir", "squad.yaml"], "is a file"),
+        (["README", "--markdown"], "would be no persona"),
     ],
 )
 def test_nothing_is_written_where_it_cannot_be(call, own, arguments, told) -> None:
@@ -83,6 +84,33 @@ def test_nothing_is_written_where_it_cannot_be(call, own, arguments, told) -> No
     assert told in done.err
     assert [file.name for file in (own / "personas").iterdir()] == ["rae.md"]
     assert (own / "personas" / "rae.md").read_text("utf-8") == RAE
+
+
+def test_a_title_that_no_persona_may_have_is_refused(call, own) -> None:
+    done = call("personas", "new", "kim", "--title", "x" * 201)
+    assert (done.code, [file.name for file in (own / "personas").iterdir()]) == (1, ["rae.md"])
+    assert "'title' should have at most 200 characters" in done.err
+
+
+@pytest.mark.parametrize("name", ["123", "null", "true", "1e3"])
+def test_the_line_for_the_squad_can_be_pasted(call, own, name) -> None:
+    told = call("personas", "new", name).err
+    [line] = [line for line in told.splitlines() if line.startswith("in the squad: ")]
+    tasks = f'tasks: {{a: {{agent: "{name}", description: D.}}}}'
+    squad = f"version: 1\nname: t\n{line.removeprefix('in the squad: ')}\n{tasks}\n"
+    (own / "squad.yaml").write_text(squad, "utf-8")
+    done = call("validate", "squad.yaml")
+    assert done.code == 0, done.out
+
+
+def test_what_is_shown_has_no_secrets(call, own, monkeypatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "hush-hush-hush")
+    (own / "personas" / "rae.md").write_text(f"{RAE} hush-hush-hush", "utf-8")
+    for arguments in (["show", "rae"], ["show", "rae", "--json"], ["render", "rae"], ["render", "rae", "--json"]):
+        done = call("personas", *arguments)
+        assert done.code == 0
+        assert "hush" not in done.out
+        assert "Body. ***" in done.out
 
 
 def test_the_list_has_those_of_the_folder_and_broken_ones(call, own) -> None:
