@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from personas import Persona, Personas, packaged
 from personas.markdown import persona_in
 from personas.sources import PersonaFolder, PersonaSource, first_of, persona_name
 from providers.documents.likeness import closest
-from providers.documents.problems import Problem
+from providers.documents.problems import Problem, SpecError
 from providers.documents.yaml import ParsedFile, read_text
 
 
@@ -80,4 +81,8 @@ def find_persona(name: str, folder: Path | None = None) -> PersonaFound:
         like = f"did you mean {close!r}? " if close else ""
         raise Unusable(f"there is no persona {name!r}", f"{like}the personas are: {', '.join(library.names())}")
     files = own.files_of(name)
-    return PersonaFound(library.get(name), home / files[0] if files else None)
+    file = home / files[0] if files else None
+    try:
+        return PersonaFound(library.get(name), file)
+    except SpecError as error:
+        raise SpecError([replace(one, file=one.file or str(file or "")) for one in error.problems]) from None

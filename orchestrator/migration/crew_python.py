@@ -50,10 +50,17 @@ def crew_code(text: str) -> CrewCode:
 
 
 def default_inputs(text: str) -> dict[str, str | int | float | bool]:
-    """Return what a program gives a crew as `inputs = {...}`, as far as it is written out. Raise `SyntaxError`."""
+    """Return what a program gives a crew as `inputs = {...}` or `kickoff(inputs={...})`, as far as it is written out.
+
+    Raise `SyntaxError`.
+    """
     for node in ast.walk(_parsed(text)):
         match node:
-            case ast.Assign(targets=[ast.Name(id="inputs")], value=ast.Dict() as given):
+            case (
+                ast.Assign(targets=[ast.Name(id="inputs")], value=ast.Dict() as given)
+                | ast.AnnAssign(target=ast.Name(id="inputs"), value=ast.Dict() as given)
+                | ast.keyword(arg="inputs", value=ast.Dict() as given)
+            ):
                 values = zip(given.keys, given.values, strict=True)
                 return {
                     key.value: value.value

@@ -169,7 +169,7 @@ class CrewSquad:
         place, given = f"agents.{key}", self._fields("agents", key)
         made: SquadFields = {}
         for theirs, usual in (("role", "title"), ("goal", "goal"), ("backstory", "identity")):
-            if (text := plain_text(given.pop(theirs, None))) is not None:
+            if (text := self._written(place, theirs, given)) is not None:
                 ours, text = self._said(place, theirs, usual, self.texts.text(place, text))
                 made[ours] = f"{made[ours]}\n\n{text}" if ours in made else text
             elif theirs == "role":
@@ -198,6 +198,15 @@ class CrewSquad:
             self.notes.add("changed", f"{place}.memory", "is memory: true: kept over runs")
         self._counsel(place, given, AGENT_COUNSEL, ("agents", own))
         return made
+
+    def _written(self, place: str, name: str, given: SquadFields) -> str | None:
+        """Take a field that is a text, and tell of one that is none: code, say, or a list."""
+        value = given.pop(name, None)
+        text = plain_text(value)
+        if text is None and value is not None and not isinstance(value, str):
+            what = "is code" if isinstance(value, PythonCode) else "is no text"
+            self.notes.add("missing", f"{place}.{name}", f"{self._shown(value)}: {what}", "write it as text")
+        return text
 
     def _said(self, place: str, theirs: str, usual: str, text: str) -> tuple[str, str]:
         """Return the field that a text becomes, and the text in it."""
@@ -297,6 +306,9 @@ class CrewSquad:
         if part is not None and len(self._agent_ids) > 1:
             crew.pop("manager_llm", None)
             return self._agent_ids[part.key]
+        if named is not None and part is None:
+            todo = f"write the role, goal and backstory of {self._shown(named)} into the agent {MANAGER}"
+            self.notes.add("missing", "crew.manager_agent", f"{self._shown(named)} is no agent of the YAML", todo)
         own = identifier(MANAGER, self.agents, MANAGER)
         made: SquadFields = {
             "title": "Crew Manager",
@@ -351,19 +363,19 @@ class CrewSquad:
         given.pop("name", None)
         agent = self._doer(key, given.pop("agent", None), manager)
         fields: SquadFields = {"agent": agent} if manager is None else {"conversation": TALK}
-        text = plain_text(given.pop("description", None))
+        text = self._written(place, "description", given)
         if text is None:
             text = key.replace("_", " ")
             self.notes.add("changed", place, "has no description: its name stands for it", "write a description")
         fields["description"] = self.texts.text(place, text)
         if manager is not None and agent not in (None, manager):
             fields["description"] += f"\n\nThis is work for {agent}."
-        if (expected := plain_text(given.pop("expected_output", None))) is not None:
+        if (expected := self._written(place, "expected_output", given)) is not None:
             fields["expected_output"] = self.texts.text(place, expected)
         if given.pop("markdown", False) is True:
             fields["expected_output"] = f"{fields.get('expected_output', '')}\n\nWrite it in Markdown.".strip()
             self.notes.add("carried", f"{place}.markdown", "is asked for in expected_output")
-        if (file := plain_text(given.pop("output_file", None))) is not None:
+        if (file := self._written(place, "output_file", given)) is not None:
             kept = self._output_file(place, file)
             fields |= {} if kept is None else {"output_file": kept}
         tools = self._tools(place, ("tasks", own), given.pop("tools", None))

@@ -250,6 +250,22 @@ def test_numbers_that_are_none_are_left_out(tmp_path, field, kept) -> None:
     assert "timeout" not in document["tasks"]["t"]
 
 
+def test_texts_that_are_code_are_told(tmp_path) -> None:
+    code = CREW.replace("PROCESS", "hierarchical, manager_agent=self.boss()")
+    code = code.replace(
+        "context=[self.first()]", "description=f'{x}', output_file=f'{y}.md', expected_output=['a', 'b']"
+    )
+    document, notes, _ = made(tmp_path, "b: {}\na: {description: A.}\n", crew=code)
+    fields = ("description", "output_file", "expected_output")
+    assert {"crew.manager_agent", *(f"tasks.b.{field}" for field in fields)} <= places(notes, "missing")
+    assert document["tasks"]["b"]["description"].startswith("b")
+
+
+@pytest.mark.parametrize("text", ["inputs: dict = {'a': 'b'}", "Shop().crew().kickoff(inputs={'a': 'b'})"])
+def test_inputs_are_read_where_they_are_written(text) -> None:
+    assert default_inputs(text) == {"a": "b"}
+
+
 def test_agents_called_like_those_that_are_added_keep_their_work(tmp_path) -> None:
     agents = "".join(
         f"{name}: {{role: R, goal: G, backstory: B{more}}}\n"

@@ -103,6 +103,11 @@ def test_the_line_for_the_squad_can_be_pasted(call, own, name) -> None:
     assert done.code == 0, done.out
 
 
+def test_mistakes_of_a_persona_have_its_file(call, own) -> None:
+    (own / "personas" / "rae.md").write_text("---\n---\n", "utf-8")
+    assert "personas/rae.md: role: error[missing-field]" in call("personas", "render", "rae").err
+
+
 def test_what_is_shown_has_no_secrets(call, own, monkeypatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "hush-hush-hush")
     (own / "personas" / "rae.md").write_text(f"{RAE} hush-hush-hush", "utf-8")
