@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.squad.choosing import case_of, case_text
-from orchestrator.squad.expressions import Expressions, NamesInScope
-from orchestrator.squad.plan import DEFAULT_CASE, AgentChoice
+from orchestrator.squad.conditions import NoCondition, holds
+from orchestrator.squad.expressions import Expressions, NamesInScope, path_in
+from orchestrator.squad.plan import DEFAULT_CASE, EDITION, AgentChoice
 from orchestrator.squad.spec import SquadSpec
 from orchestrator.squad.task_specs import CaseSpec, StepSpec, TaskSpec
+from personas.errors import TemplateError
 from personas.sandbox import ExpressionText
 from providers.documents.findings import Findings
 from providers.documents.problems import Path, nearest
+
+ValuePath = tuple[str | int, ...]
 
 
 def values_allowed(schema: Any) -> Sequence[Any] | None:
@@ -26,6 +30,29 @@ def values_allowed(schema: Any) -> Sequence[Any] | None:
     if schema.get("type") == "boolean":
         return [True, False]
     return [schema["const"]] if "const" in schema else None
+
+
+def is_let_through(path: ValuePath, value: Any, conditions: Iterable[ExpressionText]) -> bool:
+    """Return whether work is sure to be done where a path has this value, as far as that hangs on the value.
+
+    A condition that reads more than the path, so that it may leave the value out, does not let it through for sure.
+    """
+    return all(_lets_through(one, path, value) for one in conditions)
+
+
+def _lets_through(condition: ExpressionText, path: ValuePath, value: Any) -> bool:
+    about = {read for read in condition.paths if read[: len(path)] == path[: len(read)]}
+    if not about:
+        return True  # it asks about something else
+    if about != {path}:
+        return False
+    known = value
+    for part in reversed(path):
+        known = {part: known}
+    try:
+        return holds(condition.render(known), "if", EDITION)
+    except (TemplateError, NoCondition):
+        return False  # what else it reads is known in a run
 
 
 def shown(value: Any) -> str:
@@ -64,7 +91,10 @@ class Candidates:
                 hint = "add the case default, or give what is read an output_schema with an enum"
                 self.findings.warn((*path, "cases"), "missing-case", message, hint)
             return
-        if not has_default and (missing := [shown(one) for one in values if case_of(one, names) is None]):
+        without = [one for one in values if case_of(one, names) is None]
+        path_read = path_in(on) or ()
+        missing = [shown(one) for one in without if is_let_through(path_read, one, scope.conditions)]
+        if missing and not has_default:
             message = f"no case for {', '.join(missing)}, which 'on' may come to"
             self.findings.error((*path, "cases"), "missing-case", message, "add it, or the case default", key=True)
         reached = {case_of(one, cases) for one in values}
@@ -93,7 +123,8 @@ class Candidates:
         if values is None:
             return tuple(declared)
         for value in values:
-            if value not in declared and not self._is_unsure():
+            is_left_out = not is_let_through(path_in(name) or (), value, scope.conditions)
+            if value not in declared and not is_left_out and not self._is_unsure():
                 where = "the squad has no such agent" if value not in self.spec.agents else "'agents' does not list it"
                 message = f"what is read here may be {value!r}, and {where}"
                 self.findings.error((*path, "agent"), "unknown-agent", message, nearest(str(value), declared))

@@ -69,6 +69,8 @@ class NamesInScope:
     """What is known of those of `names`, as JSON Schemas."""
     has_inputs_only: bool = False
     """Whether it is rendered before any task has begun."""
+    conditions: tuple[ExpressionText, ...] = ()
+    """What held before this is rendered: the `if` of the task, and of the step."""
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.squad.agents import Roster
@@ -80,10 +80,11 @@ class Tasks:
         condition = None
         if spec.if_ is not None:
             condition = self.texts.value((*path, "if"), spec.if_, scope, CONDITION)
+            scope = replace(scope, conditions=(condition,))
         items, inner = None, scope
         if spec.for_each is not None:
             items, item = self.texts.value((*path, "for_each"), spec.for_each, scope, "a list"), spec.as_ or "item"
-            inner = NamesInScope(name, names=(item,), schemas={item: self._schema_of_element(items)})
+            inner = replace(scope, names=(item,), schemas={item: self._schema_of_element(items)})
         self.fields.of_task(name, spec)
         work = self._work(path, spec, inner)
         is_gate = isinstance(work, Approval)
@@ -220,11 +221,12 @@ class Tasks:
         names = [spec.id for spec in specs]
         for index, spec in enumerate(specs):
             here = (*path, index)
-            inner = NamesInScope(scope.task, dict(earlier), names[index:], scope.names, scope.schemas)
+            inner = replace(scope, steps=dict(earlier), later=names[index:])
             self.fields.of_step(here, spec, earlier)
             condition = None
             if spec.if_ is not None:
                 condition = self.texts.value((*here, "if"), spec.if_, inner, CONDITION)
+                inner = replace(inner, conditions=(*inner.conditions, condition))
             yield Step(spec.id, self._single(here, spec, inner), condition, spec.timeout)
             earlier[spec.id] = spec
 

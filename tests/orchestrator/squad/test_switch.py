@@ -123,6 +123,56 @@ def test_what_is_wrong_is_told_before_a_run(cases: Any, more: Any, code: str, to
     assert any(one.code == code and told in one.message for one in caught.value.problems), caught.value
 
 
+READ = "tasks.sort.output.kind"
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_left_out"),
+    [
+        (f"{READ} != 'tech'", True),
+        (f"{READ} in ['billing']", True),
+        (f"{READ} != 'billing'", False),
+        (f"{READ} != 'other'", False),
+        (f"inputs.on and {READ} != 'tech'", True),  # by what is given it may be left out
+        (f"{READ} != 'tech' and inputs.on", True),
+        (f"{READ} == 'tech' or inputs.on", False),  # it is done whatever else is so
+        ("tasks.sort.output | length > 5", True),  # who knows
+        ("inputs.on", False),
+    ],
+)
+def test_what_the_if_leaves_out_needs_no_case_and_no_agent(condition: str, is_left_out: bool) -> None:
+    inputs = {"on": {"type": "boolean", "default": True}}
+    work = {"needs": ["sort"], "if": f"${{{{ {condition} }}}}"}
+    sort = {**SORT, "output_schema": {"type": "object", "properties": {"kind": {"enum": ["billing", "tech"]}}}}
+    step = {"id": "x", "agent": "${{ tasks.sort.output.kind }}", "description": "Do."}
+    works = {
+        "missing-case": {**work, "switch": {"on": ON, "cases": {"billing": CASES["billing"]}}},
+        "unknown-agent": {**work, "agent": ON, "description": "Do."},
+        # The condition of a step counts as well.
+        "unknown-agent ": {"needs": ["sort"], "steps": [{**step, "if": work["if"]}]},
+    }
+    people = {name: {"persona": {"name": "Tester", "role": "Answers."}} for name in ("ann", "bob", "billing")}
+    for code, one in works.items():
+        tasks = {"sort": sort, "work": one, "also": {"agent": "bob", "description": "x"}}
+        if is_left_out:
+            squad(tasks, "", people=people, inputs=inputs)
+            continue
+        with pytest.raises(PlanError) as caught:
+            squad(tasks, "", people=people, inputs=inputs)
+        assert [one.code for one in caught.value.problems if one.severity == "error"] == [code.strip()]
+
+
+async def test_a_value_that_the_if_let_through_and_no_case_stands_for_fails_the_task() -> None:
+    cases = {"billing": CASES["billing"]}
+    work = {"needs": ["sort"], "if": f"${{{{ inputs.on or {READ} != 'tech' }}}}", "switch": {"on": ON, "cases": cases}}
+    inputs = {"on": {"type": "boolean", "default": True}}
+    for on, status in ((True, "failed"), (False, "skipped")):
+        given = squad({"sort": SORT, "work": work}, inputs=inputs)
+        result, _ = await run(given, answers("tech"), inputs={"on": on})
+        assert result.tasks["work"] == status
+        assert ("none of billing" in result.errors.get("work", "")) == on, result.errors
+
+
 def test_a_switch_on_what_is_not_known_needs_a_default_to_be_sure() -> None:
     loose = {**SORT, "output_schema": {"type": "object", "properties": {"kind": {"type": "string"}}}}
     assert [one.code for one in switched(sort=loose).warnings] == ["missing-case"]
