@@ -24,7 +24,7 @@ from orchestrator.evals.expect import (
 from orchestrator.evals.facts import ConversationFact, RunFacts, TaskFact, ToolFact
 from orchestrator.evals.ranges import Range
 from orchestrator.evals.spec_names import called_as
-from orchestrator.run.task_state import as_text
+from orchestrator.squad.elements import as_text
 from providers.documents.json_schema import SchemaTooCostly, validator_of
 from providers.documents.problems import Path
 from providers.documents.secrets import MASK, hidden

@@ -23,7 +23,7 @@ from orchestrator.events import (
     TaskEnded,
 )
 from orchestrator.journal.protocols import StepRecord
-from orchestrator.run.task_state import as_text
+from orchestrator.squad.elements import as_text
 from orchestrator.units import StepPath, Unit
 from providers.events import AttemptEnded
 from providers.messages import Response, Usage

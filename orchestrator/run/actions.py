@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,10 +24,10 @@ from orchestrator.events import (
 from orchestrator.run.retries import causes_by_name
 from orchestrator.run.state import RunState
 from orchestrator.run.taint import taint_of
-from orchestrator.run.task_state import Elements, as_text
+from orchestrator.run.task_state import Elements
 from orchestrator.squad.choosing import case_of, with_agent, with_case
 from orchestrator.squad.conditions import NoCondition, holds
-from orchestrator.squad.elements import MOST_TASKS, owner_of, tasks_an_element
+from orchestrator.squad.elements import MOST_TASKS, as_text, keys_of, owner_of, repeated_key, tasks_an_element
 from orchestrator.squad.parts import who
 from orchestrator.squad.plan import (
     INPUTS,
@@ -225,11 +224,11 @@ def _expand(state: RunState, task: TaskPlan, each: ForEach) -> TaskExpanded:
         raise BadFanOut(f"for_each of {task.id} is {type(items).__name__}, not a list")
     if len(items) > each.max_items:
         raise BadFanOut(f"for_each of {task.id} has {len(items)} elements, more than its cap of {each.max_items}")
-    keys = [as_text(each.key.render({**values, each.item: item})) for item in items]
-    key, count = Counter(keys).most_common(1)[0] if keys else ("", 1)
-    if count > 1:
-        raise BadFanOut(f"for_each of {task.id}: the key {key!r} stands for {count} elements")
-    return TaskExpanded(task.id, tuple(keys), tuple(items))
+    keys = keys_of(each, items, values)
+    if (repeated := repeated_key(keys)) is not None:
+        key, numbers = repeated
+        raise BadFanOut(f"for_each of {task.id}: the key {key!r} stands for {len(numbers)} elements")
+    return TaskExpanded(task.id, keys, tuple(items))
 
 
 def _fan(state: RunState, task: TaskPlan, has_slot: bool) -> Happening | None:

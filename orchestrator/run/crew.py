@@ -34,13 +34,12 @@ from orchestrator.run.fencing import Brief, fenced_brief
 from orchestrator.run.memory import RecalledParts, RunMemory, recall
 from orchestrator.run.people import escalation, person_speaks
 from orchestrator.run.taint import Fed, Sources
-from orchestrator.run.task_state import as_text
 from orchestrator.run.transfers import transfer_tools
 from orchestrator.run.truncation import cut_in, in_order
 from orchestrator.run.unit_accounts import UnitAccounts, paid_below, with_account
 from orchestrator.run.work_clock import RunClock
 from orchestrator.squad.choosing import with_agent
-from orchestrator.squad.elements import people_of, task_of
+from orchestrator.squad.elements import as_text, people_of, task_of
 from orchestrator.squad.guardrail_specs import judges_in
 from orchestrator.squad.images import images_of
 from orchestrator.squad.parts import everyone, who_concludes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -85,11 +84,6 @@ class FanOut:
         following = next(iter(self.pending))
         del self.pending[following]
         return following
-
-
-def as_text(value: Any) -> str:
-    """Return a task's output as a reader sees it: text as it is, anything else as indented JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def paragraphs(parts: Iterable[str] | None) -> str | None:

@@ -28,11 +28,12 @@ from orchestrator.run.assignment import Assignment, UnitResult
 from orchestrator.run.crew import Crew
 from orchestrator.run.retries import backoff_s, causes_of
 from orchestrator.run.taint import Fed, Sources
-from orchestrator.run.task_state import as_text, paragraphs
+from orchestrator.run.task_state import paragraphs
 from orchestrator.run.truncation import in_words
 from orchestrator.run.work_clock import time_limit
 from orchestrator.squad.choosing import with_case
 from orchestrator.squad.conditions import holds
+from orchestrator.squad.elements import as_text
 from orchestrator.squad.plan import (
     AgentWork,
     CaseSquad,

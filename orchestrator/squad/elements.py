@@ -1,4 +1,4 @@
-"""The sub-squads of a `for_each`: which tasks there are once the elements of its list are known. Pure.
+"""The elements of a `for_each`: their keys, and which tasks their sub-squads are once they are known. Pure.
 
 `review: {for_each: ..., squad: review.yaml}` is `review.inputs` (the list), for each element a sub-squad by the name of
 its key (`review@S-1.inputs`, `review@S-1.draft`, `review@S-1`), and `review`, whose output are their results. A plan
@@ -8,8 +8,9 @@ record, says which they are.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from orchestrator.squad.plan import (
     INPUTS,
     Approval,
     CaseSquad,
+    ForEach,
     Plan,
     SquadFanOut,
     SubSquad,
@@ -32,6 +34,25 @@ EACH = "*"
 """Stands for the key of an element in the names of templates."""
 _RESERVED = frozenset("%*@.[]#/")
 _KEY = re.compile(r"@([^.@]*)")
+
+
+def as_text(value: Any) -> str:
+    """Return a value as a reader sees it: text as it is, anything else as indented JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def keys_of(each: ForEach, items: Iterable[Any], values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the key of each element of the list. Raise `TemplateError` where one cannot be told."""
+    return tuple(as_text(each.key.render({**values, each.item: item})) for item in items)
+
+
+def repeated_key(keys: Sequence[str]) -> tuple[str, list[int]] | None:
+    """Return the key that stands for most elements, and the numbers of these from 1; None where each has its own."""
+    found: dict[str, list[int]] = {}
+    for number, key in enumerate(keys, 1):
+        found.setdefault(key, []).append(number)
+    key, numbers = max(found.items(), key=lambda one: len(one[1]), default=("", []))
+    return (key, numbers) if len(numbers) > 1 else None
 
 
 def element_of(task: str, key: str) -> str:

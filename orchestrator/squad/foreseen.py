@@ -5,13 +5,14 @@ A text that reads no task's output can be told before anything is spent, and so 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, assert_never
 
-from orchestrator.errors import NotAChoice
+from orchestrator.errors import SHOWN_VALUE, NotAChoice
 from orchestrator.squad.choosing import with_agent
 from orchestrator.squad.conditions import NoCondition, holds
+from orchestrator.squad.elements import keys_of, repeated_key
 from orchestrator.squad.plan import (
     AgentWork,
     Approval,
@@ -30,9 +31,12 @@ from orchestrator.squad.schemas import path_fault
 from personas.errors import TemplateError, TextTooLong
 from personas.sandbox import ExpressionText
 from providers.documents.problems import nearest
+from providers.documents.unicode import cut
 
 Values = Mapping[str, Any]
 """What expressions see, as far as it is known."""
+MOST_SHOWN = 5
+"""Elements that are named in a message."""
 MOST_ELEMENTS = 2000
 """Elements of one list whose texts are rendered before a run."""
 
@@ -148,10 +152,31 @@ def _elements(task: TaskPlan, known: Values) -> Iterator[Values]:
 
 def _list_fault(task: TaskPlan, each: ForEach, known: Values) -> ForeseenFault | None:
     items = _told(each.items, known)
-    if not isinstance(items, list | tuple) or len(items) <= each.max_items:
+    if not isinstance(items, list | tuple):
         return None
+    if len(items) <= each.max_items:
+        return _key_fault(task, each, items, known)
     message = f"the list has {len(items):,} elements; at most {each.max_items:,} are done"
     return ForeseenFault(task.id, ("for_each",), "too-many-elements", message, "raise max_items under limits")
+
+
+def _key_fault(task: TaskPlan, each: ForEach, items: Sequence[Any], known: Values) -> ForeseenFault | None:
+    """Return that several elements have one key, which would fail the task when its list is known to the run."""
+    if not all(path[0] in known or path[0] == each.item for path in each.key.names):
+        return None
+    try:
+        repeated = repeated_key(keys_of(each, items, known))
+    except TemplateError:
+        return None  # a mistake of the data, which fails its task alone
+    if repeated is None:
+        return None
+    key, numbers = repeated
+    shown = [f"{number:,}" for number in numbers[:MOST_SHOWN]]
+    more = [f"{len(numbers) - MOST_SHOWN:,} more"] if len(numbers) > MOST_SHOWN else []
+    named = f"{', '.join([*shown, *more][:-1])} and {[*shown, *more][-1]}"
+    message = f"elements {named} of the list have the same key, {cut(key, SHOWN_VALUE)!r}"
+    hint = f"read more of '{each.item}' in the key, or give each of them once"
+    return ForeseenFault(task.id, ("key",), "equal-keys", message, hint)
 
 
 def _first_fault(task: TaskPlan, text: ExpressionText, known: Values) -> str | None:

@@ -362,6 +362,7 @@ CODES: Mapping[str, str] = {
     "missing-input": "An input without a default was not given.",
     "too-long": "A text that comes to more than the squad's cap with these inputs.",
     "too-many-elements": "A list that comes to more elements than its cap with these inputs.",
+    "equal-keys": "Several elements of a `for_each` have the same key with these inputs.",
     # Warnings
     "unreachable-case": "No value that a switch may come to has this case.",
     "unused-agent": "No task and no conversation uses the agent.",

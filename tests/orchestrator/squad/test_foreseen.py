@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator import Squad
 from orchestrator.errors import PlanError
 from tests.orchestrator.squads import Answers, run, squad
+from tests.orchestrator.subsquads import written
 
 INPUTS = {"names": {"type": "list", "default": ["a"]}, "text": {"default": "x"}}
 EACH = {"agent": "ann", "for_each": "${{ inputs.names }}", "key": "${{ item }}", "description": "Do ${{ item }}"}
@@ -70,6 +73,29 @@ def test_a_squad_alone_is_checked_for_what_no_input_can_mend() -> None:
     squad({"a": EACH}, inputs=INPUTS).foresee()
     with pytest.raises(PlanError, match="too-many-elements"):
         squad({"a": {**EACH, "for_each": "${{ [1, 2, 3] }}"}}, inputs=INPUTS, limits={"max_items": 2}).foresee()
+
+
+ROWS = {"agent": "ann", "for_each": "${{ inputs.names }}", "as": "row", "description": "Do it."}
+
+
+def test_elements_with_one_key_are_told_by_their_numbers() -> None:
+    rows = {"names": [{"id": 7, "of": "x"}, {"id": 8, "of": "x"}, {"id": "7", "of": "y"}]}
+    by_id = {**ROWS, "key": "${{ row.id }}"}
+    assert told(by_id, rows) == [("equal-keys", "elements 1 and 3 of the list have the same key, '7'")]
+    assert told({**ROWS, "key": "${{ row.id }}-${{ row.of }}"}, rows) == []
+    same = {"names": [{"id": 1}] * 8}
+    assert told(by_id, same) == [("equal-keys", "elements 1, 2, 3, 4, 5 and 3 more of the list have the same key, '1'")]
+    assert told({**by_id, "continue_on_error": True}, rows) == [], "the run goes on without it"
+    assert told({**ROWS, "key": "${{ row.none }}"}, rows) == [], "a mistake of the data fails its task alone"
+    csv = {**by_id, "for_each": "${{ inputs.text | from_csv }}"}
+    assert told(csv, {"text": "id,name\n1,Ann\n2,Bob\n1,Cay\n"})[0][0] == "equal-keys"
+
+
+def test_equal_keys_of_a_sub_squads_elements_are_told_where_the_outer_file_has_the_key(tmp_path: Path) -> None:
+    review = {"for_each": "${{ inputs.names }}", "key": "${{ item }}", "squad": "review.yaml", "with": {"draft": "x"}}
+    path = written(tmp_path, {"review": review}, inputs=INPUTS)
+    with pytest.raises(PlanError, match=r"outer\.yaml:\d+:\d+: error\[equal-keys\]: elements 1 and 2"):
+        Squad.from_file(path).foresee(Squad.from_file(path).plan({"names": ["a", "a"]}))
 
 
 @pytest.mark.anyio
