@@ -23,6 +23,7 @@ from orchestrator.events import Event, RunStarted
 from orchestrator.journal.codec import Unreadable, pack, unpack
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import Journal, RunManifest, StepRecord
+from orchestrator.squad.sources import without_places
 from orchestrator.units import Unit
 
 FORMAT = 1
@@ -105,6 +106,7 @@ async def write_recording(
     bodies: dict[bytes, bytes] = {}
     made_of = await journal.manifest(run)
     manifest = replace(made_of, file=Path(made_of.file).name, home=(), options={}, created_at=0.0)
+    manifest = replace(manifest, sources=without_places(manifest.sources))
     document = {
         "recording": FORMAT,
         "run": run,

@@ -112,6 +112,17 @@ def with_routing(sources: Mapping[str, str], file: str, text: str) -> dict[str, 
     return {name: said for name, said in sources.items() if not name.startswith(ROUTING)} | {ROUTING + file: text}
 
 
+def without_places(sources: Mapping[str, str]) -> dict[str, str]:
+    """Return the sources with a routing file that was named by an absolute path under its own name: no path of this
+    machine goes along."""
+    return {_placeless(name): text for name, text in sources.items()}
+
+
+def _placeless(name: str) -> str:
+    file = Path(name.removeprefix(ROUTING))
+    return ROUTING + file.name if name.startswith(ROUTING) and file.is_absolute() else name
+
+
 def tools_in(sources: Mapping[str, str]) -> tuple[Tool, ...]:
     """Return the embedding program's tools as a model sees them. Calling one raises `ToolFault`."""
     return tuple(_shown(name[len(TOOL) :], json.loads(text)) for name, text in _of(sources, TOOL))

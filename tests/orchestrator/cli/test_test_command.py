@@ -56,6 +56,18 @@ def test_what_is_recorded_runs_offline_and_a_changed_prompt_is_stale(call, folde
     assert 'record it again: orchestrator test squad.test.yaml --record --case "writes of tea"' in done.err
 
 
+def test_a_recording_holds_no_path_of_the_machine_that_made_it(call, folder):
+    routing = folder / "mine" / "routing.yaml"
+    routing.parent.mkdir()
+    routing.write_text("version: 1\n")
+    given = ("--routing", str(routing), "--case", "writes of tea")
+    assert call("test", str(folder / "squad.yaml"), "--record", "--offline", *given).code == 0
+    recorded = (folder / "rec" / "writes-of-tea.json").read_text()
+    assert "routing routing.yaml" in recorded, "the file itself is kept, under its own name"
+    assert str(folder) not in recorded
+    assert call("test", "squad.yaml", *given).code == 0
+
+
 def test_each_check_that_fails_names_its_line(call):
     done = call("test", "squad.test.yaml", "--live", "--offline", "--json")
     assert done.code == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import anyio
@@ -62,6 +63,25 @@ async def test_a_task_results_in_the_conclusion_and_has_the_transcript_beside_it
     assert result.texts["talk.md"].startswith(f"{ended.output}\n\n---\n\n## What was said\n\n{TRANSCRIPT}")
     judged = answers.prompts("judge")[0]
     assert all(word in judged for word in ("pro 0", "con 0", "pro 1"))
+
+
+async def test_a_file_of_a_typed_result_is_its_json_alone_and_the_transcript_stays_at_hand() -> None:
+    schema = {"type": "object", "required": ["winner"], "properties": {"winner": {"type": "string"}}}
+    talk = {**TALK, "output_schema": schema, "output_file": "verdict.json"}
+    outputs = {"v": "${{ tasks.talk.output }}", "t": "${{ tasks.talk.transcript }}"}
+    answers = Answers(
+        lambda agent, request: '{"winner": "pro"}' if is_asked_for_json(request) else said(agent, request)
+    )
+    async with open_run(debate({"talk": talk}, outputs=outputs), manager=answers) as opened:
+        async for _ in opened:
+            pass
+    result = opened.result
+    assert json.loads(result.texts["verdict.json"]) == result.outputs["v"] == {"winner": "pro"}
+    assert result.outputs["t"].startswith(TRANSCRIPT)
+
+
+def is_asked_for_json(request: Request) -> bool:
+    return request.output_schema is not None
 
 
 async def test_elements_and_steps_have_transcripts_too() -> None:
