@@ -29,7 +29,7 @@ def at(call, postgres_url):
 async def record(url, run):
     async with (
         open_journal(url) as journal,
-        open_run(Squad.from_file("squad.yaml"), run_id=run, journal=journal) as opened,
+        open_run(Squad.from_file("squad.yaml"), run_id=run, journal=journal, offline=True) as opened,
     ):
         async for _ in opened:
             pass
