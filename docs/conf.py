@@ -59,7 +59,7 @@ class LinksOutOfTheSite(SphinxTransform):
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
-    for language in ("csv", "jsonl", "mermaid"):
+    for language in ("csv", "jsonl"):
         app.add_lexer(language, TextLexer)
     app.add_transform(LinksOutOfTheSite)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

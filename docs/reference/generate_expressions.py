@@ -92,7 +92,10 @@ text, and in a field that takes text, a value is written like this:
 TRUTH = """## What counts as true
 
 `if` and `until` take one `${{ }}`, or YAML's `true` and `false`. In it `not`, `and`, `or` and `x if c else y` read
-their operands by the same rule. Any text that says neither yes nor no is an error that fails the task, so that no run
+their operands by the same rule; as in Python, `and` and `or` return one of them. Comparisons (`==`, `in`, `<`) use the
+values as they are. Of a text, capital letters do not count, nor spaces, punctuation, quotation marks, Markdown and
+emoji around it; letters, digits and a question mark do.
+Any text that says neither yes nor no is an error that fails the task, so that no run
 goes on by a misread answer: compare it, `${{ tasks.check.output == 'approved' }}`.
 """
 ELSEWHERE = """

@@ -24,7 +24,6 @@ SHELLS = frozenset({"sh", "bash", "console"})
 UNCHECKED = frozenset(
     {
         "text",
-        "mermaid",
         "diff",
         "js",
         "html",
