@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
 
-from providers.catalog.trust import Source, Sourced, file_source
+from providers.catalog.trust import Layered, Source, file_source
 from providers.documents.problems import Problem, SpecError
 
 ENV_FILE = ".env"
@@ -18,7 +18,7 @@ WHERE_TO_LOOK = ("ORCHESTRATOR_LOCAL_SERVERS", "OLLAMA_HOST")
 """Variables that say where a model server on this machine is looked for."""
 
 
-class Environment(Sourced):
+class Environment(Layered):
     """Variables, and below them those of a file: what is set wins, be it to nothing. No repr shows a value."""
 
     __slots__ = ("_below", "_found", "_set", "file")

@@ -272,6 +272,7 @@ class QuestionChanged(OrchestratorError):
 
 
 MOST_WAYS = 4
+OTHER_WAYS = "or run with --offline (in Python offline=True, or local_servers=True where a model server runs here)"
 
 
 class NoProvider(OrchestratorError):
@@ -283,7 +284,7 @@ class NoProvider(OrchestratorError):
             left = len(lines) - MOST_WAYS
             lines = [*lines[:MOST_WAYS], f"  and {left} others: `orchestrator providers ls` lists them"]
         ways = "\n".join(lines)
-        super().__init__(f"no provider is configured. Any one of these is enough:\n{ways}\nor run with --offline")
+        super().__init__(f"no provider is configured. Any one of these is enough:\n{ways}\n{OTHER_WAYS}")
         self.reasons = dict(reasons)
 
 

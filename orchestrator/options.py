@@ -64,7 +64,8 @@ class SharedProviders:
 class RunOptions:
     """What a caller asks of one run, new, resumed or forked. None: as the squad, or the record of the run, has it.
 
-    `manager` answers turns instead of the configured providers; `offline` overrides the squad's own word. Money is
+    `manager` answers turns instead of the configured providers; `offline` overrides the squad's own word. With
+    `local_servers` a model server on this machine is looked for where no provider is configured. Money is
     USD, time is seconds. `out` is the folder of its files; those of others are replaced only with `overwrite`. `ask`
     answers gates. `journal` keeps the record, `state` is the folder of what providers' limits allow, and `notify` is
     called when that ledger is lost and regained. `trust` says which keys may go where a file sends them; by default,
@@ -85,6 +86,7 @@ class RunOptions:
     manager: Complete | None = None
     environ: Mapping[str, str] | None = field(default=None, repr=False)
     offline: bool | None = None
+    local_servers: bool = False
     max_cost_usd: float | None = None
     timeout_s: float | None = None
     ask: Ask = leave_unanswered

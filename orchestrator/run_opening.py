@@ -239,16 +239,18 @@ def stub_would_answer(squad: Squad, plan: Plan, environ: Mapping[str, str], offl
     return plan.offline == "always" or (plan.offline == "auto" and not squad.catalog.candidates(environ))
 
 
+NO_MODEL = "no provider is configured, so the offline stub answers: no model is asked, every answer is canned"
+
+
 def tell_of_stub(squad: Any, options: RunOptions) -> None:
     """Warn the program that called our caller where the stub is going to answer it and it did not ask for that."""
     if not isinstance(squad, Squad):
         return  # it is refused, in words, where the run is opened
     environ = os.environ if options.environ is None else options.environ
     is_open = options.manager is None and options.offline is None and squad.spec.offline == "auto"
-    if is_open and not squad.catalog.candidates(environ):
-        message = "no provider is configured, so the offline stub answers: no model is asked, every answer is canned"
-        hint = "set the key of a provider, or say offline=True"
-        warnings.warn(f"squad {squad.spec.name}: {message}; {hint}", StubAnswers, stacklevel=3)
+    if is_open and not options.local_servers and not squad.catalog.candidates(environ):
+        hint = "set the key of a provider, or say offline=True; local_servers=True asks a model server on this machine"
+        warnings.warn(f"squad {squad.spec.name}: {NO_MODEL}; {hint}", StubAnswers, stacklevel=3)
 
 
 def stub_answers(squad: Squad, plan: Plan, environ: Mapping[str, str], offline: bool | None) -> bool:
@@ -275,9 +277,16 @@ async def open_providers(
         return
     # Imported on use: these bring the network and YAML, which a caller with a manager of its own never needs.
     from orchestrator.hot_reload import HotReload
+    from providers.client.found_servers import found_variables, over
     from providers.client.manager import open_manager
 
-    environ = os.environ if options.environ is None else options.environ
+    environ = options.variables
+    if options.local_servers and not offline and plan.offline != "always":
+        pinned = [agent.model for agent in plan.agents.values()]
+        found = await found_variables(squad.policy, squad.catalog, environ, pinned=pinned)
+        environ = over(environ, found)
+        if offline is None and stub_would_answer(squad, plan, environ, None):
+            warnings.warn(f"squad {plan.name}: {NO_MODEL}", StubAnswers, stacklevel=2)
     stub, shared = stub_answers(squad, plan, environ, offline), options.shared
     async with AsyncExitStack() as stack:
         if shared is not None and shared.answer(squad, stub=stub):

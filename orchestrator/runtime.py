@@ -47,6 +47,7 @@ def open_run(
     manager: Complete | None = None,
     environ: Mapping[str, str] | None = None,
     offline: bool | None = None,
+    local_servers: bool = False,
     max_cost_usd: float | None = None,
     timeout_s: float | None = None,
     ask: Ask = leave_unanswered,
@@ -74,6 +75,8 @@ def open_run(
     - `environ`: the variables that keys are taken from; None: those of the process.
     - `offline`: True: the offline stub answers; False: it does not, whatever the squad says. None: where the squad says
       `offline: auto` and no provider is configured, the stub answers, and the warning `StubAnswers` says so.
+    - `local_servers`: True: a model server on this machine is looked for where no provider is configured, as by the
+      command line.
     - `max_cost_usd` (USD), `timeout_s` (seconds): caps beside the squad's own; the lower one holds.
     - `ask`: is called with each question to a person. None in place of an answer leaves it open, and the run waits.
     - `clock`: epoch seconds; for tests.
@@ -104,6 +107,7 @@ def open_run(
         manager=manager,
         environ=environ,
         offline=offline,
+        local_servers=local_servers,
         max_cost_usd=max_cost_usd,
         timeout_s=timeout_s,
         ask=ask,
@@ -132,6 +136,7 @@ def resume_run(
     overwrite: bool = False,
     manager: Complete | None = None,
     environ: Mapping[str, str] | None = None,
+    local_servers: bool = False,
     max_cost_usd: float | None = None,
     timeout_s: float | None = None,
     ask: Ask = leave_unanswered,
@@ -167,6 +172,7 @@ def resume_run(
         overwrite=overwrite,
         manager=manager,
         environ=environ,
+        local_servers=local_servers,
         max_cost_usd=max_cost_usd,
         timeout_s=timeout_s,
         ask=ask,
@@ -195,6 +201,7 @@ async def run_squad(
     manager: Complete | None = None,
     environ: Mapping[str, str] | None = None,
     offline: bool | None = None,
+    local_servers: bool = False,
     max_cost_usd: float | None = None,
     timeout_s: float | None = None,
     ask: Ask = leave_unanswered,
@@ -227,6 +234,7 @@ async def run_squad(
         manager=manager,
         environ=environ,
         offline=offline,
+        local_servers=local_servers,
         max_cost_usd=max_cost_usd,
         timeout_s=timeout_s,
         ask=ask,
@@ -256,6 +264,7 @@ def run_sync(
     manager: Complete | None = None,
     environ: Mapping[str, str] | None = None,
     offline: bool | None = None,
+    local_servers: bool = False,
     max_cost_usd: float | None = None,
     timeout_s: float | None = None,
     ask: Ask = leave_unanswered,
@@ -286,6 +295,7 @@ def run_sync(
         manager=manager,
         environ=environ,
         offline=offline,
+        local_servers=local_servers,
         max_cost_usd=max_cost_usd,
         timeout_s=timeout_s,
         ask=ask,

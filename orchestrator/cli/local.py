@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import anyio
 
 from orchestrator.environment import Environment
-from providers.catalog.model import Catalog, Provider, of_all_accounts
-from providers.client.discovery import LocalServer, local_servers
+from providers.catalog.model import Catalog
+from providers.client.found_servers import found_variables
 from providers.policy.model import Policy
 
 
@@ -25,15 +25,8 @@ async def with_local_server(
     It is looked for where no provider is configured, and where `pinned` models are those of an own server that has no
     address. Whatever is found is named by `say`. Raise `CatalogError` for variables that cannot be used.
     """
-    models = [of_all_accounts(name) for name in pinned if name]
-    allowed = _looked_for(policy, catalog, environ, models)
-    server = usable(await local_servers(environ), allowed, say) if allowed else None
-    if server is None:
-        return environ
-    found = environ.over(server.variables())
-    own = [name.partition("/")[2] for name in models if name.startswith(f"{server.provider}/")]
-    say(f"using {server}, model {', '.join(own) or found[f'{server.provider.upper()}_MODEL']}")
-    return found
+    found = await found_variables(policy, catalog, environ, say, pinned)
+    return environ.over(found) if found else environ
 
 
 def local_environment(
@@ -45,42 +38,3 @@ def local_environment(
 ) -> Environment:
     """Return what `with_local_server` does, outside of any event loop."""
     return anyio.run(partial(with_local_server, policy, catalog, environ, say, tuple(pinned)))
-
-
-def _looked_for(policy: Policy, catalog: Catalog, environ: Environment, models: Iterable[str]) -> set[str]:
-    """Return the rows of own servers that one that is found may answer as; none where there is nothing to look for."""
-    missing = {name for name in catalog.unconfigured(environ) if is_own_server(catalog.providers[name])}
-    wanted = {name.partition("/")[0] for name in models}
-    if catalog.candidates(environ):
-        return wanted & missing
-    # A model of a vendor without a key cannot be had from a server here: nothing is to be looked for.
-    return (wanted & missing if wanted <= missing else set()) if wanted else missing & set(_named(policy))
-
-
-def is_own_server(row: Provider) -> bool:
-    """Return whether a row is of a server that one runs oneself, and that serves whatever is loaded."""
-    return row.any_model and not row.hosted and bool(row.base_url)
-
-
-def usable(servers: Iterable[LocalServer], allowed: Collection[str], say: Callable[[str], None]) -> LocalServer | None:
-    """Return the first server that has a model and may be asked; those without one are told."""
-    for server in servers:
-        if server.provider in allowed:
-            if server.models:
-                return server
-            say(without_models(server))
-    return None
-
-
-def without_models(server: LocalServer) -> str:
-    """Return the line on a server that can answer nothing."""
-    hint = ": `ollama pull llama3.2` brings one" if server.provider == "ollama" else ""
-    return f"{server} serves no model that answers in words{hint}"
-
-
-def _named(policy: Policy) -> Iterator[str]:
-    """Yield the providers that a policy names."""
-    for names in policy.tiers.values():
-        yield from (name.partition("/")[0] for name in names)
-    for agent in (policy.default, *policy.agents.values()):
-        yield from (name.partition("/")[0] for name in (*agent.chain, *([agent.model] if agent.model else [])))

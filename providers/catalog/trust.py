@@ -45,6 +45,16 @@ class Sourced(Mapping[str, str]):
         """Return the file that says what a variable is; None: the user's own environment, or the calling program."""
 
 
+class Layered(Sourced):
+    """Variables below which others may be put."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def over(self, found: Mapping[str, str]) -> Layered:
+        """Return the same with variables below it that nobody set, `found` by looking for what they say."""
+
+
 def source_of(environ: Mapping[str, str], name: str) -> Source | None:
     return environ.source(name) if isinstance(environ, Sourced) else None
 

@@ -20,6 +20,7 @@ from providers.client.contexts import OwnContexts
 from providers.client.continuation import RestHeard, continued, may_be_continued
 from providers.client.control_log import ControlFollower, ControlLog
 from providers.client.embedding import EmbeddingClient, HearVectors
+from providers.client.found_servers import found_variables, over
 from providers.client.probes import checking
 from providers.client.reservations import Reservations
 from providers.client.stream import ResponseStream
@@ -298,6 +299,7 @@ async def open_manager(
     environ: Mapping[str, str] | None = None,
     *,
     offline: bool = False,
+    local_servers: bool = False,
     transport: Transport | None = None,
     adapters: Mapping[str, Adapter | LocalAdapter] | None = None,
     ledger: Ledger | None = None,
@@ -309,6 +311,9 @@ async def open_manager(
 
     `offline`: the stub answers everything, whatever tier or model is asked for, and no network is opened. What is not
     given is the packaged catalog, the built-in policy, the dialects that are built in. Raises `CatalogError`.
+
+    With `local_servers` a model server on this machine is looked for where no provider is configured, as the command
+    line does.
 
     `ledger` counts what limits allow; it is the caller's to close. Without one, counts are kept where the variable
     `ORCHESTRATOR_LEDGER` or the policy says, else in the folder `state`, or without a folder in memory. No file is made
@@ -324,6 +329,8 @@ async def open_manager(
         embedders: tuple[Candidate, ...] = ()
     else:
         environ = os.environ if environ is None else environ
+        if local_servers:
+            environ = over(environ, await found_variables(policy, catalog, environ))
         policy, catalog = with_environment(policy, catalog, environ)
         candidates, missing = catalog.candidates(environ), dict(catalog.unconfigured(environ))
         embedders = catalog.embedders(environ)

@@ -20,7 +20,6 @@ from orchestrator.cli.app import Settings
 from orchestrator.cli.consent import granted, how_to_allow
 from orchestrator.cli.files import environment, load_policy, routing_file
 from orchestrator.cli.ledgers import check_ledger
-from orchestrator.cli.local import without_models
 from orchestrator.cli.squad_files import load_squad
 from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.masking import mask_secrets
@@ -36,6 +35,7 @@ from providers.catalog.model import Candidate, Catalog, numbered
 from providers.catalog.trust import refused
 from providers.client.adapter_table import Phases
 from providers.client.discovery import LocalServer, local_servers
+from providers.client.found_servers import without_models
 from providers.client.manager import built_in
 from providers.client.probes import PING, list_request
 from providers.documents.problems import ProblemsFound
