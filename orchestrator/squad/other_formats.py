@@ -91,7 +91,14 @@ _AT_ONCE = "leave it out: tasks that do not need each other run at the same time
 _NEXT = "the task that follows names this one: needs: [this_task]"
 _OF_TASKS = dict.fromkeys(("squad", "switch", "with", "approval", "steps"), "make it a task of its own, with needs")
 _OF_WORK: Mapping[str, str] = _advice(STEP_NAMES, _SAMPLING, _LOGGED, _HOOKS, _OF_AGENT)
-STEP_ADVICE: Mapping[str, str] = _advice(STEP_NAMES, _OF_WORK, _OF_TASKS)
+_OF_ALL_STEPS = dict.fromkeys(("for_each", "repeat", "budget", "continue_on_error"), "put it at the task")
+STEP_ADVICE: Mapping[str, str] = _advice(
+    STEP_NAMES,
+    _OF_WORK,
+    _OF_TASKS,
+    _OF_ALL_STEPS,
+    output_file="put it at the task; with `result: STEP` there it holds the output of that step alone",
+)
 _OF_SWITCH = dict.fromkeys(
     ("if", "timeout", "needs", "context", "for_each", "repeat", "retry", "output_file", "budget", "continue_on_error"),
     "give it to the task of the switch",

@@ -61,6 +61,8 @@ def test_words_without_a_counterpart_say_what_to_do():
     assert "leave it out" in hint_at(AgentSpec, {"persona": "pm", "top_p": 1})["top_p"]
     assert "agent_routing.yaml" in hint_at(SquadSpec, {"name": "x", "tasks": {}, "tiers": {}})["tiers"]
     assert "needs" in hint_at(SquadSpec, {"name": "x", "tasks": {}, "edges": []})["edges"]
+    step = {"id": "s", "agent": "a", "description": "x", "output_file": "a.md"}
+    assert "put it at the task" in hint_at(StepSpec, step)["output_file"]
     assert "set it at the agent" in hint_at(TaskSpec, {"model": "x/y"})["model"]
 
 
