@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -72,7 +73,8 @@ def tell_end(console: Console, progress: Progress, result: RunResult, after: Con
     states = ", ".join(f"{number} {in_words(state)}" for state, number in task_counts(result.tasks).items())
     figures = "  ".join(filter(None, (progress.took(), tokens(result.usage.total), usd(micro(result.cost)))))
     console.say(f"\n{result.run_id}: {after.state(result.status)}  ({states})  {figures}")
-    for line in reason_lines(progress.reasons, last="last failure"):
+    last = "failed, and gone on after it" if result.status == "done" else "last failure"
+    for line in reason_lines(progress.reasons, last=last):
         console.write(printable(by_command(line, after.command, result.run_id)))
     for line in cut_lines(progress.truncated()):
         console.warn(printable(line))
@@ -93,9 +95,15 @@ def cut_short_lines(cost: int) -> list[str]:
     return [f"not in the cost: up to {usd(micro(cost))} for calls that were cut short"] if cost else []
 
 
+def _from_here(path: Path) -> Path:
+    """Return a path as one types it in the working folder, where it is below that: a record has the whole path."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def _tell_artifacts(console: Console, result: RunResult) -> None:
     for path in list(result.artifacts)[:MOST_ARTIFACTS]:
-        console.say(printable(f"artifact: {result.out / path if result.out else path}"))
+        console.say(printable(f"artifact: {_from_here(result.out / path) if result.out else path}"))
     more = len(result.artifacts) - MOST_ARTIFACTS
     if more > 0:
         console.say(f"artifact: and {more} more in {result.out}")

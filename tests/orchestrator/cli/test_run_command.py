@@ -47,6 +47,18 @@ def test_outputs_on_stdout_talk_on_stderr(call, folder):
     assert any(line.startswith("next: orchestrator ") for line in lines)
 
 
+def test_a_failure_that_the_run_goes_on_after_is_not_its_last(call, folder):
+    (folder / "b.yaml").write_text(
+        "name: b\noffline: always\ninputs: {fee: {type: string}}\nagents: {ann: {role: Answer.}}\ntasks:\n"
+        '  a: {agent: ann, description: "${{ inputs.fee | float }}", continue_on_error: true}\n'
+        "  b: {agent: ann, description: Hi., output_file: b.md}\n"
+    )
+    done = call("run", "b.yaml", "-i", "fee=89,50")
+    assert done.code == 0
+    assert "failed, and gone on after it: a: '89,50' is no number" in done.err
+    assert "last failure" not in done.err
+
+
 def test_a_warning_is_shown_with_its_line_and_what_to_write(call, folder):
     text = (folder / "squad.yaml").read_text()
     (folder / "warned.yaml").write_text(text.replace("Write it down.", "'Write {{inputs.lone}} down.'"))

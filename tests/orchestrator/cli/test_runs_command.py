@@ -58,6 +58,13 @@ def test_a_parked_run_is_answered_and_goes_on(call, folder):
     assert state_of(call, "r-1") == "done"
 
 
+def test_the_paths_of_files_are_told_from_here_after_a_resume_too(call, folder):
+    (folder / "revised.yaml").write_text(REVISED)
+    call("run", "revised.yaml", "--run-id", "r-1")
+    call("approvals", "approve", "r-1")
+    assert "artifact: out/r-1/r.md\n" in call("runs", "resume", "r-1").err
+
+
 def test_a_parked_run_is_denied(call):
     call("run", "gated.yaml", "--run-id", "r-1")
     assert call("approvals", "reject", "r-1", "approve", "--comment", "no").code == 0
