@@ -108,7 +108,7 @@ def show_command(context: click.Context, name: str, file: str | None, as_json: b
 def call_command(
     context: click.Context, name: str, words: tuple[str, ...], written: str | None, approve: ApproveChoice
 ) -> int:
-    """Call a tool, and print what a model would read. Asks before a call that writes or is risky.
+    """Call a tool, and print what a model would read. Asks first where the tool is risky, or its `approval` is `ask`.
 
     Tools for files work on the workspace of SQUAD; without one they read the working folder.
     """
@@ -124,6 +124,9 @@ def call_command(
         consent_to_code(settings, source.uses, console)
         tool = tool if source.load is None else anyio.run(source.load, environ)
     arguments = {**_object(written or "{}"), **_typed(tool, split_inputs(pairs, "tools call", "an argument"))}
+    if (wrong := tool.refused(ToolCall("call", name, json.dumps(arguments, ensure_ascii=False)))) is not None:
+        hint = f"`orchestrator tools show {name}` tells what it takes"
+        raise Unusable(mask_secrets(printable(wrong.content), environ), hint)
     if (tool.approval == "ask" or tool.risk == "risky") and not _is_allowed(name, arguments, approve, console):
         return Exit.WAITING if approve == "ask" else Exit.FAILED
     result = anyio.run(tool.call, ToolCall("call", name, json.dumps(arguments, ensure_ascii=False)))

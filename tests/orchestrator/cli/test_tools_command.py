@@ -68,6 +68,8 @@ def test_code_is_asked_for_before_it_runs_and_after_each_change(call, folder):
     called = call("tools", "call", "convert", "rates.yaml", "amount=2")
     assert (called.code, called.out) == (Exit.DONE, "3.0\n")
     assert "noise" in called.err
+    nothing = call("tools", "call", "convert", "rates.yaml")
+    assert (nothing.code, "amount" in nothing.err, "tools show convert" in nothing.err) == (Exit.USAGE, True, True)
     assert call("run", "rates.yaml", "--offline").code == Exit.DONE
     assert "Python in mytools.py" in call("trust", "ls").out
     (folder / "mytools.py").write_text(CODE + "#")
@@ -118,7 +120,7 @@ def test_tools_for_files_read_the_workspace_or_the_working_folder_and_write_only
         (("read_file", "--json", "[1]"), Exit.USAGE, "are a JSON object"),
         (("read_file", "--json", "{"), Exit.USAGE, "--json:"),
         (("read_file", "first_line=x", "path=x"), Exit.USAGE, "first_line=x is no integer"),
-        (("read_file", "pth=x"), Exit.FAILED, "wrong arguments"),
+        (("read_file", "pth=x"), Exit.USAGE, "wrong arguments"),
         (("read_file", "path=nowhere"), Exit.FAILED, "No such file"),
     ],
 )
