@@ -42,7 +42,7 @@ async def test_h1_the_loser_is_closed_and_what_was_sent_to_it_is_booked(lab: Lab
     seen: list[object] = []
     async with hedged(lab, "hang", "ok") as manager:
         assert (await lab.ask(manager, emit=seen.append)).text == ANSWER
-        assert lab.calls == ["p0", "p1"]
+        assert sorted(lab.calls) == ["p0", "p1"], "a busy machine may accept the second one's connection first"
         assert lab.to("p0")[0].left.wait(PATIENCE_S)
         booked = await lab.booked(manager, "p0")
         assert booked == (1, ASK.input_tokens + ASK.max_output_tokens), "it may have answered in full"
