@@ -18,7 +18,10 @@ import uvicorn
 from tests.e2e.examples import EXAMPLES
 from tests.patience import PATIENCE_S
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("default::orchestrator.StubAnswers"),  # no key is set here
+]
 
 
 @pytest.fixture
