@@ -182,7 +182,8 @@ class Agent:
     ) -> WorkStream[Any]:
         """Return the same work as it is done: `async with agent.stream(...) as s: async for delta in s`.
 
-        `s.result` is the `WorkResult` once the deltas are over. The manager must have `stream`.
+        `s.result` is the `WorkResult` once the deltas are over. What `work` raises comes out of the loop, or of
+        `s.result`. The manager must have `stream`.
         """
         from agents.stream import WorkStream  # on use, as above
 

@@ -31,7 +31,8 @@ class Streams(Protocol):
 class WorkStream(Generic[Made]):
     """The deltas of a piece of work, in order; `result` once they are over.
 
-    The work runs while the `async with` is open. Its errors come out of the `async with`; leaving early cancels it.
+    The work runs while the `async with` is open; leaving early cancels it. Its error is raised, as itself, where the
+    deltas are read: after the last of them, by `result`, or where a block ends that read neither.
     A turn that the journal hands back comes as one delta. The first reader reads all: it can be iterated once.
     """
 
@@ -51,10 +52,14 @@ class WorkStream(Generic[Made]):
         self._group: TaskGroup | None = None
         self._result: WorkResult[Made] | None = None
         self._streamed = False
+        self._error: Exception | None = None
+        self._is_told = False
+        """Whether the reader has the work's error."""
 
     @property
     def result(self) -> WorkResult[Made]:
-        """What the work came to. Raise `RuntimeError` before the deltas are over."""
+        """What the work came to. Raise the work's error where it failed, `RuntimeError` before the deltas are over."""
+        self._raise_error()
         if self._result is None:
             raise RuntimeError("the work is not done: read all of its deltas first")
         return self._result
@@ -71,7 +76,7 @@ class WorkStream(Generic[Made]):
         assert self._group is not None
         self._group.cancel_scope.cancel()
         try:
-            return await self._group.__aexit__(kind, error, trace)
+            is_handled = await self._group.__aexit__(kind, error, trace)
         except BaseExceptionGroup as group:
             if len(group.exceptions) > 1:
                 raise
@@ -79,6 +84,11 @@ class WorkStream(Generic[Made]):
         finally:
             self._send.close()
             self._receive.close()
+            if self._error is not None and not self._is_told and error is not None:  # the reader's own error goes on
+                error.add_note(f"the work had failed: {type(self._error).__name__}: {self._error}")
+        if not self._is_told and error is None:
+            self._raise_error()
+        return is_handled
 
     def __aiter__(self) -> Self:
         return self
@@ -89,13 +99,22 @@ class WorkStream(Generic[Made]):
         try:
             return await self._receive.receive()
         except anyio.EndOfStream:
+            self._raise_error()
             raise StopAsyncIteration from None
 
     async def _run(self) -> None:
         agent, brief, ctx, wanted, history = self._args
         with self._send:
             watched = ctx.at(do=self._replaying(ctx), listen=None)
-            self._result = await pursue(agent, self._answer, brief, watched, wanted, history)
+            try:
+                self._result = await pursue(agent, self._answer, brief, watched, wanted, history)
+            except Exception as error:  # noqa: BLE001  # raised where the deltas are read: a task group would wrap it
+                self._error = error
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            self._is_told = True
+            raise self._error
 
     def _replaying(self, ctx: RunContext) -> Any:
         """Return the context's `do` that passes on, as one delta, an answer which was handed back from the journal."""

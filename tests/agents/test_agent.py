@@ -306,6 +306,33 @@ class TestStream:
         with pytest.raises(OutputInvalid):
             await read(scripted(*["{}"] * 2).agent().stream("Write.", output_schema=STORY))
 
+    async def test_the_works_error_comes_out_of_the_loop_and_of_the_result(self, scripted):
+        caught = []
+        async with scripted(*[AuthFailed("no")]).agent().stream("Write.") as stream:
+            try:
+                async for _ in stream:
+                    pass
+            except AllAttemptsFailed as error:
+                caught.append(error)
+            with pytest.raises(AllAttemptsFailed) as again:
+                _ = stream.result
+        assert caught == [again.value], "and the block ends as if nothing was left to say"
+
+    async def test_a_result_that_is_read_too_early_says_so_and_no_group_comes_of_it(self, scripted):
+        with pytest.raises(RuntimeError, match="not done: read all of its deltas"):
+            async with scripted("x" * 5000).agent().stream("Write.") as stream:
+                _ = stream.result
+
+    async def test_an_error_that_nobody_read_is_told_at_the_end_of_the_block(self, scripted):
+        with pytest.raises(AllAttemptsFailed):
+            async with scripted(*[AuthFailed("no")]).agent().stream("Write."):
+                await anyio.sleep(0.01)
+        with pytest.raises(KeyError) as caught:  # noqa: PT012  # the block is what is tested
+            async with scripted(*[AuthFailed("no")]).agent().stream("Write."):
+                await anyio.sleep(0.01)
+                raise KeyError("mine")
+        assert "the work had failed: AllAttemptsFailed" in caught.value.__notes__[0]
+
     async def test_the_readers_own_error_comes_out_as_it_is(self, scripted):
         def refuse(_):
             raise KeyError("mine")
