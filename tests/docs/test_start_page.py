@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import Squad
+from providers.stub.candidates import rank
 from tests.docs.pages import DOCS, ROOT
 from tests.patience import PATIENCE_S
 
@@ -23,6 +24,13 @@ WAITS = {"approve.yaml": 7}
 def said(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     environ = {"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(folder), "ORCHESTRATOR_LOCAL_SERVERS": "off"}
     return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=PATIENCE_S)
+
+
+def test_the_value_that_the_stub_takes_is_the_one_that_the_page_says() -> None:
+    (told,) = re.findall(r"\(The stub takes the\s+first; (.*?)\)", START, re.DOTALL)
+    good, bad = re.findall(r"`(\w+)`", told)
+    assert sorted([bad, "billing", "tech"], key=rank) == ["billing", "tech", bad]
+    assert sorted(["billing", bad, good], key=rank) == [good, "billing", bad]
 
 
 @pytest.mark.long
