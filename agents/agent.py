@@ -143,9 +143,9 @@ class Agent:
 
         With `output_type` (a pydantic model, a dataclass, `list[...]` of them) the result's `output` is a value of that
         type. Each model call and each tool call is a durable call below `ctx.step`. An answer that is empty or is not
-        what `output_schema` or `output_type` asks for is sent back once. Raises `TurnLimit`, `OutputInvalid`, what a
-        tool raises as `ToolFault`, what hooks raise or deny (`HookFailed`, `CallDenied`), `ContextTooLong`, and what
-        the manager raises.
+        what `output_schema` or `output_type` asks for is sent back; that turn may have as many attempts as any. Raises
+        `TurnLimit`, `OutputInvalid`, what a tool raises as `ToolFault`, what hooks raise or deny (`HookFailed`,
+        `CallDenied`), `ContextTooLong`, and what the manager raises.
         """
         from agents.loop import pursue  # on use: all that drives an agent
 

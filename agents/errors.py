@@ -2,7 +2,7 @@
 
 AgentError
 ├ TurnLimit        the work was not done within its turns
-├ OutputInvalid    the answer broke its schema, twice
+├ OutputInvalid    the answer broke its schema, and so did each attempt to correct it
 │ ├ AnswerCut      the answer was cut off, twice: its JSON, or a tool call, is not whole
 │ └ SchemaUnusable  whether it does cannot be found in bounded time
 ├ ToolFault        a tool cannot do its work, and the model cannot fix that

@@ -64,7 +64,7 @@ OutputSchemaField = Annotated[
     Schema | None,
     Field(
         description="What the output must be: a JSON Schema, or its file. The output is then the value, whose fields "
-        "later tasks read; an answer that breaks it goes back to the model once. Default: any text.",
+        "later tasks read; an answer that breaks it goes back with what is wrong. Default: any text.",
         examples=["./story.schema.json", {"type": "object", "properties": {"ok": {"type": "boolean"}}}],
     ),
 ]

@@ -9,6 +9,8 @@ from agents import OutputInvalid, RunContext, ToolEnded, ToolFault, ToolStarted,
 from agents.context import History
 from agents.errors import SchemaUnusable
 from agents.run_context import StepKey
+from orchestrator import Squad
+from orchestrator.runtime import open_run
 from providers.errors import AllAttemptsFailed, AuthFailed, Declined
 from providers.events import AttemptEnded
 from providers.messages import FinishReason, OutputSchema, Response, Usage, assistant, user
@@ -226,6 +228,19 @@ class TestOutputSchema:
         second_turn = [(e.provider, e.error) for e in seen if isinstance(e, AttemptEnded)][1:]
         assert {provider for provider, _ in second_turn} == {"a", "b"}
         assert [error for _, error in second_turn] == ["WrongShape", "WrongShape", None]
+
+    @pytest.mark.parametrize("candidates", [1, 3])
+    async def test_an_agent_and_a_squad_make_as_many_corrections_as_the_pages_say(self, scripted, candidates):
+        alone, placed = (scripted(*["{}"] * 9, candidates=candidates) for _ in range(2))
+        with pytest.raises(OutputInvalid):
+            await alone.agent().work("Write.", output_schema=STORY)
+        task = {"agent": "ann", "description": "Write.", "output_schema": STORY}
+        persona = {"name": "Ann", "role": "Writes.", "tier": "worker"}
+        written = {"version": 1, "name": "s", "agents": {"ann": {"persona": persona}}, "tasks": {"a": task}}
+        async with open_run(Squad.from_mapping(written), manager=placed.manager) as run:
+            assert [event async for event in run]
+        assert run.result.error_kinds == {"a": "OutputInvalid"}
+        assert (len(alone.script.requests), len(placed.script.requests)) == (5, 5)
 
     @pytest.mark.parametrize("text", ["no json", '{"id": 1}', "[" * 100_000, '{"id": NaN}'])
     async def test_an_answer_that_stays_wrong_is_a_typed_error(self, scripted, text):
