@@ -318,14 +318,15 @@ class Tasks:
             self.findings.error((*path, "key"), "invalid-value", "the key is the same for each element", hint)
         parallel = spec.max_parallel or self.spec.defaults.max_parallel
         fail_fast = True if spec.fail_fast is None else spec.fail_fast
-        return ForEach(items, key, item, parallel, fail_fast, self._max_items(path, items.names))
+        return ForEach(items, key, item, parallel, fail_fast, self._max_items(path, items))
 
-    def _max_items(self, path: Path, names: frozenset[tuple[str, ...]]) -> int:
-        """Return how many elements there may be: what the list's schema says, where one list is read as it is."""
-        schema = self._schema_of_list(names)
+    def _max_items(self, path: Path, items: ExpressionText) -> int:
+        """Return how many elements there may be: what the list's schema says, where one list is read."""
+        schema = self._schema_of_list(items.names)
         if schema is None:
             return self.max_items
-        if schema.get("type", "array") in ("string", "number", "integer", "boolean", "null"):
+        is_as_it_is = path_in(items) is not None  # a filter such as from_csv makes a list of what is none
+        if is_as_it_is and schema.get("type", "array") in ("string", "number", "integer", "boolean", "null"):
             self.findings.error((*path, "for_each"), "wrong-type", f"'for_each' takes a list, not a {schema['type']}")
         stated = schema.get("maxItems")
         return stated if isinstance(stated, int) and stated >= 1 else self.max_items

@@ -63,6 +63,16 @@ def test_the_outputs_of_steps_are_no_table_and_one_of_them_may_be() -> None:
     squad({"t": {**steps, "result": "s"}})
 
 
+async def test_each_row_of_a_table_that_an_agent_wrote_is_an_element() -> None:
+    each = {"for_each": "${{ tasks.t.output | from_csv }}", "as": "row", "key": "${{ row.a }}"}
+    tasks = {"t": "Write a table.", "u": {"agent": "bob", "needs": ["t"], "description": "${{ row.b }}", **each}}
+    manager = Answers(lambda agent, request: "```csv\na;b\nx;two\n```" if agent == "ann" else request.messages[-1].text)
+    result, _ = await run(squad(tasks, outputs={"said": "${{ tasks.u.output | join }}"}), manager)
+    assert "two" in result.outputs["said"]
+    with pytest.raises(PlanError, match="'for_each' takes a list, not a string"):
+        squad({**tasks, "u": {**tasks["u"], "for_each": "${{ tasks.t.output }}"}})
+
+
 async def test_a_table_of_the_outputs_of_a_list_needs_no_model() -> None:
     each = {"for_each": "${{ ['a', 'b'] }}", "key": "${{ item }}"}
     with pytest.raises(PlanError, match=r"tasks\.t\.output \| to_csv"):
