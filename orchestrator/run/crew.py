@@ -317,7 +317,7 @@ class Crew:
         """Ask for the result in the wanted shape: one more turn, of the moderator where there is one."""
         speaker = who_concludes(self.plan.conversations[work.conversation], self.plan.conversations)
         shaped = AgentWork(speaker, work.description, output_schema=work.output_schema)
-        words = prompts.compose(topic, "The result of the conversation.", {"The conversation": minutes.document()})
+        words = prompts.result_of(topic, minutes.document(), self.plan.edition)
         result = await self._agent_works(shaped, self._with_images(work, words, given), given, ctx)
         return UnitResult(result.output, as_text(result.output), untrusted=result.untrusted)
 

@@ -43,6 +43,14 @@ def compose(
     return with_recalled("\n\n".join(parts), recalled)
 
 
+def result_of(topic: str, minutes: str, edition: int) -> str:
+    """Return what asks for the result of a conversation in the form that is wanted. `topic` is a whole brief."""
+    if edition < 4:
+        return compose(topic, "The result of the conversation.", {"The conversation": minutes})
+    asked = "Answer with the result of the conversation, in the form that is asked for."
+    return f"# Context: The conversation\n\n{minutes}\n\n{topic}\n\n# What is left to do\n\n{asked}"
+
+
 def quoted(source: ExpressionText, rendered: str, values: Mapping[str, Any]) -> set[str]:
     """Return the tasks and steps whose outputs `source` reads, and stand in what it was rendered to, whole."""
     found: set[str] = set()

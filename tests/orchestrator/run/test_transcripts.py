@@ -202,3 +202,30 @@ def test_a_forecast_counts_the_turn_of_the_conclusion() -> None:
     plan = debate({"talk": TALK}).plan()
     turns = expect(plan, Assumptions(), lambda tokens: 1.0).turns
     assert [turn.agent for turn in turns] == ["pro", "con", "pro", "judge"]
+
+
+@pytest.mark.parametrize("expected", [None, "A name."])
+async def test_a_typed_result_is_asked_for_once_more_below_one_heading_of_each_kind(expected: str | None) -> None:
+    shaped = {"type": "object", "required": ["winner"], "properties": {"winner": {"type": "string"}}}
+    typed = {**TALK, "output_schema": shaped, "output_file": "talk.json"}
+    typed |= {} if expected is None else {"expected_output": expected}
+
+    def answer(agent: str, request: Request) -> str:
+        return said(agent, request) if request.output_schema is None else '{"winner": "pro"}'
+
+    answers, journal = Answers(answer), MemoryJournal()
+    it = debate({"talk": typed}, outputs={"t": "${{ tasks.talk.transcript }}", "value": "${{ tasks.talk.output }}"})
+    async with open_run(it, manager=answers, journal=journal, run_id="r") as opened:
+        async for _ in opened:
+            pass
+    assert opened.result.outputs["value"] == {"winner": "pro"}
+    assert opened.result.outputs["t"].startswith(TRANSCRIPT), (
+        "the talk is not lost, and ends with the words of the judge"
+    )
+    assert "judge 0" in opened.result.outputs["t"]
+    closing, value = [request.messages[-1].text for agent, request in answers.asked if agent == "judge"]
+    assert "you moderate, and the conversation is over" in closing
+    headings = [line for line in value.splitlines() if line.startswith("# ")]
+    more = [] if expected is None else ["# Expected output"]
+    assert headings == ["# Context: The conversation", "# Task", *more, "# What is left to do"]
+    assert (await replay(journal, "r")).is_equal
