@@ -40,11 +40,21 @@ class GateOpened:
     """Seconds from the question on; then `on_timeout` is the answer. None: there is no end, or the plan has it."""
     on_timeout: str = ""
     """The choice that is taken then."""
+    revised: int = 0
+    """Of an approval: how often `revise` was answered before."""
 
     @property
     def name(self) -> str:
         """What people call the question."""
         return question_name(self.task, self.shown)
+
+    @property
+    def is_used_up(self) -> str:
+        """Why `revise` is no choice any more, where it was one; empty: it is, or never was."""
+        if not self.revised or "revise" in self.choices:
+            return ""
+        times = "once" if self.revised == 1 else f"{self.revised} times"
+        return f"`revise` was answered {times}, as often as `max_attempts` of its `on_revise` allows"
 
 
 def question_name(task: str, shown: Mapping[str, str]) -> str:

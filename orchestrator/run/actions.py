@@ -197,6 +197,7 @@ def _open_gate(state: RunState, task: TaskPlan, gate: Approval) -> GateOpened:
         tuple(choice for choice in gate.choices if choice != "revise" or not spent),
         {shown: as_text(state.tasks[shown].output) for shown in gate.show},
         own.attempt,
+        revised=own.revisions if state.plan.edition > 3 else 0,  # earlier releases did not record it
     )
 
 

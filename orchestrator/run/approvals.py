@@ -207,7 +207,8 @@ async def answer_gate(
         wanted = f"takes one of: {', '.join(gate.choices)}"
         if gate.choices == ("say",):
             wanted = f"awaits words: `say` them: orchestrator approvals say {run} 'your words'"
-        raise ValueError(f"{gate.name} {wanted}")
+        why = f"; {gate.is_used_up}" if choice == "revise" and gate.is_used_up else ""
+        raise ValueError(f"{gate.name} {wanted}{why}")
     refuse_without_comment(gate, choice, comment)
     if (edited is not None or for_run) and choice != "approve":
         raise ValueError(f"{gate.name}: only what is approved can be changed, or allowed for the run")

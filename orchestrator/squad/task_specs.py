@@ -150,7 +150,8 @@ class ReviseSpec(StrictModel):
         default=None,
         ge=1,
         le=100,
-        description="How often a person may ask for changes.",
+        description="How often a person may ask for changes: with 3 there are up to 4 results, the first one included. "
+        "After that `revise` is no choice any more. In `repeat` it counts the results themselves.",
         examples=[3],
     )
 
@@ -170,7 +171,8 @@ class RepeatSpec(StrictModel):
         default=None,
         ge=1,
         le=1000,
-        description="How often the work is done at most. A condition that never holds fails the task.",
+        description="How often the work is done at most, the first time included: with 3 there are up to 3 results. "
+        "A condition that never holds fails the task. In `on_revise` it counts what comes after the first result.",
         examples=[3],
     )
 

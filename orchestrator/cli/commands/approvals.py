@@ -64,6 +64,8 @@ async def show_approval(desk: Desk, run: str, task: str | None) -> None:
     for title, text in gate.shown.items():
         click.echo(f"--- {printable(title)} ---\n{as_shown(text, environ, sys.maxsize)}\n")
     click.echo(f"{mask_secrets(printable(gate.prompt), environ)}  ({' / '.join(gate.choices)})")
+    if gate.is_used_up:
+        click.echo(gate.is_used_up)
     if gate.editable:
         with_what = "--args JSON" if gate.editable == "arguments" else "--edit FILE"
         click.echo(f"`approve {with_what}` changes the {gate.editable}")

@@ -97,6 +97,8 @@ async def ask_person(
     for title, text in gate.shown.items():
         click.echo(f"\n--- {printable(title)} ---\n{as_shown(text, environ)}", err=True)
     click.echo(f"\n{printable(gate.name)}: {mask_secrets(printable(gate.prompt), environ)}", err=True)
+    if gate.is_used_up:
+        click.echo(gate.is_used_up, err=True)
     choice, edited = await _choose(gate, read), None
     if choice == EDIT and (edited := await _edited(gate, read)) is None:
         return None

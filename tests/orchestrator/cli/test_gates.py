@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -42,6 +43,13 @@ async def test_a_person_answers(lines, answer, capsys):
     assert shown.out == ""
     assert "[bold]<U+001B>]0;x<U+0007>text" in shown.err
     assert "\x1b" not in shown.err
+
+
+async def test_a_person_is_told_why_revise_is_gone(capsys):
+    assert await ask_person(replace(GATE, choices=("approve", "reject"), revised=1), typing("approve", ""))
+    assert "`revise` was answered once, as often as `max_attempts`" in capsys.readouterr().err
+    assert await ask_person(replace(GATE, choices=("approve", "reject")), typing("approve", ""))
+    assert "max_attempts" not in capsys.readouterr().err
 
 
 CALL = GateOpened(

@@ -98,6 +98,12 @@ def test_each_answer_is_bound_to_what_was_shown(call, folder):
     again = call("runs", "resume", "r-1")
     assert again.code == 7
     assert "research: runs again" in again.err
+    assert call("approvals", "revise", "r-1", "approve", "--comment", "shorter still").code == 0
+    call("runs", "resume", "r-1")
+    spent = call("approvals", "revise", "r-1", "approve", "--comment", "once more")
+    assert spent.code == 2
+    assert "takes one of: approve, reject; `revise` was answered 2 times, as often as `max_attempts`" in spent.err
+    assert "`revise` was answered 2 times" in call("approvals", "show", "r-1").out
     assert call("approvals", "approve", "r-1", "approve").code == 0
     assert call("runs", "resume", "r-1").out == "approve\n"
 

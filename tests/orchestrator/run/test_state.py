@@ -226,6 +226,9 @@ def test_revise_reruns_what_leads_to_the_gate_with_the_comment() -> None:
         state.apply(TaskEnded("check", "ok"))
         (opened,) = advance(state)
         assert (opened.prompt, opened.choices, opened.attempt) == (f"Build v{number}?", choices, number)
+        assert opened.revised == number - 1
+        assert bool(opened.is_used_up) == ("revise" not in choices)
+    assert opened.is_used_up == "`revise` was answered 2 times, as often as `max_attempts` of its `on_revise` allows"
     assert state.tasks["stories"].comments == ("smaller 2", "smaller 3")
     assert state.tasks["aside"].attempt == 1
 
