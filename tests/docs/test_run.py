@@ -54,7 +54,8 @@ def test_the_code_of_a_page_runs(path: Path, code: str, tmp_path: Path) -> None:
     else:
         runner = tmp_path / "run.py"
         runner.write_text(AWAITED, "utf-8")
-        command = ["-W", "error", str(runner), str(script)]
+        # A page that runs without a key is told that the stub answers: `StubAnswers`, a UserWarning.
+        command = ["-W", "error", "-W", "default::UserWarning", str(runner), str(script)]
     environ = {
         "PYTHONPATH": os.pathsep.join((str(ROOT), str(tmp_path))),
         "PATH": "",
