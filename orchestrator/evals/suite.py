@@ -134,11 +134,11 @@ def _schemas(node: Node, beside: Path, findings: Findings) -> dict[str, Any]:
             found[name] = json.loads((beside / name).read_text("utf-8"))
             validator_of(found[name])
         except (OSError, ValueError) as error:
-            findings.error(path, "invalid-schema", f"{name} cannot be used as a JSON Schema: {error}")
+            findings.error(path, "bad-schema", f"{name} cannot be used as a JSON Schema: {error}")
         except Exception as error:  # jsonschema's own, which is imported where it is used
             if type(error).__name__ != "SchemaError":
                 raise
-            findings.error(path, "invalid-schema", f"{name} is no JSON Schema: {error}")
+            findings.error(path, "bad-schema", f"{name} is no JSON Schema: {error}")
     return found
 
 

@@ -312,6 +312,8 @@ CODES: Mapping[str, str] = {
     "unknown-conversation": "No conversation of the squad has this name.",
     "unknown-persona": "No persona of the library, and no file, has this name.",
     "invalid-persona": "The persona cannot be made as written.",
+    "ambiguous-persona": "Two files have the persona's name.",
+    "bad-front-matter": "What begins as front matter of a Markdown file cannot be read as that.",
     "unknown-tier": "No tier has this name.",
     "unknown-model": "No provider of the catalog serves this model.",
     "invalid-squad": "The file of a sub-squad cannot be read, or has mistakes.",
@@ -353,6 +355,7 @@ CODES: Mapping[str, str] = {
     "bad-address": "A URL, or the address of a ledger, that cannot be used.",
     "bad-header": "A header that is the transport's own, as `host`.",
     "bad-limit": "A provider's limit whose fields do not fit together.",
+    "bad-refusal": "A refusal of a provider's row whose fields do not fit together.",
     "no-effect": "A rule that nothing would ever read or reach.",
     "secret-in-file": "A field for a key: keys belong in the environment.",
     # Variables and inputs

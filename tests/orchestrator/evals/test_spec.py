@@ -121,7 +121,7 @@ def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
         ("  - {nam: one, inputs: {idea: tea}}\n", "", 4, "unknown-field"),
         ("  []\n", "", 4, "out-of-range"),
         (GOOD, "squat: x\n", 3, "unknown-field"),
-        (GOOD.replace("}}", "}, expect: {outputs: {text: {schema: no.json}}}}"), "", 4, "invalid-schema"),
+        (GOOD.replace("}}", "}, expect: {outputs: {text: {schema: no.json}}}}"), "", 4, "bad-schema"),
     ],
 )
 def test_a_single_mistake(tmp_path: Path, cases: str, head: str, line: int, code: str) -> None:

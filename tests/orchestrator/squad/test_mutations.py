@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,9 @@ def test_the_corpus_covers_the_codes() -> None:
     }
     elsewhere |= {
         "too-many-elements",
+        "ambiguous-persona",
+        "bad-front-matter",
+        "bad-refusal",
         "equal-keys",
         "bad-tool-file",
         "bad-knowledge",
@@ -100,6 +105,21 @@ def test_every_code_is_documented() -> None:
     page = (HERE.parents[2] / "docs" / "reference" / "problems.md").read_text("utf-8")
     missing = [code for code in CODES if f"### `{code}`" not in page]
     assert missing == []
+
+
+def test_every_code_that_the_source_reports_is_listed() -> None:
+    """Of the calls that report a problem, by the words with hyphens among their arguments."""
+    root, reported = HERE.parents[2], dict[str, str]()
+    for room in ("orchestrator", "personas", "providers"):
+        for file in (root / room).rglob("*.py"):
+            for call in ast.walk(ast.parse(file.read_text("utf-8"))):
+                if isinstance(call, ast.Call) and getattr(call.func, "attr", "") in ("error", "warning", "problem"):
+                    texts = (one.value for one in call.args if isinstance(one, ast.Constant))
+                    reported |= {
+                        text: file.name for text in texts if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", str(text))
+                    }
+    assert len(reported) > 50
+    assert {code: file for code, file in reported.items() if code not in CODES} == {}
 
 
 lines = st.integers(0, SPRINT.count("\n"))
