@@ -44,9 +44,10 @@ def init_command(context: click.Context, folder: str, name: str | None, listed: 
         console.say("next: orchestrator init --template NAME DIR")
         return
     recipe = None if name is None else _named(name)
-    for path, content in (_surroundings() | _content(recipe)).items():
-        file = Path(folder) / path
-        click.echo(f"{'wrote' if write_new(file, content) else 'kept '}  {file}")
+    files = {Path(folder) / path: content for path, content in (_surroundings() | _content(recipe)).items()}
+    # All files before a word: stdout may be a pipe that closes early.
+    told = [f"{'wrote' if write_new(file, content) else 'kept '}  {file}" for file, content in files.items()]
+    click.echo("\n".join(told))
     if recipe is not None:
         _tell(recipe, Path(folder), console)
     into = f"./{folder}" if folder.startswith("-") else folder
