@@ -58,6 +58,7 @@ CODES = {
     "no_squad": "the server was given no squad of this name",
     "no_cluster": "the server does its runs itself",
     "no_choice": "the answer is no choice of the question, or cannot be given so",
+    "comment_missing": "what is sent back needs a comment that says what to change",
     "too_long": "a text is longer than the server takes",
     "already_answered": "another answer came first, and stands",
     "question_changed": "the question was asked anew since it was shown: look at it again",
