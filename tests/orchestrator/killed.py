@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 
 from orchestrator.errors import RunNotFound
 from orchestrator.events import CallRepeated, Event
@@ -16,6 +18,16 @@ from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.rerun.record import Difference
 from orchestrator.rerun.replay import replay
 from tests.orchestrator.crashes import Counting, Order, made, run_to_its_end
+
+at_records = pytest.mark.parametrize(
+    "step", [pytest.param(3, id="each-third"), pytest.param(1, id="each", marks=pytest.mark.sweep)]
+)
+"""`.ci/run` kills at each third record, from another one on each time; the marker `sweep` has all of them."""
+
+
+def records(step: int, last: int = 1000) -> range:
+    """Return the numbers of the records at which a run is killed, one run for each."""
+    return range(random.randint(1, step), last + 1, step)
 
 
 def recorded(folder: Path) -> list[Event]:

@@ -24,6 +24,7 @@ from orchestrator.trust import CodeNotTrusted
 from tests import processes
 from tests.components import installed
 from tests.mcp_servers.starting import LIAR, SERVER, is_there, until
+from tests.orchestrator.killed import at_records, records
 from tests.orchestrator.mcp_runs import PERSONA, calling, drive, drive_and_die, lines, of_server
 from tests.orchestrator.squads import of_type, run, squad
 from tests.patience import PATIENCE_S
@@ -62,14 +63,15 @@ async def test_a_run_calls_the_tools_of_a_real_server_which_dies_and_is_started_
 
 
 @pytest.mark.long
+@at_records
 async def test_a_run_that_is_killed_at_each_of_its_events_ends_the_same_and_repeats_no_call_untold(
-    tmp_path: Path,
+    tmp_path: Path, step: int
 ) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()
     number, outputs = await drive(whole, None)
     assert (outputs, len(lines(whole / "calls"))) == ({"work": "well | well"}, 2)
-    for last in range(1, number + 1):
+    for last in records(step, number):
         folder = tmp_path / str(last)
         folder.mkdir()
         assert processes.end(processes.start(drive_and_die, str(folder), last)) == 9

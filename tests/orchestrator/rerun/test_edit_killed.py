@@ -20,6 +20,7 @@ from orchestrator.journal.sqlite.journal import SqliteJournal
 from orchestrator.runtime import open_run, resume_run
 from tests import processes
 from tests.orchestrator.crashes import Counting, Doomed, OverSocket, agent, seeds
+from tests.orchestrator.killed import at_records, records
 
 TASKS: dict[str, Any] = {
     "brief": {"agent": "ann", "description": "Study it.", "output_file": "brief.md"},
@@ -142,9 +143,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
 
 @pytest.mark.long
+@at_records
 @pytest.mark.parametrize("how", ["edit", "fork"])
-def test_killed_at_every_record_and_gone_on_with(tmp_path: Path, whole: Whole, how: How) -> None:
-    for commits in range(1, 100):
+def test_killed_at_every_record_and_gone_on_with(tmp_path: Path, whole: Whole, how: How, step: int) -> None:
+    for commits in records(step, 100):
         folder = tmp_path / str(commits)
         folder.mkdir()
         with Counting().serving() as provider:

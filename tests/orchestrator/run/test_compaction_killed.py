@@ -18,7 +18,7 @@ from orchestrator.runtime import open_run, resume_run
 from providers.messages import FinishReason, Message, Request, Response, ToolCall, Usage
 from tests import processes
 from tests.orchestrator.crashes import Counting, Doomed
-from tests.orchestrator.killed import Whole, check, difference_in_replay, kill_at, recorded
+from tests.orchestrator.killed import Whole, at_records, check, difference_in_replay, kill_at, recorded, records
 from tests.orchestrator.squads import Answers, squad
 
 
@@ -27,7 +27,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return Whole("compacted", tmp_path_factory.mktemp("compacted"))
 
 
-def test_killed_once_it_ends_as_if_nothing_had_happened(tmp_path: Path, whole: Whole) -> None:
+def test_killed_once_it_ends_as_if_nothing_had_happened(tmp_path: Path, whole: Whole, step: int) -> None:
     made = [event for event in whole.events if isinstance(event.data, HistorySummarised)]
     assert len(made) > 3
     assert {event.data.failed for event in made} == {""}
@@ -39,8 +39,9 @@ def test_killed_once_it_ends_as_if_nothing_had_happened(tmp_path: Path, whole: W
 
 
 @pytest.mark.long
-def test_killed_at_every_record_it_ends_as_if_nothing_had_happened(tmp_path: Path, whole: Whole) -> None:
-    for commits in range(1, 1000):
+@at_records
+def test_killed_at_every_record_it_ends_as_if_nothing_had_happened(tmp_path: Path, whole: Whole, step: int) -> None:
+    for commits in records(step):
         folder = tmp_path / str(commits)
         folder.mkdir()
         with Counting().serving() as provider:
@@ -109,14 +110,15 @@ def narrow(folder: str, commits: int, backend: str) -> None:
 
 
 @pytest.mark.long
-def test_a_run_that_goes_by_its_models_room_ends_the_same_wherever_it_is_killed(tmp_path: Path) -> None:
+@at_records
+def test_a_run_that_goes_by_its_models_room_ends_the_same_wherever_it_is_killed(tmp_path: Path, step: int) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()
     anyio.run(drive_narrow, whole, 0)
     places = {event.step[-1] for event in recorded(whole) if isinstance(event.data, HistorySummarised)}
     assert places == {"summary", "summary-of-others"}
     asked = Counter((whole / "asked").read_text().split())
-    for commits in range(1, 1000):
+    for commits in records(step):
         folder = tmp_path / str(commits)
         folder.mkdir()
         backend = ("asyncio", "trio")[commits % 2]

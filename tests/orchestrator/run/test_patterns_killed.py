@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.events import ControlUnread, ConversationEnded
 from tests.orchestrator.crashes import PATTERNS, Counting
-from tests.orchestrator.killed import Whole, check, difference_in_replay, kill_at
+from tests.orchestrator.killed import Whole, at_records, check, difference_in_replay, kill_at, records
 
 WholeOf = Callable[[str], Whole]
 
@@ -32,12 +32,13 @@ def test_killed_once_it_ends_as_if_nothing_had_happened(tmp_path: Path, whole_of
 
 
 @pytest.mark.long
+@at_records
 @pytest.mark.parametrize("pattern", [*PATTERNS, "aside"])
 def test_killed_at_every_record_it_ends_as_if_nothing_had_happened(
-    tmp_path: Path, whole_of: WholeOf, pattern: str
+    tmp_path: Path, whole_of: WholeOf, pattern: str, step: int
 ) -> None:
     whole = whole_of(pattern)
-    for commits in range(1, 1000):
+    for commits in records(step):
         folder = tmp_path / str(commits)
         folder.mkdir()
         with Counting().serving() as provider:

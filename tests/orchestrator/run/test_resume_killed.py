@@ -17,7 +17,7 @@ import pytest
 from orchestrator.events import CallRepeated, Event
 from orchestrator.journal.sqlite.journal import SqliteJournal
 from tests.orchestrator.crashes import Counting, Order, run_to_its_end, seeds, start
-from tests.orchestrator.killed import Whole, began, check, kill_at, recorded
+from tests.orchestrator.killed import Whole, at_records, began, check, kill_at, recorded, records
 from tests.patience import PATIENCE_S
 
 EXPERIMENT = str(Path(__file__).parents[3] / "examples" / "kill_and_resume.py")
@@ -40,13 +40,14 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
 
 @pytest.mark.long
+@at_records
 @pytest.mark.parametrize(
-    ("name", "records"), [("small", 12), ("nested", 30), ("helped", 30), ("elements", 30), ("repeated", 30)]
+    ("name", "least"), [("small", 12), ("nested", 30), ("helped", 30), ("elements", 30), ("repeated", 30)]
 )
-def test_kill_at_every_record_of_a_small_sprint(tmp_path: Path, name: str, records: int) -> None:
+def test_kill_at_every_record_of_a_small_sprint(tmp_path: Path, name: str, least: int, step: int) -> None:
     (tmp_path / "whole").mkdir()
     whole = Whole(name, tmp_path / "whole")
-    for commits in range(1, 1000):
+    for commits in records(step):
         folder = tmp_path / str(commits)
         folder.mkdir()
         with Counting().serving() as provider:
@@ -54,7 +55,7 @@ def test_kill_at_every_record_of_a_small_sprint(tmp_path: Path, name: str, recor
         check(folder, whole, provider)
         if over:
             break
-    assert commits > records, "every claim, intent, result and end is a record"
+    assert commits > least, "every claim, intent, result and end is a record"
 
 
 @pytest.mark.parametrize("seed", seeds(1, 8))

@@ -18,6 +18,7 @@ from orchestrator.rerun.replay import replay
 from orchestrator.runtime import open_run, resume_run
 from providers.messages import Request
 from tests import processes
+from tests.orchestrator.killed import at_records, records
 from tests.orchestrator.run.test_untrusted import calls
 from tests.orchestrator.squads import Answers, squad
 
@@ -96,8 +97,9 @@ def drive_and_die(folder: str, last: int, changes: bool) -> None:
 
 
 @pytest.mark.long
+@at_records
 @pytest.mark.parametrize("changes", [False, True])
-async def test_it_ends_the_same_and_sends_nothing_twice_untold(tmp_path: Path, changes: bool) -> None:
+async def test_it_ends_the_same_and_sends_nothing_twice_untold(tmp_path: Path, changes: bool, step: int) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()
     number, outputs, sent = await drive(whole, None, changes)
@@ -105,7 +107,7 @@ async def test_it_ends_the_same_and_sends_nothing_twice_untold(tmp_path: Path, c
     assert (outputs, sent) == ({"a": said, "b": said}, ["bob", "ann"] if changes else ["ann", "ann"])
     asked = len((whole / "asked").read_text().splitlines())
     assert asked == (3 if changes else 4)
-    for last in range(1, number + 1):
+    for last in records(step, number):
         folder = tmp_path / str(last)
         folder.mkdir()
         assert processes.end(processes.start(drive_and_die, str(folder), last, changes)) == 9
