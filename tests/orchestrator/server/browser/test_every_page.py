@@ -34,7 +34,11 @@ SHOWN = """
 })()
 """
 """Whether what has the focus shows it; in the task graph by a thick line around its box."""
-WAYS = [("light", 1280), ("dark", 1280), ("light", 320), ("dark", 320)]
+WAYS = [
+    ("light", 1280),
+    ("dark", 320),
+    *(pytest.param(*way, marks=pytest.mark.sweep) for way in (("dark", 1280), ("light", 320))),
+]
 
 
 @pytest.fixture(scope="module")
