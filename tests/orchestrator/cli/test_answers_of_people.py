@@ -194,7 +194,7 @@ def test_who_is_asked_at_a_terminal_is_told_that_another_process_answered(call, 
         given = call("approvals", "approve", "r-1")
         assert given.err.splitlines() in [["gate: approve", told] for told in WENT_ON]
         assert person.end() == 0
-    assert "gate: nobody needs to answer here any more: approve by cli" in person.shown
+    assert "gate: no answer is needed here any more: approve by cli" in person.shown
 
 
 @at_a_terminal
@@ -211,7 +211,7 @@ def test_an_answer_at_the_terminal_after_another_processs_does_not_count(call, f
         assert given.err.splitlines() == ["gate: reject", AT_WORK]
         assert person.end() == 1
     told = ["gate: your answer approve does not count: it was answered before, reject by cli"]
-    told += ["gate: nobody needs to answer here any more: reject by cli"]
+    told += ["gate: no answer is needed here any more: reject by cli"]
     assert sum(line in person.shown for line in told) == 1
     assert call("runs", "show", "r-1").out.startswith("r-1: rejected")
 

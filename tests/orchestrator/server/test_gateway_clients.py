@@ -188,7 +188,7 @@ async def test_curl(tmp_path: Path) -> None:
 def example(client: str, language: str, address: str, key: str) -> str:
     """Return what the page shows for a client, with another address and a key."""
     shown = PAGE.partition(f"**{client}**")[2]
-    code = re.search(rf"```{language}\n(.*?)```", shown, re.DOTALL)
+    code = re.search(rf"```{language}(?: \w+)?\n(.*?)```", shown, re.DOTALL)  # a mark for the checks may follow
     assert code is not None, client
     return code[1].replace("http://127.0.0.1:8700", address).replace("sk-orch-...", key)
 
