@@ -45,7 +45,7 @@ settings.register_profile(
 settings.register_profile(
     "explore",
     settings.get_profile("default"),
-    max_examples=150,
+    max_examples=60,
     derandomize=False,
     print_blob=True,
 )
