@@ -157,10 +157,7 @@ async def test_a_call_of_a_worker_that_dies_is_waited_for_no_longer_and_counts()
 kinds = st.sampled_from(["max_cost", "max_tokens", "max_turns"])
 
 
-# Not explored: one exploration in a dozen fails, why is not understood yet. To look for it: derandomize=False.
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, derandomize=True
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @drawn(
     kind=kinds,
     share=st.floats(0.05, 1.5),
@@ -204,9 +201,13 @@ def test_no_cap_is_passed_whatever_is_killed_and_the_run_ends(
     unlearned = min(at_once, tasks, workers * slots) * SENT
     surplus = {"max_cost": unlearned / USD, "max_tokens": unlearned, "max_turns": 0}[kind]
     assert spent_of(lab)[kind] <= (cap + surplus) * (1 + 1e-9)
-    assert spent_of(lab)[kind] <= counted * (1 + 1e-9), "what was answered counts, known or not"
+    # Of a call that a kill cut short what was reckoned counts.
+    reckoned = surplus if kills else 0
+    assert spent_of(lab)[kind] <= (counted + reckoned) * (1 + 1e-9), "what was answered counts, known or not"
     one_more = {"max_cost": 0.11, "max_tokens": 6200, "max_turns": 1}[kind]
-    if finished.status != "done" and action != "downgrade_tier":
+    # A provider that fails three times opens its circuit breaker: tasks may end by that, and leave room in the budget.
+    is_down = any("dear/dear" in (ended.error or "") for ended in of_type(events, "task.ended"))
+    if finished.status != "done" and action != "downgrade_tier" and not is_down:
         assert counted + one_more > cap, "nothing more fits"
     if not kills:
         assert finished.cost == lab.cost
