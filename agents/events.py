@@ -86,7 +86,7 @@ class RiskyCallHeld:
 @dataclass(frozen=True, slots=True)
 class FileOrigin:
     """An agent wrote the file at `path` in `folder`, the workspace or the run's folder. `untrusted` are the sources of
-    what others wrote that it had read by then, and the file may hold; none: nobody else's words are in it any more."""
+    what others wrote that it had read by then, and the file may hold; none: no words of others are in it any more."""
 
     path: str
     folder: str
@@ -95,7 +95,7 @@ class FileOrigin:
 
 @dataclass(frozen=True, slots=True)
 class HistoryFitted:
-    """Nobody who may be asked takes all of a turn's request: it goes without its older middle, which the model is told.
+    """No provider takes all of a turn's request: it goes without its older middle, which the model is told.
 
     `left_out` messages are not sent, and `shortened` results of tools without their middle. `room` is what the request
     was fitted to, and `tokens` what it comes to, both estimates of its input.

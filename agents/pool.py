@@ -223,7 +223,7 @@ def create_balanced_agent_pool(
 
     Weights are those of the routing file; where it has none, all configured providers weigh the same. `prefer` names by
     type of task the providers to ask first, beside the `task_types` of the routing file. `options` are `Agent`'s own.
-    Raise `ValueError` for a provider that is not configured, for sizes below 0, and for a pool of nobody.
+    Raise `ValueError` for a provider that is not configured, for sizes below 0, and for a pool without agents.
     """
     policy = manager.policy
     providers = dict.fromkeys(one.provider.name for one in manager.candidates)

@@ -161,7 +161,7 @@ class RunContext:
     and read is asked and read the same way again. 2: the last turn offers no tools and asks for the answer; JSON is
     read from the text around it, and what is cut off is told as that. 3: what a docstring says of a parameter is in the
     schema of its tool; a call that is only repeated is not made, and so many calls in one turn are; a request that
-    nobody takes whole goes without its older middle; what others wrote is read inside a fence, and who has read it
+    no provider takes whole goes without its older middle; what others wrote is read inside a fence, and who has read it
     needs a person's approval for risky tools."""
     run: str | None = None
     unit: str = ""

@@ -35,7 +35,7 @@ def _tell_nobody(path: str, sha256: str, size: int) -> None:
 @dataclass(slots=True)
 class RunFolder:
     """The files of a run below `root`. A file that others wrote is replaced only with `overwrite`, and one that
-    somebody changed after the run wrote it never; what `protected` names is never written.
+    was changed after the run wrote it never; what `protected` names is never written.
 
     `tell` is called with the path, the SHA-256 and the size of each file that a tool wrote.
     """

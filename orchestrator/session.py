@@ -121,7 +121,7 @@ class Session:
 
     @property
     def agent(self) -> str:
-        """Who answers where nobody else is named."""
+        """The agent that answers where no other is named."""
         return self._chat.partner.agent
 
     @property

@@ -44,7 +44,7 @@ CODE = "sha256:"
 
 
 class CodeNotTrusted(NotTrusted):
-    """A folder's files name code that nobody allowed to run here. Nothing was run. `uses` are which."""
+    """A folder's files name code that was not allowed to run here. Nothing was run. `uses` are which."""
 
     def __init__(self, uses: Iterable[KeyUse]) -> None:
         super().__init__(uses)

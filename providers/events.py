@@ -118,7 +118,7 @@ class AlertNotPosted:
 
 @dataclass(frozen=True, slots=True)
 class ProviderExchange:
-    """What went to a provider, and what came back, without keys: told where somebody looks for a fault, never recorded.
+    """What went to a provider, and what came back, without keys: told to who looks for a fault, never recorded.
 
     `status` None: nothing came, for `error`. `run`, `place` and `turn` say what it was for.
     """

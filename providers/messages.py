@@ -501,4 +501,4 @@ class Resumed:
 Delta = TextDelta | ReasoningDelta | ToolCallDelta | Restarted | Resumed
 
 Hear = Callable[[Delta], None]
-"""Is told of an answer as it comes. It returns at once: the answer waits for nobody who listens."""
+"""Is told of an answer as it comes. It returns at once: the answer does not wait for listeners."""

@@ -29,7 +29,7 @@ class FileWritten:
 
 @dataclass(frozen=True, slots=True)
 class FileKept:
-    """A file of the run was changed by somebody else. `aside` is its new name, None where it was left in its place."""
+    """A file of the run was changed from outside. `aside` is its new name, None where it was left in its place."""
 
     path: str
     aside: str | None = None

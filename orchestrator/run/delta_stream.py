@@ -22,7 +22,7 @@ LOOKS_S = 0.05
 class DeltaStream:
     """The deltas of a run, from a position on: `async for delta in stream`. It ends with the run.
 
-    Who reads slowly holds nobody up and loses nothing: pieces of one text come as one then, and where too much has
+    A slow reader delays nothing and loses nothing: pieces of one text come as one then, and where too much has
     come since, the answers that have ended come from the journal, whole. Any number may read, each at its own pace.
     """
 

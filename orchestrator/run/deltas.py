@@ -44,7 +44,7 @@ class AnswerEnded:
     finish: FinishReason | None = None
     """Why the model stopped; None where there is no answer."""
     provider: str = ""
-    """Who answered; empty where nobody did."""
+    """The provider that answered; empty where none did."""
     model: str = ""
     """The model that answered."""
 

@@ -46,7 +46,7 @@ class Exchange:
     messages: tuple[Message, ...] = ()
     """All that was said in it, tools' calls and results too; empty where there is no answer."""
     is_undone: bool = False
-    """Nobody is told of it any more."""
+    """It is told no more."""
     cost: int | None = 0
     """Micro-USD; None where a price is unknown."""
     model: str = ""

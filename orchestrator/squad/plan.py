@@ -125,7 +125,7 @@ class ConversationPlan:
     independent_first_round: bool = False
     budget: Budget | None = None
     names: Mapping[str, str] = field(default_factory=dict)
-    """What the personas of those who take part are called, by agent; in edition 1 nobody is told."""
+    """What the personas of those who take part are called, by agent; in edition 1 they are not told."""
     edition: int = EDITION
     roles: Mapping[str, str] = field(default_factory=dict)
     """What those who take part are there for, by agent."""

@@ -40,5 +40,5 @@ def scripted(request: pytest.FixtureRequest) -> Iterator[Callable[..., ScriptedM
 
 @pytest.fixture
 def no_real_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no provider be called that is not on this machine: whoever tries fails with `RealCallForbidden`."""
+    """Let no provider be called that is not on this machine: a call of one fails with `RealCallForbidden`."""
     monkeypatch.setenv("ORCHESTRATOR_REAL_CALLS", "forbid")

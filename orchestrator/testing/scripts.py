@@ -43,7 +43,7 @@ class ScriptedManager(ProviderManager):
 
     def check(self, *, used_up: bool = True) -> None:
         """Raise `ScriptMismatch` where one was asked for too many, a function of the script failed, or (with `used_up`)
-        answers are left that nobody asked for.
+        answers are left that were not asked for.
 
         A run makes a failed task of that, which a test may not look at.
         """
@@ -65,7 +65,7 @@ def scripted(*steps: Any) -> ScriptedManager:
 
     A step is a text, a `tool_call(...)`, a message (`say(...)`), a whole `Response`, an exception to raise, or a
     function of the request that returns one of these. An agent's errors are what a provider's would be: `RateLimited`
-    and the like fail the turn, as nobody else can answer.
+    and the like fail the turn, as there is no other provider.
     """
     if len(steps) == 1 and isinstance(steps[0], Mapping):
         return ScriptedManager(steps[0])

@@ -103,7 +103,7 @@ def of_the_program(use: KeyUse) -> bool:
 
 
 class NotTrusted(Exception):
-    """Keys of the user's would go where a file says, and nobody allowed that. Nothing was sent. `uses` are which."""
+    """A file would send the user's keys to an address that was not allowed. Nothing was sent. `uses` are which."""
 
     def __init__(self, uses: Iterable[KeyUse]) -> None:
         self.uses = tuple(uses)

@@ -90,7 +90,7 @@ class ProviderManager:
     def adopt(self, policy: Policy, catalog: Catalog, environ: Mapping[str, str]) -> None:
         """Go on under another policy and catalog; turns that began before end as they began.
 
-        Raise `CatalogError`, or `NotTrusted` where a key would go where nobody allowed it, with everything as it was.
+        Raise `CatalogError`, or `NotTrusted` for a key and an address that was not allowed, with everything as it was.
         A manager that was opened without a transport gets none.
         """
         policy, catalog = with_environment(policy, catalog, environ)
@@ -137,7 +137,7 @@ class ProviderManager:
 
     def room(self, request: Request) -> int | None:
         """Return how many tokens of input the largest takes of those that the policy asks first for a request, beside
-        their answer; None where nobody can be asked. Who comes later in a tier or a chain of its own does not count."""
+        their answer; None where no provider can be asked. Later ones of a tier or a chain of its own do not count."""
         ranking, (_, needed) = self.fleet.ranking(request.needs), self.fleet.demands(request)
         able = [state for state in ranking.states if needed <= state.candidate.model.capabilities]
         rivals = ranking.rivals(able) if able else []

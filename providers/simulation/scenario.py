@@ -25,7 +25,7 @@ Mode = Literal["refuses", "hangs", "errors", "retires", "blocks", "limits"]
 """How a provider is down: connections are refused, nothing is ever answered, every answer is a server's error, its
 models are gone, a firewall in front of it refuses all calls, or every call is one too many for it."""
 ErrorKind = Literal["server", "overloaded", "rate_limited", "malformed", "unreachable", "hangs", "declined", "refused"]
-"""`refused`: a 400 for a reason that nobody recognises."""
+"""`refused`: a 400 for a reason that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
