@@ -16,6 +16,7 @@ from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.fingerprint import changed, dependency_digests, parts_of
 from orchestrator.rerun.replay import replay
 from providers.messages import Request
+from tests.orchestrator.in_memory_cluster import in_memory_cluster
 from tests.orchestrator.rerun.test_edit import edit
 from tests.orchestrator.run.test_resume import cut, go_on, hanging_at
 from tests.orchestrator.squads import Answers, run, squad
@@ -99,6 +100,15 @@ async def test_elements_cases_and_sub_squads_have_it_too(tmp_path: Path) -> None
     path = written(tmp_path, {"whole": {"squad": "inner.yaml"}}, {"inner.yaml": inner}, agents={}, outputs=outputs)
     result, _ = await run(Squad.from_file(path), editing(True))
     assert result.outputs == {"text": "draft 1"}
+
+
+async def test_workers_of_a_cluster_have_it_too() -> None:
+    async with in_memory_cluster(made(loop()), editing(False, True)) as cluster:
+        for name in ("one", "two"):
+            await cluster.worker(name, 2)
+        await cluster.start()
+        finished = await cluster.ended()
+    assert (finished.status, finished.outputs) == ("done", {"text": "draft 2"})
 
 
 async def test_a_killed_run_goes_on_with_it_replays_and_is_edited() -> None:
