@@ -76,21 +76,3 @@ def picker(path: str | int | None, default: Any = None) -> Callable[[Any], Any]:
         return item
 
     return follow
-
-
-def kind_of_value(value: Any) -> str:
-    """Return what a value is, in words."""
-    match value:
-        case None:
-            return "nothing"
-        case str():
-            return "text"
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case list() | tuple():
-            return "a list"
-        case Mapping():
-            return "a mapping"
-    return f"a {type(value).__name__}"

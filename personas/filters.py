@@ -14,7 +14,6 @@ from jinja2 import Undefined, pass_context
 from jinja2.filters import FILTERS
 from jinja2.runtime import Context
 
-from personas.attributes import kind_of_value
 from personas.limits import Rendering
 from personas.list_filters import (
     chosen,
@@ -37,6 +36,7 @@ from personas.list_filters import (
 )
 from personas.number_filters import number, real, rounded, whole
 from personas.text_filters import from_csv, indent, of_text, replace, split, to_csv, to_json, truncate
+from providers.documents.values import kind_of_value
 
 # Names that no source can spell: what the grammar rewrites into calls of ours.
 EACH, LITERAL, CONCAT, SLICE, COMPARED = " each", " literal", " concat", " slice", " compared"

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from jinja2 import Undefined
 from jinja2.tests import TESTS
 
-from personas.attributes import Unknown, kind_of_value, picker
+from personas.attributes import Unknown, picker
 from personas.limits import Rendering
 from personas.number_filters import calculate, number
 from personas.text_filters import as_text
+from providers.documents.values import kind_of_value
 
 
 class TemplateTest(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any
 
 from jinja2 import Undefined
 
-from personas.attributes import kind_of_value
 from personas.limits import Rendering
+from providers.documents.values import kind_of_value
 
 MOST_SHOWN = 60
 """Characters of a text that is no number, in the message."""

@@ -22,12 +22,13 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from personas import ast_check as grammar
-from personas.attributes import Unknown, UnknownName, kind_of_value, pick, reach
+from personas.attributes import Unknown, UnknownName, pick, reach
 from personas.filters import FILTER_WORDS, REWRITTEN, BudgetedContext, Truth
 from personas.limits import Rendering, TemplateError, TemplateLimits
 from personas.list_filters import TEST_WORDS
 from personas.number_filters import calculate
 from personas.text_filters import as_text
+from providers.documents.values import kind_of_value
 
 __all__ = ["ExpressionText", "Sandbox", "Template", "TemplateError", "TemplateLimits", "expression_spans"]
 

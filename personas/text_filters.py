@@ -9,9 +9,9 @@ from typing import Any
 
 from jinja2 import Undefined
 
-from personas.attributes import kind_of_value
 from personas.limits import Rendering
 from providers.documents.tables import csv_text, table_in
+from providers.documents.values import kind_of_value
 
 
 def as_text(value: Any, budget: Rendering) -> str:

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from providers.documents.values import kind_of_value
+
 MOST_ROWS = 100_000
 MOST_COLUMNS = 1_000
 MOST_CELLS = 2_000_000
@@ -96,11 +98,11 @@ def csv_text(rows: Any, delimiter: str = ",") -> str:
     """
     _check_delimiter(delimiter)
     if not isinstance(rows, list | tuple):
-        raise ValueError(f"{_kind(rows)} is no table: a table is a list of mappings, one for each row")
+        raise ValueError(f"{kind_of_value(rows)} is no table: a table is a list of mappings, one for each row")
     names: dict[str, None] = {}
     for place, row in enumerate(rows, 1):
         if not isinstance(row, Mapping):
-            raise ValueError(f"row {place} is {_kind(row)}: each row of a table is a mapping, by column")
+            raise ValueError(f"row {place} is {kind_of_value(row)}: each row of a table is a mapping, by column")
         names.update(dict.fromkeys(map(str, row)))
         if place > MOST_ROWS or len(names) > MOST_COLUMNS or place * len(names) > MOST_CELLS:
             most = f"{MOST_ROWS:,} rows, {MOST_COLUMNS:,} columns and {MOST_CELLS:,} cells"
@@ -124,7 +126,9 @@ def _cell(value: Any, name: str, place: int) -> str:
             return "true" if value else "false"
         case int() | float():
             return str(value)
-    raise ValueError(f"row {place} has {_kind(value)} as {name!r}: a cell is text, a number, true, false or none")
+    raise ValueError(
+        f"row {place} has {kind_of_value(value)} as {name!r}: a cell is text, a number, true, false or none"
+    )
 
 
 def _written(cell: str, delimiter: str) -> str:
@@ -132,23 +136,6 @@ def _written(cell: str, delimiter: str) -> str:
     if cell == cell.strip() and not any(sign in cell for sign in (delimiter, '"', "\r", "\n")):
         return cell
     return '"' + cell.replace('"', '""') + '"'
-
-
-def _kind(value: Any) -> str:
-    match value:
-        case None:
-            return "none"
-        case str():
-            return "text"
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case list() | tuple():
-            return "a list"
-        case Mapping():
-            return "a mapping"
-    return f"a {type(value).__name__}"
 
 
 def delimiter_of(text: str) -> str:

@@ -74,7 +74,7 @@ def test_a_table_is_written_as_csv(rows, text):
         ({"a": 1}, "a mapping is no table"),
         ("a", "text is no table"),
         ([{"a": 1}, "x"], "row 2 is text: each row of a table is a mapping"),
-        ([{"a": 1}, None], "row 2 is none"),
+        ([{"a": 1}, None], "row 2 is nothing"),
         ([{"a": 1}, {"a": [1]}], "row 2 has a list as 'a': a cell is text"),
         ([{str(i): 1 for i in range(MOST_COLUMNS + 1)}], "the table is too large"),
         ([{"a": 1}] * (MOST_ROWS + 1), "the table is too large"),
