@@ -27,7 +27,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return Whole("compacted", tmp_path_factory.mktemp("compacted"))
 
 
-def test_killed_once_it_ends_as_if_nothing_had_happened(tmp_path: Path, whole: Whole, step: int) -> None:
+def test_killed_once_it_ends_as_if_nothing_had_happened(tmp_path: Path, whole: Whole) -> None:
     made = [event for event in whole.events if isinstance(event.data, HistorySummarised)]
     assert len(made) > 3
     assert {event.data.failed for event in made} == {""}
