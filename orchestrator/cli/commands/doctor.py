@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,7 @@ import click
 
 from orchestrator.cli.app import Command, Settings, argument, settings_of
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.extras import EXTRAS, Extra, install
 from orchestrator.cli.our_packages import strange_agents
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.console import print_json
@@ -28,10 +29,10 @@ CHECKS = "orchestrator.cli.commands.doctor_checks"
 
 
 class Finding(NamedTuple):
-    """What one check found. `advice` says what to do; empty where all is well."""
+    """What one check found. `advice` says what to do; empty where nothing must be done."""
 
     check: str
-    state: Literal["ok", "warn", "fail"]
+    state: Literal["ok", "info", "warn", "fail"]
     text: str
     advice: str = ""
 
@@ -69,6 +70,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     """Yield what the checks find that need no network."""
     yield python_version(sys.version_info[:3])
     yield packages()
+    yield from extras()
     yield our_agents()
     yield state_folder(settings.state_folder)
     yield encoding(sys.stdout.encoding or "ascii")
@@ -102,8 +104,17 @@ def python_version(version: tuple[int, ...]) -> Finding:
 def packages() -> Finding:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if not missing:
-        return Finding("packages", "ok", "all installed")
+        return Finding("packages", "ok", "those that every command needs are installed")
     return Finding("packages", "fail", f"missing: {', '.join(missing)}", "pip install squad-orchestrator")
+
+
+def extras(known: Mapping[str, Extra] = EXTRAS) -> Iterator[Finding]:
+    """Say of each extra what it gives; of one that is not there, how to get it. None must be there."""
+    for name, extra in known.items():
+        if extra.is_installed:
+            yield Finding("extra", "ok", f"{name}: {extra.gives}")
+        else:
+            yield Finding("extra", "info", f"{name} is not installed: {extra.gives}: {install(name)}")
 
 
 def our_agents() -> Finding:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,14 @@ from hypothesis import strategies as st
 from orchestrator.cli.app import Settings
 from orchestrator.cli.commands import doctor
 from orchestrator.cli.commands.providers.test import cheapest_of_each, exit_of_trials
+from orchestrator.cli.extras import EXTRAS, Extra
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.spoken import StreamPrinter
 from providers.catalog.file import load_catalog
 from providers.documents.unicode import printable
 from providers.errors import AllAttemptsFailed, AuthFailed, NoRoute, Unreachable
+
+ROOT = Path(__file__).parents[3]
 
 # -- ask
 
@@ -336,6 +340,24 @@ def test_doctor(call, monkeypatch):
     found = json.loads(call("doctor", "--json").out)
     text = "groq: GROQ_API_KEY is set in the environment"
     assert {"check": "keys", "state": "ok", "text": text, "advice": ""} in found
+
+
+def test_doctor_tells_of_each_extra_what_it_gives_and_how_to_get_it(call):
+    found = [f for f in json.loads(call("doctor", "--json").out) if f["check"] == "extra"]
+    assert [f["text"].partition(":")[0].removesuffix(" is not installed") for f in found] == list(EXTRAS)
+    [(_, state, text, advice)] = doctor.extras({"mcp": Extra(("json", "not_there.inside"), "tools")})
+    assert (state, advice) == ("info", "")
+    assert text == "mcp is not installed: tools: pip install 'squad-orchestrator[mcp]'"
+    [(_, state, text, advice)] = doctor.extras({"mcp": Extra(("json",), "tools")})
+    assert (state, text, advice) == ("ok", "mcp: tools", "")
+
+
+def test_the_extras_that_doctor_knows_are_those_of_the_distribution():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    [ours] = [one for one in declared["test"] if one.startswith("squad-orchestrator[")]
+    assert set(EXTRAS) == set(ours.partition("[")[2].rstrip("]").split(","))
+    modules = [module for extra in EXTRAS.values() for module in extra.modules]
+    assert [module for module in modules if not Extra((module,), "").is_installed] == []
 
 
 def test_doctor_online_asks_no_model(call, loopback, monkeypatch):
