@@ -37,8 +37,10 @@ def of_persona(persona: Persona) -> SystemPrompt:
 def of_agent(squad: Squad, agent: str | None, task: str | None, given: Mapping[str, Any]) -> SystemPrompt:
     """Return what a model is told of an agent of a squad; None: the one that does the task.
 
-    An input that is not given, and has no default, stays as it is written. Raise `Unusable` for an unknown name.
+    An input that is not given, and has no default, stays as it is written. Raise `Unusable` for an unknown name,
+    `PlanError` for inputs that the squad does not take.
     """
+    values = squad.check_inputs(given)
     plan = squad.outline()
     doing = None if task is None else _named(plan.tasks, "task", task)
     if agent is None:
@@ -46,7 +48,7 @@ def of_agent(squad: Squad, agent: str | None, task: str | None, given: Mapping[s
     told = _named(plan.agents, "agent", agent)
     if doing is not None and agent not in doers_of(plan, doing):
         raise Unusable(f"the task '{task}' is not done by {agent}", f"its agents: {_listed(plan, doing)}")
-    inputs = {name: one.default for name, one in squad.spec.inputs.items() if one.default is not None} | dict(given)
+    inputs = {name: one.default for name, one in squad.spec.inputs.items() if one.default is not None} | values
     missing = {name: f"${{{{ inputs.{name} }}}}" for name in squad.spec.inputs if name not in inputs}
     read = _read_by(told.persona, told.instructions)
     unset = tuple(dict.fromkeys(name for name in read if name.partition(".")[2] in missing))

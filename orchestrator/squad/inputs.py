@@ -96,10 +96,7 @@ def resolve_inputs(
         if not name.isidentifier():
             findings.error(("inputs", name), "invalid-name", f"'{name}' cannot be used in expressions", key=True)
         _check_declaration(name, declared, findings)
-    for name in given or {}:
-        if name not in spec.inputs:
-            message = f"the squad takes no input '{name}'"
-            findings.error(("inputs",), "unknown-input", message, nearest(name, spec.inputs), key=True)
+    _refuse_unknown(spec, given or {}, findings)
     values: dict[str, Any] = {}
     for name, declared in spec.inputs.items():
         if given is not None and name in given:
@@ -111,6 +108,24 @@ def resolve_inputs(
         elif (value := _by_default(name, declared, findings, None if given is None else read_default)) is not None:
             values[name] = value
     return values
+
+
+def check_given(spec: SquadSpec, node: Node, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value of each input that is given; others may be missing. Raise `PlanError` with what is wrong."""
+    findings = Findings.after(node, ())
+    _refuse_unknown(spec, given, findings)
+    known = {name: declared for name, declared in spec.inputs.items() if name in given}
+    values = {name: _checked(name, declared, given[name], findings) for name, declared in known.items()}
+    if findings.errors:
+        raise PlanError(findings.found)
+    return values
+
+
+def _refuse_unknown(spec: SquadSpec, given: Iterable[str], findings: Findings) -> None:
+    for name in given:
+        if name not in spec.inputs:
+            message = f"the squad takes no input '{name}'"
+            findings.error(("inputs",), "unknown-input", message, nearest(name, spec.inputs), key=True)
 
 
 def _by_default(name: str, declared: InputSpec, findings: Findings, read: ReadDefault | None) -> Any:

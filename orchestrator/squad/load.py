@@ -21,7 +21,7 @@ from orchestrator.squad.declared_tools import uses_of_code
 from orchestrator.squad.given import InputType
 from orchestrator.squad.given_files import read_paths
 from orchestrator.squad.given_values import RawInput, UnreadInput
-from orchestrator.squad.inputs import check_defaults, coerce_inputs
+from orchestrator.squad.inputs import check_defaults, check_given, coerce_inputs
 from orchestrator.squad.mcp_servers import McpEntry, server_use
 from orchestrator.squad.memory_checks import check_memory, without_key
 from orchestrator.squad.plan import EDITION, Plan
@@ -346,6 +346,10 @@ class Squad:
         """Return the plan as it stands before any input is given: to be shown, not to be run."""
         assert self._outline is not None, "`from_text` resolves the squad"
         return self._outline
+
+    def check_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of these inputs; others may be missing. Raise `PlanError` where one does not fit."""
+        return check_given(self.spec, self._node, inputs)
 
     def coerce(self, pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         """Return inputs that were given as text, or read as bytes, each as its declared type.

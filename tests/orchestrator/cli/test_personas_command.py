@@ -151,6 +151,17 @@ def test_what_is_not_given_is_named(call, own) -> None:
     assert "not given here: inputs.topic" in done.err
 
 
+@pytest.mark.parametrize(
+    ("pair", "told"),
+    [("topc=tea", "did you mean 'topic'?"), ("n=much", "'n' is of type integer")],
+)
+def test_inputs_that_the_squad_does_not_take_are_refused(call, own, pair, told) -> None:
+    (own / "squad.yaml").write_text(SQUAD.replace("inputs: {", "inputs: {n: {type: integer, default: 1}, "), "utf-8")
+    done = call("personas", "render", "--squad", "squad.yaml", "--agent", "ann", "-i", pair)
+    assert (done.code, done.out) == (1, "")
+    assert told in done.err
+
+
 def test_a_template_that_reads_what_is_not_there_is_told(call, own) -> None:
     (own / "t.yaml").write_text('role: R.\ntemplate: "{{ persona.role }} {{ season }}"', "utf-8")
     done = call("personas", "render", "t.yaml")
