@@ -147,8 +147,10 @@ async def questions_of(journal: Answerable, run: str) -> Questions:
     answered |= {gate.name: _answer(gate, given[digest_of(gate)]) for gate in gates if digest_of(gate) in given}
     ended = past.is_over or await journal.cancel_requested(run)
     granted = granted_in(signals)
-    left = [gate for gate in gates if digest_of(gate) not in given and gate.grant not in granted]
-    return Questions(run, past, [] if ended else left, answered)
+    left = {gate.name: gate for gate in gates if digest_of(gate) not in given and gate.grant not in granted}
+    # One that is asked again has an answer to what was asked before.
+    answered = {name: answer for name, answer in answered.items() if name not in left}
+    return Questions(run, past, [] if ended else list(left.values()), answered)
 
 
 async def answer_question(

@@ -45,6 +45,17 @@ tasks:
   one: {approval: {prompt: One?, choices: [approve, reject]}}
   two: {approval: {prompt: Two?, choices: [approve, reject]}}
 """
+AGAIN = """\
+name: again
+offline: auto
+agents: {mary: {persona: analyst}}
+tasks:
+  draft: {agent: mary, description: Write.}
+  gate:
+    needs: [draft]
+    approval: {prompt: Good?, choices: [approve, revise]}
+    on_revise: {rerun: [draft], max_attempts: 3}
+"""
 TALK = """\
 name: talk
 offline: auto
@@ -271,3 +282,15 @@ def test_where_one_reply_is_awaited_the_words_alone_are_enough(call, folder):
     assert call("approvals", "say", "r-1", "good morning").code == 0
     assert call("runs", "resume", "r-1").code == 7
     assert "good morning" in call("approvals", "show", "r-1").out
+
+
+def test_a_question_that_is_asked_again_resumes_its_run_once(call, folder):
+    (folder / "again.yaml").write_text(AGAIN)
+    call("run", "again.yaml", "--run-id", "again")
+    call("approvals", "revise", "again", "--comment", "Shorter.")
+    for _ in range(2):
+        done = call("runs", "resume", "again")
+        assert done.code == 7
+        assert done.err.count("resumed:") == 1
+    assert call("approvals", "approve", "again").code == 0
+    assert call("runs", "resume", "again").code == 0
