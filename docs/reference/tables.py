@@ -101,7 +101,7 @@ def prose(text: str) -> list[str]:
 
 
 def _wrapped(paragraph: str) -> list[str]:
-    kept = re.sub(r"`[^`]*`", lambda code_: code_[0].replace(" ", "\0"), " ".join(paragraph.split()))
+    kept = re.sub(r"(`+)[^`].*?\1", lambda code_: code_[0].replace(" ", "\0"), " ".join(paragraph.split()))
     lines = textwrap.wrap(kept, WIDTH, break_long_words=False, break_on_hyphens=False)
     return [line.replace("\0", " ") for line in lines]
 

@@ -19,7 +19,7 @@ from orchestrator.squad.elements import template_of, whole
 from orchestrator.squad.parts import everyone
 from orchestrator.squad.plan import HUMAN, Approval, Plan, TaskPlan
 from orchestrator.squad.resolve import tools_used
-from providers.documents.findings import Findings
+from providers.documents.findings import Findings, Thing
 from providers.documents.nodes import Node
 from providers.documents.problems import Path, Problem
 
@@ -207,15 +207,15 @@ class _Case:
             if name is not None and not is_a_tool(name, self.tools):
                 self.findings.unknown((*self.at, *at, field), "tool", name, self.tools)
 
-    def _all(self, at: Path, what: str, names: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    def _all(self, at: Path, what: Thing, names: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         for name in names:
             if template_of(name) not in known:  # `review@S-1.check` of an element's sub-squad
                 self.findings.unknown((*self.at, *at, name), what, name, known, key=True)
 
-    def _listed(self, at: Path, what: str, names: Sequence[str], known: Any) -> None:
+    def _listed(self, at: Path, what: Thing, names: Sequence[str], known: Any) -> None:
         for index, name in enumerate(names):
             self._one((*at, index), what, name, known)
 
-    def _one(self, at: Path, what: str, name: str, known: Any) -> None:
+    def _one(self, at: Path, what: Thing, name: str, known: Any) -> None:
         if template_of(name) not in known:
             self.findings.unknown((*self.at, *at), what, name, known)

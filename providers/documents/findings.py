@@ -4,9 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from providers.documents.nodes import Node
 from providers.documents.problems import Path, Problem, Severity, nearest
+
+Thing = Literal[
+    "agent",
+    "approval",
+    "capability",
+    "conversation",
+    "fault",
+    "function",
+    "input",
+    "model",
+    "output",
+    "persona",
+    "provider",
+    "region",
+    "server",
+    "step",
+    "task",
+    "tier",
+    "tool",
+]
+"""What a name may be of: `unknown-` before it is a code."""
 
 
 @dataclass(slots=True)
@@ -52,10 +74,9 @@ class Findings:
         if path not in self.gaps and self.is_readable:
             self.error(path, code, message, hint, key=True)
 
-    def unknown(self, path: Path, what: str, name: str, known: Iterable[str], *, key: bool = False) -> None:
+    def unknown(self, path: Path, what: Thing, name: str, known: Iterable[str], *, key: bool = False) -> None:
         """Report that `name` is none of the `known` names of a kind of thing."""
-        code = f"unknown-{what.replace(' ', '-')}"
-        self.error(path, code, f"no {what} is called '{name}'", nearest(name, known), key=key)
+        self.error(path, f"unknown-{what}", f"no {what} is called '{name}'", nearest(name, known), key=key)
 
     def within(
         self,
