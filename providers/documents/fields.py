@@ -43,13 +43,11 @@ _DURATION = "duration such as `30s`"
 _DURATION_TEXT = {
     "type": "string",
     "pattern": r"^\s*[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?\s*$",
-    "patternErrorMessage": "A duration is 500ms, 5s, 10m, 2h, 3d, or a number of seconds.",  # of editors
 }
 PERCENT = r"^\s*[0-9]+(\.[0-9]+)? ?%\s*$"
 _PERCENT_TEXT = {
     "type": "string",
     "pattern": PERCENT,
-    "patternErrorMessage": "A share is a percentage up to 100%, or a number from 0 to 1.",
 }
 
 

@@ -8,15 +8,19 @@ import os
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from jsonschema_specifications import REGISTRY
 
 from orchestrator.cli.app import Settings
 from orchestrator.cli.commands import doctor
 from orchestrator.cli.commands.providers.test import cheapest_of_each, exit_of_trials
+from orchestrator.cli.commands.schema import SCHEMAS
 from orchestrator.cli.extras import EXTRAS, Extra
 from orchestrator.cli.ui.columns import columns
 from orchestrator.cli.ui.spoken import StreamPrinter
@@ -214,6 +218,34 @@ def test_schema(call):
     assert json.loads(call("schema", "--tests").out)["title"] == "Test file"
     titles = {kind: json.loads(call("schema", kind).out)["title"] for kind in ("squad", "persona", "tests")}
     assert titles == {"squad": "Squad", "persona": "Persona", "tests": "Test file"}
+
+
+VOCABULARIES = ("core", "applicator", "unevaluated", "validation", "meta-data", "format-annotation", "content")
+STANDARD = frozenset(
+    name
+    for vocabulary in VOCABULARIES
+    for name in REGISTRY[f"https://json-schema.org/draft/2020-12/meta/{vocabulary}"].contents["properties"]
+)
+"""Keywords of JSON Schema: ajv in strict mode, as SchemaStore has it, refuses any other."""
+
+
+def keywords(schema: Any) -> set[str]:
+    """Return the keywords of a schema and of those in it."""
+    if not isinstance(schema, dict):
+        return set()
+    inner = [*schema.get("anyOf", []), *schema.get("oneOf", []), *schema.get("allOf", []), schema.get("not")]
+    inner += [schema.get(name) for name in ("items", "additionalProperties", "propertyNames")]
+    for name in ("properties", "patternProperties", "$defs"):
+        inner += schema.get(name, {}).values()
+    return set(schema).union(*map(keywords, inner))
+
+
+@pytest.mark.parametrize("kind", list(SCHEMAS))
+def test_a_schema_has_standard_keywords_alone(kind):
+    schema = SCHEMAS[kind]()
+    Draft202012Validator.check_schema(schema)
+    assert {"properties", "description", "anyOf"} <= keywords(schema)
+    assert keywords(schema) - STANDARD == set()
 
 
 def test_schema_of_two_kinds_is_a_wrong_use(call):

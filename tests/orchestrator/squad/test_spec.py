@@ -150,4 +150,4 @@ def test_every_part_of_the_schema_is_described() -> None:
     assert [(part, name) for part, name, field in fields if not field.get("description")] == []
     task = schema["$defs"]["TaskSpec"]["properties"]
     assert {"if", "as", "for_each"} <= set(task)
-    assert "500ms" in str(task["timeout"])
+    assert "ms|s|m|h|d" in str(task["timeout"])
