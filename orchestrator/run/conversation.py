@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -147,13 +147,22 @@ class Minutes:
 
         Apart, for a record keeps a text once, and these it has already.
         """
-        heard = (u for u in self.said if u.text or u.written is None)
-        return tuple(part for u in heard for part in (f"### {u.speaker}, round {u.round}", quoted(u.text, self.plan)))
+        return self._paragraphs(self.said)
 
     def document(self) -> str:
-        """Return the conclusion, then all that was said, as Markdown."""
-        spoken = "\n\n".join(self.transcript())
-        return f"{self.conclusion}\n\n---\n\n## What was said\n\n{spoken}\n\nEnded by: {self.reason}.\n"
+        """Return the conclusion, then what else was said, as Markdown."""
+        is_apart = self.plan.edition < 4 or not self.said or not self._concludes(self.said[-1])
+        spoken = self._paragraphs(self.said if is_apart else self.said[:-1])
+        head = ("## What was said",) if spoken or self.plan.edition < 4 else ()
+        ending = f"Ended by: {self.reason}.\n"
+        return "\n\n".join((self.conclusion, "---", *head, *spoken, ending))
+
+    def _concludes(self, one: Utterance) -> bool:
+        return one.speaker == self.plan.moderator and one.text == self.conclusion
+
+    def _paragraphs(self, said: Sequence[Utterance]) -> tuple[str, ...]:
+        heard = (u for u in said if u.text or u.written is None)
+        return tuple(part for u in heard for part in (f"### {u.speaker}, round {u.round}", quoted(u.text, self.plan)))
 
 
 def budget_reason(kind: str) -> str:

@@ -16,5 +16,6 @@ docstring says of a parameter is in its tool's schema; a tool's call that only r
 many at the most; a request that nobody takes whole is cut, a history or a context that nears what the model takes is
 summarised; what others wrote is read inside a fence, and who has read it, or was chosen by it, needs leave for risky
 tools. 4: a task that runs again after `revise` reads what it had made, too; what asks for the value of a
-conversation has one heading for its task; a line for each rule that changes what an old squad would be asked or told.
+conversation has one heading for its task; a moderator's conclusion stands once in the file of a conversation, and in
+what asks for its value; a line for each rule that changes what an old squad would be asked or told.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -16,6 +17,8 @@ from orchestrator.forecast.assumptions import Assumptions
 from orchestrator.forecast.turns import expect
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.rerun.replay import replay
+from orchestrator.run.conversation import Minutes
+from orchestrator.run.conversations.speech import Utterance
 from orchestrator.run.recorded import recorded_run
 from orchestrator.run.result import RunResult
 from orchestrator.runtime import open_run, resume_run
@@ -60,7 +63,9 @@ async def test_a_task_results_in_the_conclusion_and_has_the_transcript_beside_it
     ended = next(event.data for event in events if isinstance(event.data, TaskEnded))
     assert ended.output == "judge 0\nNEXT: zoe", "a round robin knows no such lines"
     assert "transcript" not in to_json(next(e for e in events if e.data is ended)), "each utterance is an event"
-    assert result.texts["talk.md"].startswith(f"{ended.output}\n\n---\n\n## What was said\n\n{TRANSCRIPT}")
+    spoken = TRANSCRIPT.removesuffix("### judge, round 2")
+    end = "Ended by: max_turns 3.\n"
+    assert result.texts["talk.md"] == f"{ended.output}\n\n---\n\n## What was said\n\n{spoken}{end}"
     judged = answers.prompts("judge")[0]
     assert all(word in judged for word in ("pro 0", "con 0", "pro 1"))
 
@@ -78,6 +83,36 @@ async def test_a_file_of_a_typed_result_is_its_json_alone_and_the_transcript_sta
     result = opened.result
     assert json.loads(result.texts["verdict.json"]) == result.outputs["v"] == {"winner": "pro"}
     assert result.outputs["t"].startswith(TRANSCRIPT)
+
+
+async def test_who_is_asked_for_the_value_reads_the_conclusion_once() -> None:
+    schema = {"type": "object", "required": ["winner"], "properties": {"winner": {"type": "string"}}}
+    answers = Answers(
+        lambda agent, request: '{"winner": "pro"}' if is_asked_for_json(request) else said(agent, request)
+    )
+    async with open_run(debate({"talk": {**TALK, "output_schema": schema}}), manager=answers) as opened:
+        async for _ in opened:
+            pass
+    [asked] = [prompt for prompt in answers.prompts("judge") if "# Context: The conversation" in prompt]
+    assert asked.count("judge 0") == asked.count("con 0") == 1
+
+
+@pytest.mark.parametrize(
+    ("edition", "said", "file"),
+    [
+        (4, [("judge", "No.")], "No.\n\n---\n\nEnded by: x.\n"),
+        (3, [("judge", "No.")], "No.\n\n---\n\n## What was said\n\n### judge, round 1\n\nNo.\n\nEnded by: x.\n"),
+        (
+            4,
+            [("judge", "No."), ("pro", "No.")],
+            "No.\n\n---\n\n## What was said\n\n### judge, round 1\n\nNo.\n\n### pro, round 1\n\nNo.\n\nEnded by: x.\n",
+        ),
+    ],
+)
+def test_only_a_moderators_last_word_is_left_out_of_what_was_said(edition, said, file) -> None:
+    plan = replace(debate({"talk": TALK}).outline().conversations["debate"], edition=edition)
+    utterances = tuple(Utterance(speaker, text, 1) for speaker, text in said)
+    assert Minutes(plan, "No.", utterances, "x").document() == file
 
 
 def is_asked_for_json(request: Request) -> bool:
