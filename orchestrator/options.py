@@ -16,6 +16,9 @@ from providers.budgets import micro_usd
 from providers.catalog.trust import Consent, of_the_program
 from providers.emit import Emit, ignore
 
+MOST_PRIORITY = 100
+"""The highest priority of a run of a cluster; the lowest is as far below 0."""
+
 if TYPE_CHECKING:
     from agents.mcp.tools import StandIn
     from agents.memory.store import MemoryStore
@@ -76,7 +79,8 @@ class RunOptions:
     of their work, so no provider, server or tool is at work. MCP servers in `stand_ins` are not started. `shared`
     providers answer where the squad's routing is theirs. `ledger` counts what limits allow, whatever the squad's
     routing says, and is the caller's to close: so one process stays one of its users. With a `dispatcher`, other
-    processes do the work.
+    processes do the work. `priority` is that of a new run of a cluster: its workers begin what is of a higher one
+    first; what goes on with the run has it too.
     """
 
     inputs: Mapping[str, Any] | None = None
@@ -106,6 +110,7 @@ class RunOptions:
     subscribers: Sequence[Subscriber] = ()
     traceparent: str | None = None
     dispatcher: Dispatcher | None = None
+    priority: int = 0
 
     @property
     def folder(self) -> Path | None:
@@ -129,12 +134,14 @@ class RunOptions:
 
 
 def recorded_options(options: RunOptions, stub: bool) -> dict[str, Any]:
-    """Return the options that a resume needs again: who answered, where artifacts are, the caller's caps."""
+    """Return the options that a resume needs again: who answered, where artifacts are, the caller's caps, how soon its
+    work is begun."""
     folder = options.folder
     overwrites = {"overwrite": True} if options.overwrite else {}
     asked_by = {} if options.traceparent is None else {"traceparent": options.traceparent}
+    urgency = {"priority": options.priority} if options.priority else {}
     out = None if folder is None else str(folder.absolute())
-    return {"stub": stub, "out": out, **overwrites, **asked_by, **options.caps}
+    return {"stub": stub, "out": out, **overwrites, **asked_by, **urgency, **options.caps}
 
 
 def raised(recorded: Mapping[str, Any], caps: Mapping[str, float | None]) -> dict[str, Any]:

@@ -209,7 +209,10 @@ async def _tell_both(run: Run, on_event: Callable[[Event], None], on_delta: Call
 
 
 def _check_given(squad: Squad, options: RunOptions) -> None:
-    """Raise `TypeError` where a program hands over a path or a document as the squad, or a text as the inputs."""
+    """Raise `TypeError` where a program hands over a path or a document as the squad, or a text as the inputs; and
+    `ValueError` for a priority that no worker would heed."""
+    if options.priority and options.dispatcher is None:
+        raise ValueError("priority: it orders the runs of a cluster, and this process does the run itself")
     given: object = squad
     if not isinstance(given, Squad):
         raise TypeError(f"a Squad is run, Squad.from_file(path) or Squad.from_mapping(document); not {given!r:.80}")

@@ -54,11 +54,12 @@ def status_lines(status: ClusterStatus) -> list[str]:
             str(depth.stalled),
             str(depth.again),
             duration(depth.oldest_waiting_s) if depth.waiting else "",
+            ", ".join(f"{count} of {priority}" for priority, count in depth.by_priority.items()),
         )
         for name, depth in status.queues.items()
     ]
     return [
         columns([("WORKER", "STATE", "BUSY", "HEARTBEAT", "UP"), *workers]) if workers else "no worker serves",
         "",
-        columns([("QUEUE", "WAITING", "LATER", "RUNNING", "STALLED", "AGAIN", "OLDEST"), *queues]),
+        columns([("QUEUE", "WAITING", "LATER", "RUNNING", "STALLED", "AGAIN", "OLDEST", "BY PRIORITY"), *queues]),
     ]

@@ -29,8 +29,8 @@ class PlacedJobs(Protocol):
     async def live(self, run: str) -> set[Job]:
         """Return the jobs of a run that wait or run."""
 
-    async def place(self, jobs: Sequence[Job], after_s: float = 0.0) -> None:
-        """Submit jobs that may run in so many seconds, by the queue's own clock."""
+    async def place(self, run: str, jobs: Sequence[Job], after_s: float = 0.0) -> None:
+        """Submit jobs of a run that may run in so many seconds, by the queue's own clock."""
 
 
 async def resubmit_lost(run: Run, placed: PlacedJobs, every_s: float = LOOK_S) -> None:
@@ -47,7 +47,7 @@ async def resubmit_lost(run: Run, placed: PlacedJobs, every_s: float = LOOK_S) -
             without = {Job(run.run_id, unit) for unit in run.units_at_work()} - there
             if lost := sorted(without & missing):
                 _log.warning("jobs_lost", run=run.run_id, jobs=len(lost))
-                await placed.place(lost)
+                await placed.place(run.run_id, lost)
             missing = without
         except OrchestratorError as error:  # the database is away
             _log.warning("jobs_not_looked_for", run=run.run_id, error=str(error))
@@ -60,7 +60,7 @@ async def wake_at_deadline(run: Run, journal: SharedJournal, placed: PlacedJobs,
     if deadline < math.inf:
         # One job for each time: that which drives the run when it is answered before does not wait for it.
         job = Job(run.run_id, generation=1 + math.ceil(deadline))
-        await placed.place([job], max(deadline - now, LEAST_S))
+        await placed.place(run.run_id, [job], max(deadline - now, LEAST_S))
 
 
 def _deadline(gate: Gate, plan: Plan) -> float:

@@ -28,37 +28,42 @@ class ClusterDatabase:
     journal: PostgresJournal
     queue: JobQueue
 
-    async def hand_over(self, run: str, taken: int, events: Sequence[Event], jobs: Sequence[Job]) -> None:
+    async def hand_over(
+        self, run: str, taken: int, events: Sequence[Event], jobs: Sequence[Job], priority: int
+    ) -> None:
         """Record that reports up to `taken` are taken, and events of the run, and submit jobs, at once."""
-        await self._together(lambda transaction: transaction.take_reports(run, taken, events), jobs)
+        await self._together(lambda transaction: transaction.take_reports(run, taken, events), jobs, priority)
 
     async def record_new(self, run: str, manifest: RunManifest, events: Sequence[Event]) -> None:
         """Record a run and submit the job that drives it, at once. Raise `RunExists`."""
-        await self._together(lambda transaction: transaction.create(run, manifest, events), [Job(run)])
+        jobs = [Job(run)]
+        await self._together(lambda transaction: transaction.create(run, manifest, events), jobs, manifest.priority)
 
-    async def _together(self, record: Callable[[PostgresTransaction], Awaitable[None]], jobs: Sequence[Job]) -> None:
+    async def _together(
+        self, record: Callable[[PostgresTransaction], Awaitable[None]], jobs: Sequence[Job], priority: int
+    ) -> None:
         """Record and submit in one transaction, once."""
         while True:
             try:
                 async with self.journal.transaction() as transaction:
                     await record(transaction)
-                    await self.queue.submit(jobs, connection=transaction.connection)
+                    await self.queue.submit(jobs, connection=transaction.connection, priority=priority)
                 return
             except TransactionLost:
                 continue  # nothing of it was recorded, and the next one waits until the database is back
 
     async def drive(self, run: str) -> None:
         """Have a worker drive the run on. One that is driven already takes notice by itself."""
-        await self.queue.submit([Job(run)])
+        await self.place(run, [Job(run)])
 
     async def live(self, run: str) -> set[Job]:
         """Return the jobs of a run that wait or run."""
         return await self.queue.live(run)
 
-    async def place(self, jobs: Sequence[Job], after_s: float = 0.0) -> None:
-        """Submit jobs that may run in so many seconds, by the database's clock."""
+    async def place(self, run: str, jobs: Sequence[Job], after_s: float = 0.0) -> None:
+        """Submit jobs of a run that may run in so many seconds, by the database's clock."""
         at = await self.queue.now() + timedelta(seconds=after_s) if after_s > 0 else None
-        await self.queue.submit(jobs, at=at)
+        await self.queue.submit(jobs, priority=(await self.journal.manifest(run)).priority, at=at)
 
     async def cut_off(self, run: str) -> None:
         """End the run's units that are at work."""
@@ -68,7 +73,8 @@ class ClusterDatabase:
         """Submit what has no job, though it is to go on: runs that were told something, and runs whose job is lost."""
         told = [run for run in await self.journal.told() if await self._goes_on(run)]
         lost = [run async for run in self._at_work() if await self._is_lost(run) and await self._goes_on(run)]
-        await self.queue.submit([Job(run) for run in (*told, *lost)])
+        for run in (*told, *lost):
+            await self.drive(run)
 
     async def _goes_on(self, run: str) -> bool:
         """Return whether a worker can go on with a run: none takes part in a chat, or takes up what was cancelled."""

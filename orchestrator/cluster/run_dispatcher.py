@@ -17,24 +17,30 @@ class HandOver(Protocol):
     """Records and submits at once: a job without what it goes by, or a record of work that no job does, is never
     left."""
 
-    async def __call__(self, run: str, taken: int, events: Sequence[Event], jobs: Sequence[Job]) -> None:
-        """Record events of the run, that its reports up to `taken` are taken, and submit jobs."""
+    async def __call__(self, run: str, taken: int, events: Sequence[Event], jobs: Sequence[Job], priority: int) -> None:
+        """Record events of the run, that its reports up to `taken` are taken, and submit jobs of this priority."""
 
 
 class ClusterDispatcher:
     """A `Dispatcher` of the run `run`, for the one process that drives it."""
 
     def __init__(
-        self, run: str, journal: SharedJournal, hand_over: HandOver, cut_off: Callable[[str], Awaitable[None]]
+        self,
+        run: str,
+        journal: SharedJournal,
+        hand_over: HandOver,
+        cut_off: Callable[[str], Awaitable[None]],
+        priority: int = 0,
     ) -> None:
-        """`cut_off` ends the units of a run that are at work."""
+        """`cut_off` ends the units of a run that are at work. `priority` is the run's."""
+        self._priority = priority
         self._run, self._journal, self._hand_over, self._cut_off = run, journal, hand_over, cut_off
         self._taken = 0
         """The number of the last report that the driver took."""
 
     async def submit(self, units: Sequence[Unit], take: TakeEvents) -> None:
         jobs = [Job(self._run, unit) for unit in units]
-        await self._hand_over(self._run, self._taken, take(), jobs)
+        await self._hand_over(self._run, self._taken, take(), jobs, self._priority)
 
     async def serve(self, handler: Handler, settle: Settle, take: TakeEvents, slots: int) -> None:  # noqa: ARG002  # others work
         async with aclosing(self._journal.watch_reports(self._run)) as batches:

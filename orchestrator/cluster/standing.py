@@ -79,6 +79,7 @@ def status_document(status: ClusterStatus) -> dict[str, Any]:
                 "stalled": depth.stalled,
                 "again": depth.again,
                 "oldest_waiting_s": round(depth.oldest_waiting_s, 3),
+                "by_priority": {str(priority): count for priority, count in depth.by_priority.items()},
             }
             for name, depth in status.queues.items()
         },

@@ -10,7 +10,7 @@ from orchestrator.events import Event, RunStarted
 from orchestrator.journal.protocols import RunManifest
 from orchestrator.manifest import manifest_of
 from orchestrator.mcp_tools import mcp_opened
-from orchestrator.options import RunOptions, recorded_options, steady
+from orchestrator.options import MOST_PRIORITY, RunOptions, recorded_options, steady
 from orchestrator.out_folder import builtin_tools
 from orchestrator.run.recorder import Recorder
 from orchestrator.run_opening import check_tools, new_run_id
@@ -28,8 +28,11 @@ async def submit_run(squad: Squad, options: RunOptions, record: RecordNew) -> st
 
     Its files are in its record: no folder of this machine is any worker's. Whether a provider is configured is for the
     workers to say; the offline stub answers where the caller or the squad wants it. Raises what `open_run` does for a
-    squad, inputs and tools that will not do, before anything is recorded.
+    squad, inputs and tools that will not do, and `ValueError` for a priority beyond -100 to 100, before anything is
+    recorded.
     """
+    if abs(options.priority) > MOST_PRIORITY:
+        raise ValueError(f"a priority is from -{MOST_PRIORITY} to {MOST_PRIORITY}, not {options.priority}")
     options = replace(options, out=None)
     if squad.servers():
         squad.plan(options.inputs)  # what is wrong with it is told before a server is started for it

@@ -51,8 +51,8 @@ class RunManifest:
     `text` is the squad's YAML, `file` where it stood, `sources` what it refers to (see `sources.py`). `parts` are
     digests of the plan, part by part, by which a later resume tells what was changed; `dependency_digests` are of all
     that each task's work is made of, by which an edit tells what runs again. `options` are the caller's: `stub`, `out`,
-    `max_cost_usd`, `timeout_s`. It holds from the event after the first `since` ones on. `edition` is that of the rules
-    by which the run goes on (`orchestrator/squad/plan.py`); records of earlier releases do not name it.
+    `max_cost_usd`, `timeout_s`, `priority`. It holds from the event after the first `since` ones on. `edition` is that
+    of the rules by which the run goes on (`orchestrator/squad/plan.py`); records of earlier releases do not name it.
     """
 
     squad: str
@@ -69,6 +69,11 @@ class RunManifest:
     home: tuple[str, ...] = field(default=(), compare=False, repr=False)
     """Marks of the journal that it was recorded in, which a copy of it elsewhere does not bear. The journal makes
     them; earlier releases made none."""
+
+    @property
+    def priority(self) -> int:
+        """How soon a cluster's workers begin its work: what is of a higher one goes first."""
+        return int(self.options.get("priority", 0))
 
 
 class RunLine(NamedTuple):

@@ -22,7 +22,7 @@ class RecordParts(Runs, EventLog, StepLog, Signals, Protocol):
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
     """`events` are documents, in order. `in_flight` are the steps that were at work when it was cut short; `cut_short`
-    is micro-USD that calls may have cost besides whose end is not known."""
+    is micro-USD that calls may have cost besides whose end is not known. `priority` is that of a run of a cluster."""
 
     run: str
     squad: str
@@ -34,6 +34,7 @@ class RecordedRun:
     cut_short: int
     questions: Sequence[GateOpened]
     calls: Sequence[ShownCall]
+    priority: int = 0
 
 
 async def recorded_run(journal: RecordParts, run: str) -> RecordedRun:
@@ -52,4 +53,5 @@ async def recorded_run(journal: RecordParts, run: str) -> RecordedRun:
         cut_short=cut_short_cost(events, is_driven=past.status is not None or state == "running"),
         questions=(await questions_of(journal, run)).open,
         calls=list(tool_calls(await journal.steps(run))),
+        priority=manifest.priority,
     )

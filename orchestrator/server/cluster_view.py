@@ -44,7 +44,8 @@ class WorkerShown(BaseModel):
 
 
 class QueueShown(BaseModel):
-    """The jobs of one queue. `later` wait for their time; `again` of those that wait ran before."""
+    """The jobs of one queue. `later` wait for their time; `again` of those that wait ran before. `by_priority` says how
+    many of `waiting` are of each priority."""
 
     waiting: int
     later: int
@@ -52,6 +53,7 @@ class QueueShown(BaseModel):
     stalled: int
     again: int
     oldest_waiting_s: float
+    by_priority: dict[str, int]
 
 
 class ClusterShown(BaseModel):

@@ -101,7 +101,10 @@ class InMemoryCluster:
                 self.jobs.append(job)
             self._wake()
 
-    async def hand_over(self, run: str, taken: int, events: Sequence[Event], jobs: Sequence[Job]) -> None:
+    async def hand_over(
+        self, run: str, taken: int, events: Sequence[Event], jobs: Sequence[Job], priority: int = 0
+    ) -> None:
+        assert priority == 0, "its jobs are done in order"
         await self.journal.take_reports(run, taken, events)
         self.jobs += [job for job in jobs if job not in self.jobs]
         self._wake()
@@ -109,10 +112,10 @@ class InMemoryCluster:
     async def live(self, run: str) -> set[Job]:
         return {job for job in (*self.jobs, *self.at_work) if job.run == run}
 
-    async def place(self, jobs: Sequence[Job], after_s: float = 0.0) -> None:
+    async def place(self, run: str, jobs: Sequence[Job], after_s: float = 0.0) -> None:
         async def later() -> None:
             await anyio.sleep(after_s)
-            await self.hand_over(jobs[0].run, 0, (), jobs)
+            await self.hand_over(run, 0, (), jobs)
 
         self._tasks.start_soon(later)
 

@@ -33,7 +33,7 @@ from orchestrator.cli.ui.console import Console
 from orchestrator.cli.ui.dry_run import print_dry_run
 from orchestrator.cli.ui.gates import ApproveChoice, approve_option
 from orchestrator.cli.ui.masking import mask_secrets
-from orchestrator.options import RunOptions, capped
+from orchestrator.options import MOST_PRIORITY, RunOptions, capped
 from orchestrator.run_opening import new_run_id, open_with, stub_answers, stub_would_answer
 from orchestrator.squad.load import Squad
 from orchestrator.squad.plan import Plan
@@ -57,6 +57,13 @@ from providers.documents.problems import to_text
 @click.option("--stream", is_flag=True, help="Show what agents say as they say it.")
 @click.option("--json", "as_json", is_flag=True, help="Write all events to stdout as JSON Lines.")
 @click.option("--detach", is_flag=True, help="With a cluster's --db: print the run's id, and do not wait for its end.")
+@click.option(
+    "--priority",
+    type=click.IntRange(-MOST_PRIORITY, MOST_PRIORITY),
+    default=0,
+    metavar="N",
+    help="In a cluster: workers begin what is of a higher priority first, -100 to 100 (0).",
+)
 @db_option
 @server_option
 @click.pass_context
@@ -76,6 +83,7 @@ def run_command(
     stream: bool,
     as_json: bool,
     detach: bool,
+    priority: int,
     db: str | None,
     server: str | None,
 ) -> int:
@@ -93,11 +101,13 @@ def run_command(
         only_here(offline=offline, dry_run=dry_run, detach=detach)
         given = given_inputs(pairs, inputs_file)
         work = partial(run_there, settings, server, file, given, run_id=run_id, max_cost=max_cost, timeout_s=timeout)
-        return anyio.run(partial(work, how=how))
+        return anyio.run(partial(work, priority=priority, how=how))
     journal_url(settings, db)  # a --db that cannot be used is a mistake of its own, before any in the squad
     cluster = cluster_url(db)
     if detach and cluster is None:
         raise click.UsageError("--detach leaves the run to the workers of a cluster: --db postgresql://...")
+    if priority and cluster is None:
+        raise click.UsageError("--priority orders the runs of a cluster: --db postgresql://...")
     squad, console = load_squad(file, settings), Console(settings)
     environ = environment(settings)
     if squad.warnings:
@@ -115,6 +125,7 @@ def run_command(
         offline=offline or None,
         max_cost_usd=max_cost,
         timeout_s=timeout,
+        priority=priority,
     )
     caps = caps_of(capped(plan, options.caps))
     if dry_run:

@@ -47,6 +47,7 @@ async def run_there(
     run_id: str | None,
     max_cost: float | None,
     timeout_s: float | None,
+    priority: int,
     how: FollowOptions,
 ) -> Exit:
     """Have a server begin a run of a squad that it offers, and show it to its end.
@@ -56,7 +57,8 @@ async def run_there(
     async with remote_desk(settings, server) as desk:
         squad = _offered(desk, _name_of(named, settings))
         inputs = _as_json(given.typed(_declared(squad)))
-        asked = given_only(run_id=run_id, max_cost_usd=max_cost, timeout_s=timeout_s, stream=how.stream)
+        caps = {"max_cost_usd": max_cost, "timeout_s": timeout_s}
+        asked = given_only(run_id=run_id, stream=how.stream, priority=priority, **caps)
         run = await desk.begin(squad["name"], inputs, **asked)
         desk.console.say(printable(f"{run} runs at {desk.api.url}"))
         return await _followed(desk, named, run, [], how)

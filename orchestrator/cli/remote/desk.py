@@ -89,6 +89,7 @@ class RemoteDesk:
             cut_short=round(told["cut_short_usd"] * 1e6),
             questions=questions,
             calls=[ShownCall(**call) for call in told["calls"]],
+            priority=told.get("priority", 0),
         )
 
     async def follow(self, run: str, after: int = 0) -> AsyncGenerator[tuple[int, Document], None]:

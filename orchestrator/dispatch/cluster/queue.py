@@ -242,8 +242,9 @@ class JobQueue:
             lock=lock_of(job),
             queueing_lock=queueing_lock_of(job),
             # A waiting job holds up those of its lock that came later, unless they come before it: one that is to wait
-            # until a time would keep its run from being driven, or its unit from going on, until then.
-            priority=priority if at is None else priority - 1,
+            # until a time would keep its run from being driven, or its unit from going on, until then. So it comes
+            # after the others of its priority, and before all of lower ones.
+            priority=2 * priority - (at is not None),
             scheduled_at=at,
         )
 

@@ -25,6 +25,10 @@ _QUEUES = """
         ON alive.id = job.worker_id AND alive.heartbeat_at >= now() - make_interval(secs => alive.timeout_s)
     WHERE status IN ('todo', 'doing')
     GROUP BY queue_name ORDER BY queue_name"""
+_PRIORITIES = """
+    SELECT queue_name, ceil(priority / 2.0)::int AS given, count(*) FROM procrastinate_jobs
+    WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now())
+    GROUP BY queue_name, given ORDER BY given DESC"""
 _AGES = """
     SELECT job_id, extract(epoch FROM now() - max(at))::float8 FROM procrastinate_events
     WHERE job_id = ANY(%s) AND at <= now() GROUP BY job_id"""
@@ -57,7 +61,8 @@ class ClusterWorker:
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
     """The jobs of one queue. `waiting` may start now, `later` at their time; `stalled` are those of `running` whose
-    worker is. `again` of those that wait ran before: their handler failed, or their worker ended."""
+    worker is. `again` of those that wait ran before: their handler failed, or their worker ended.
+    `by_priority` says of `waiting` how many are of each, the highest first."""
 
     waiting: int = 0
     later: int = 0
@@ -65,6 +70,7 @@ class QueueDepth:
     stalled: int = 0
     again: int = 0
     oldest_waiting_s: float = 0.0
+    by_priority: dict[int, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +86,14 @@ async def read_status(pool: AsyncConnectionPool, prefix: str) -> ClusterStatus:
     async with pool.connection() as connection, connection.transaction():
         workers = await (await connection.execute(_WORKERS)).fetchall()
         queues = await (await connection.execute(_QUEUES)).fetchall()
+        priorities = await (await connection.execute(_PRIORITIES)).fetchall()
         oldest = [row[-1] for row in queues if row[-1] is not None]
         ages: dict[int, float] = dict(await (await connection.execute(_AGES, [oldest])).fetchall())
-    depths = {
-        name.removeprefix(prefix): QueueDepth(waiting, later, running, stalled, again, max(0.0, ages.get(first, 0.0)))
-        for name, waiting, later, running, stalled, again, first in queues
-    }
+    depths = {}
+    for name, waiting, later, running, stalled, again, first in queues:
+        of_each = {priority: count for queue, priority, count in priorities if queue == name}
+        oldest_s = max(0.0, ages.get(first, 0.0))
+        depths[name.removeprefix(prefix)] = QueueDepth(waiting, later, running, stalled, again, oldest_s, of_each)
     processes = defaultdict[str, list[tuple[Any, ...]]](list)
     for process, *row in workers:
         processes[process].append(tuple(row))

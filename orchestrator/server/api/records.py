@@ -52,6 +52,7 @@ class RunRecord(BaseModel):
     cut_short_usd: float
     questions: list[RecordedQuestion]
     calls: list[ToolCallRecorded]
+    priority: int
 
 
 class InputOffered(BaseModel):
@@ -130,4 +131,5 @@ def _told(found: RecordedRun, mask: Callable[[str], str]) -> RunRecord:
             for one in found.questions
         ],
         calls=[ToolCallRecorded(**told(call._asdict())) for call in found.calls],
+        priority=found.priority,
     )

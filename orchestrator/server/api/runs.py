@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from orchestrator.events import to_json
 from orchestrator.journal.protocols import RunLine
+from orchestrator.options import MOST_PRIORITY
 from orchestrator.run.history import history_of
 from orchestrator.run.standing import OVER, RECORDED_AS, STATES, state_in
 from orchestrator.server.api.errors import RequestRefused
@@ -48,7 +49,8 @@ class RunsListed(BaseModel):
 class RunAsked(BaseModel):
     """A run to begin: a squad that the server offers, and its inputs. It stops before it costs more, or takes longer.
 
-    `stream`: models are asked for streams, and `/answers` tells what they say as they say it.
+    `stream`: models are asked for streams, and `/answers` tells what they say as they say it. `priority`: the workers
+    of a cluster begin what is of a higher one first; a server that does its runs itself takes none but 0.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -58,6 +60,7 @@ class RunAsked(BaseModel):
     max_cost_usd: float | None = Field(default=None, gt=0)
     timeout_s: float | None = Field(default=None, gt=0)
     stream: bool = False
+    priority: int = Field(default=0, ge=-MOST_PRIORITY, le=MOST_PRIORITY)
 
 
 class ResumeAsked(BaseModel):
@@ -136,8 +139,11 @@ def run_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter:
         if (squad := state.squads.get(asked.squad)) is None:
             hint = nearest(asked.squad, state.squads) or "give their files to `orchestrator serve`"
             raise RequestRefused(404, f"this server offers no squad '{asked.squad[:80]}'", hint, "no_squad")
-        caps = {"max_cost_usd": asked.max_cost_usd, "timeout_s": asked.timeout_s}
-        run = await state.host.start(squad, asked.inputs, run_id=asked.run_id, stream=asked.stream, **caps)
+        if asked.priority and state.cluster is None:
+            hint = "it orders the runs of a cluster: `orchestrator serve --db postgresql://...`"
+            raise RequestRefused(422, "priority: this server does its runs itself", hint, "no_cluster")
+        how = asked.model_dump(include={"run_id", "stream", "max_cost_usd", "timeout_s", "priority"})
+        run = await state.host.start(squad, asked.inputs, **how)
         return RunBegun(run_id=run)
 
     @router.get("/{run}", dependencies=[Depends(viewer)])

@@ -145,16 +145,20 @@ def test_a_run_is_answered_watched_forked_and_exported_from_anywhere(
 def test_what_waits_for_a_worker_says_so_and_can_be_cancelled(call: Any, folder: Path, postgres_url: str) -> None:
     nothing = call("cluster", "status")
     assert nothing.code == 5
-    queued = call("run", "squad.yaml", "--run-id", "q", "--detach")
+    queued = call("run", "squad.yaml", "--run-id", "q", "--detach", "--priority", "-7")
     assert "queued: no worker serves `runs` and `tasks`; start one: orchestrator worker\n" in queued.err
     assert "runs watch q" in queued.err
     status = call("cluster", "status", "--json")
     assert status.code == 1
     told = json.loads(status.out)
     assert (told["healthy"], told["queues"]["runs"]["waiting"], told["workers"]) == (False, 1, [])
+    assert told["queues"]["runs"]["by_priority"] == {"-7": 1}
+    assert "1 of -7" in call("cluster", "status").out
     assert {problem["code"] for problem in told["problems"]} == {"no_worker"}
     assert "queued" in call("runs", "ls").out
-    assert "q: queued" in call("runs", "show", "q").out
+    shown = call("runs", "show", "q").out
+    assert "q: queued" in shown
+    assert "priority: -7" in shown
     assert call("runs", "cancel", "q").code == 0
     assert "cancelled" in call("runs", "ls").out
     with worker(folder, postgres_url):
@@ -254,6 +258,8 @@ def test_what_cannot_be_is_told_before_anything_is_done(call: Any, folder: Path,
         ("worker", "--heartbeat", "5s", "--timeout", "6s"): "at least two heartbeats",
         ("worker", "--db", "sqlite:///x.db"): "a cluster is in a PostgreSQL database",
         ("run", "squad.yaml", "--detach", "--db", "sqlite:///x.db"): "--detach leaves the run",
+        ("run", "squad.yaml", "--priority", "5", "--db", "sqlite:///x.db"): "--priority orders the runs of a cluster",
+        ("run", "squad.yaml", "--priority", "101"): "101 is not in the range -100<=x<=100",
     }.items():
         ended = call(*words)
         assert ended.code == 2, (words, ended.err)

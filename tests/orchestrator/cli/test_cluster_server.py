@@ -37,8 +37,9 @@ def test_runs_are_begun_answered_and_shown_at_the_server_of_a_cluster(tmp_path: 
             assert server.poll() is None, said.read_text()
             address, token = f"http://127.0.0.1:{port}", (tmp_path / ".orchestrator/server-token").read_text().strip()
             assert [one["code"] for one in get(address, token, "/api/cluster")["problems"]] == ["no_worker"] * 2
-            run = get(address, token, "/api/runs", {"squad": "gated"})["run_id"]
-            assert get(address, token, "/api/cluster")["queues"]["runs"]["waiting"] == 1
+            run = get(address, token, "/api/runs", {"squad": "gated", "priority": 3})["run_id"]
+            assert get(address, token, "/api/cluster")["queues"]["runs"]["by_priority"] == {"3": 1}
+            assert get(address, token, f"/api/runs/{run}/record")["priority"] == 3
             with worker(tmp_path, postgres_url):
                 until(lambda: get(address, token, f"/api/runs/{run}")["state"] == "waiting")
                 shown = get(address, token, "/api/cluster")

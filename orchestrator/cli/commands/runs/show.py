@@ -71,6 +71,7 @@ def described(found: RecordedRun, progress: Progress, command: Callable[..., str
     """Return the lines that show a run's state. Pure."""
     figures = "  ".join(filter(None, (tokens(progress.tokens), usd(progress.cost))))
     lines = [f"{found.run}: {found.state}  {figures}", f"squad: {found.squad} ({found.file})"]
+    lines += [f"priority: {found.priority}"] if found.priority else []
     lines += [f"forked: {progress.forked}"] if progress.forked else []
     lines += [f"folder: {progress.out}"] if progress.out else []
     rows = [
