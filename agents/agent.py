@@ -139,12 +139,18 @@ class Agent:
         output_type: Any = None,
         history: tuple[Message, ...] = (),
     ) -> WorkResult[Any]:
-        """Return what the agent made of `brief`, said after `history`.
+        """Return what the agent made of `brief`.
 
-        With `output_type` (a pydantic model, a dataclass, `list[...]` of them) the result's `output` is a value of that
-        type. Each model call and each tool call is a durable call below `ctx.step`. An answer that is empty or is not
-        what `output_schema` or `output_type` asks for is sent back; that turn may have as many attempts as any. Raises
-        `TurnLimit`, `OutputInvalid`, what a tool raises as `ToolFault`, what hooks raise or deny (`HookFailed`,
+        Each model call and each tool call is a durable call below `ctx.step`. An answer that is empty or is not what
+        `output_schema` or `output_type` asks for is sent back; that turn may have as many attempts as any.
+
+        - `brief`: what to do, as a text or a message with images.
+        - `ctx`: the work's place in a run, its budgets and who hears its events; needed only in a run.
+        - `output_schema`: a JSON Schema that the answer must fit.
+        - `output_type`: a pydantic model, a dataclass or `list[...]` of them: the result's `output` is of that type.
+        - `history`: messages that were said before `brief`.
+
+        Raises `TurnLimit`, `OutputInvalid`, what a tool raises as `ToolFault`, what hooks raise or deny (`HookFailed`,
         `CallDenied`), `ContextTooLong`, and what the manager raises.
         """
         from agents.loop import pursue  # on use: all that drives an agent

@@ -78,11 +78,12 @@ class CallDenied(AgentError):
 
 
 class HookFailed(AgentError):
-    """A hook raised, or returned what it may not: `hook` is its name, the cause is chained."""
+    """A hook raised, or returned what it may not. The cause is chained."""
 
     def __init__(self, hook: str, why: str) -> None:
         super().__init__(f"the hook {hook} failed: {why}")
         self.hook = hook
+        """The name of the hook."""
 
 
 class PathEscapes(AgentError):

@@ -13,7 +13,7 @@ from providers.messages import Estimate, FinishReason, Usage
 
 @dataclass(frozen=True, slots=True)
 class TurnStarted:
-    """Model call number `turn` of this piece of work begins, counted from 1."""
+    """A model call of this piece of work begins."""
 
     agent: str
     turn: int
@@ -21,10 +21,7 @@ class TurnStarted:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """The model answered. `cost` is micro-USD, None: unknown. A turn whose call raised has no such event.
-
-    `estimate` is what the caps counted where the provider sent no sound usage.
-    """
+    """The model answered. A turn whose call raised has no such event."""
 
     agent: str
     turn: int
@@ -32,55 +29,54 @@ class TurnEnded:
     model: str
     usage: Usage
     cost: int | None
+    """What was billed, in micro-USD; None: unknown."""
     finish: FinishReason
     """Why the model stopped: `stop`, `length`, `tool_calls` or `content_filter`."""
     estimate: Estimate | None = None
+    """What the caps counted where the provider sent no sound usage."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolStarted:
-    """The model asked for a tool in turn `turn`; `call` counts that turn's calls from 1.
-
-    `arguments` is the beginning of their JSON text; empty in what earlier releases recorded. All of them are in the
-    step of the turn.
-    """
+    """The model asked for a tool."""
 
     turn: int
     call: int
     name: str
     arguments: str = field(default="", compare=False)
+    """The beginning of their JSON text; empty in what earlier releases recorded. All of them are in the step of the
+    turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolEnded:
-    """A call of a tool is over. `ok` is False where the model was told of an error; `ms` of wall time.
-
-    `arguments` is as in `ToolStarted`, `result` the beginning of what the model was told; the step has all of it.
-    `untrusted`: others wrote it, and the model read it inside a fence.
-    """
+    """A call of a tool is over."""
 
     turn: int
     call: int
     name: str
     ok: bool
+    """False: the model was told of an error."""
     ms: float
     arguments: str = field(default="", compare=False)
+    """As in `ToolStarted`."""
     result: str = field(default="", compare=False)
+    """The beginning of what the model was told; the step has all of it."""
     untrusted: bool = field(default=False, compare=False)
+    """Others wrote the result, and the model read it inside a fence."""
 
 
 @dataclass(frozen=True, slots=True)
 class RiskyCallHeld:
-    """A call of a risky tool was not simply made: its agent had read what others wrote, of these `sources`.
-
-    `becomes`: a person is asked, or it is refused.
-    """
+    """A call of a risky tool was not simply made, because its agent had read what others wrote."""
 
     turn: int
     call: int
     name: str
     sources: tuple[str, ...]
+    """What the agent had read that others wrote."""
     becomes: Literal["ask", "deny"]
+    """`ask`: a person is asked; `deny`: the call is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +214,7 @@ class KnowledgeRead:
 
 @dataclass(frozen=True, slots=True)
 class ToolProgress:
-    """A tool tells how far it is: `done` of `total`, where it knows them. `call` is as in `ToolStarted`."""
+    """A tool tells how far it is."""
 
     turn: int
     call: int
@@ -226,18 +222,19 @@ class ToolProgress:
     text: str
     """What the tool says."""
     done: float | None = None
+    """How much is done, where the tool knows."""
     total: float | None = None
+    """How much there is to do, where the tool knows."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatStopped:
-    """A call was not made: it had been made `times` times with these arguments, and had the same result each time.
-
-    `is_last`: the model was told so before, and its next turn is its last.
-    """
+    """A call was not made: it had been made before with these arguments, and had the same result each time."""
 
     turn: int
     call: int
     name: str
     times: int
+    """How often it had been made."""
     is_last: bool = False
+    """The model was told so before, and its next turn is its last."""

@@ -133,8 +133,11 @@ class AgentPool:
     """
 
     agent: Agent
+    """What all instances share: persona, tools, limits."""
     manager: Manager
+    """Who answers their turns."""
     instances: tuple[Instance, ...]
+    """The agents of the pool, each with its provider."""
     prefer: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By type of task the providers that are asked first."""
     _line: anyio.Semaphore | None = None
@@ -173,7 +176,11 @@ class AgentPool:
         complexity: Complexity | None = None,
         task_type: str | None = None,
     ) -> WorkResult:
-        """Return what an instance made of `brief`. Without `complexity`, the request's own words say it."""
+        """Return what an instance made of `brief`.
+
+        - `complexity`: chooses among the models of its provider; None: it is guessed from the words of `brief`.
+        - `task_type`: looked up in `prefer`.
+        """
         asked = user(brief) if isinstance(brief, str) else brief
         if complexity is not None and complexity not in COMPLEXITIES:
             raise ValueError(f"complexity is one of {', '.join(COMPLEXITIES)}; not {complexity!r}")
@@ -219,10 +226,18 @@ def create_balanced_agent_pool(
     prefer: Mapping[str, Sequence[str]] | None = None,
     **options: Any,
 ) -> AgentPool:
-    """Return a pool of agents of `persona`: `sizes` instances of each provider, or `size` spread by the weights.
+    """Return a pool of agents of one persona, spread over providers.
 
-    Weights are those of the routing file; where it has none, all configured providers weigh the same. `prefer` names by
-    type of task the providers to ask first, beside the `task_types` of the routing file. `options` are `Agent`'s own.
+    - `manager`: answers their turns, as `open_manager` makes it.
+    - `persona`: who all of them are.
+    - `sizes`: how many agents each provider has, by its name.
+    - `size`: without `sizes`, how many agents there are: spread by the weights of the routing file, else evenly over
+      all configured providers.
+    - `name`: the agents' name in events; None: the persona's.
+    - `tools`: what each of them may call.
+    - `prefer`: by type of task the providers to ask first, beside the `task_types` of the routing file.
+    - `options`: other fields of `Agent`, as `max_turns=4`.
+
     Raise `ValueError` for a provider that is not configured, for sizes below 0, and for a pool without agents.
     """
     policy = manager.policy

@@ -144,8 +144,11 @@ class RunContext:
     """The work's place in a run and what surrounds it. Immutable: a child position is a copy."""
 
     emit: Emit = ignore
+    """Is called with each event of the work."""
     do: Do[Any] = _do_now
+    """Makes a durable call: what is recorded is handed back, else the work is done."""
     budgets: BudgetScope | None = None
+    """The caps that its calls count in; None: no caps."""
     step: tuple[str, ...] = ()
     """The work's place in its unit, by meaning: `("try-1", "code")`. Durable calls are keyed below it."""
     approve: Approve | None = None
@@ -164,16 +167,19 @@ class RunContext:
     no provider takes whole goes without its older middle; what others wrote is read inside a fence, and who has read it
     needs a person's approval for risky tools."""
     run: str | None = None
+    """The run's id, by which runs are served side by side where limits make them wait."""
     unit: str = ""
     """The unit of the run that is at work, as people know it: `build[S-1]`."""
     deps: Any = None
     """What the program gave the run or the agent for its tools: see `ToolContext`."""
     hooks: tuple[Hooks, ...] = ()
+    """What stands around each model and tool call, the outermost first."""
     depth: int = 0
     """Agents that called this one as a tool, over each other."""
     untrusted: tuple[str, ...] = ()
     """What was read in this work that others wrote, by its sources."""
     risky_tools: RiskyTools = "ask"
+    """What becomes of risky tools once the agent has read what others wrote: `ask`, `deny` or `allow`."""
     escalate: Escalate | None = None
     """Asks a person whether a text may pass a guardrail; None: no person can be asked."""
     memo: HistoryMemo | None = None

@@ -59,6 +59,7 @@ class ToolContext(CallPlace, Generic[Deps]):
     around: Any = field(default=None, repr=False)
     """The `RunContext` of the agent that calls: what works below the call is durable by it. None: called by itself."""
     tell: Callable[[str, float | None, float | None], None] = field(default=_tell_nobody, repr=False)
+    """Is called by `progress`: a text, how much is done, of how much."""
 
     def progress(self, text: str, done: float | None = None, total: float | None = None) -> None:
         """Tell those who watch the run how far the call is: `done` of `total`. From any thread; it never waits.

@@ -223,6 +223,11 @@ def tool(
 
     What the docstring says of each parameter (Google, NumPy or Sphinx) is in the schema. A method becomes the tool of
     each object of its class.
+
+    - `function`: what the tool calls; left out where `tool` is given options: `@tool(risk="read_only")`.
+    - `name`: what a model calls it; None: the function's name.
+    - `description`: what a model is told of it; None: the function's docstring.
+    - `more`: other fields of `Tool`, as `timeout_s=5`, `risk="read_only"` or `approval="ask"`.
     """
 
     def make(raw: Callable[..., Any]) -> Tool:
@@ -290,6 +295,7 @@ class Registry(Mapping[str, Tool]):
     """Tools by name. Read-only."""
 
     tools: tuple[Tool, ...] = ()
+    """All of them; no two have one name."""
     _named: dict[str, Tool] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -126,18 +126,21 @@ class RunOver(OrchestratorError):
             f"`orchestrator runs fork {run} --from TASK` runs a task again, in a new run; "
             f"after an edit of its squad, `orchestrator runs resume {run} --edited` runs what the edit affects"
         )
+        """What to do about it."""
 
 
 class RunChanged(OrchestratorError):
-    """The squad differs from the one that the run began with. `parts` names what differs."""
+    """The squad differs from the one that the run began with."""
 
     def __init__(self, run: str, parts: Sequence[str]) -> None:
         super().__init__(f"the run {run} cannot go on: changed since it began: {', '.join(parts)}")
         self.parts = tuple(parts)
+        """What differs."""
         self.hint = (
             f"`orchestrator runs resume {run} --edited` runs again what the change affects, and nothing else; "
             "with --dry-run it only shows what that is"
         )
+        """What to do about it."""
 
 
 class UnknownTask(OrchestratorError):
@@ -165,6 +168,7 @@ class RunCancelled(OrchestratorError):
     def __init__(self, run: str) -> None:
         super().__init__(f"the run {run} was cancelled for good: it cannot be resumed, and takes no answer")
         self.hint = f"`orchestrator runs fork {run}` begins a new run that takes over what it did"
+        """What to do about it."""
 
 
 class NotAChat(OrchestratorError):
@@ -276,7 +280,7 @@ OTHER_WAYS = "or run with --offline (in Python offline=True, or local_servers=Tr
 
 
 class NoProvider(OrchestratorError):
-    """No provider is configured. `reasons` says, for each provider, what is missing; the message, of the first few."""
+    """No provider is configured."""
 
     def __init__(self, reasons: Mapping[str, object]) -> None:
         lines = [f"  {name}: {reason}" for name, reason in reasons.items()]
@@ -286,6 +290,7 @@ class NoProvider(OrchestratorError):
         ways = "\n".join(lines)
         super().__init__(f"no provider is configured. Any one of these is enough:\n{ways}\n{OTHER_WAYS}")
         self.reasons = dict(reasons)
+        """What is missing, by provider; the message has the first few."""
 
 
 class ToolUnusable(OrchestratorError):
@@ -295,6 +300,7 @@ class ToolUnusable(OrchestratorError):
         super().__init__(f"the tool '{tool}' cannot be loaded: {why}")
         self.tool, self.why = tool, why
         self.hint = "put it right, or take the tool out of `tools:`"
+        """What to do about it."""
 
 
 class CannotWrite(OrchestratorError):

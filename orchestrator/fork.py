@@ -41,8 +41,15 @@ async def edit_of_run(
 ) -> Edit:
     """Return what becomes of a recorded run when it is resumed as edited, or forked: what is kept, what runs again.
 
-    Nothing is recorded, and no model is asked. `start` names a task that runs again whatever was edited; `inputs`
-    replace those of the run. Raises `RunNotFound`, `UnknownTask`, `EditUnknown`, and `PlanError` for inputs that do
+    Nothing is recorded, and no model is asked.
+
+    - `squad`: the edited one.
+    - `run_id`: the run's name in the record.
+    - `journal`: holds the record.
+    - `start`: a task that runs again whatever was edited.
+    - `inputs`: replace those of the run; None: these hold.
+
+    Raises `RunNotFound`, `UnknownTask`, `EditUnknown`, and `PlanError` for inputs that do
     not fit.
     """
     manifest, events = await journal.manifest(run_id), await journal.events(run_id)
@@ -76,8 +83,19 @@ def fork_run(
     """Begin a new run that shares the record of `source`, and drive it as `resume_run` does.
 
     The task `start`, what `squad` and `inputs` changed, and all that needs these run again; everything else is
-    taken over, files included, and is not paid for again. `source` does not change, and may still be at work.
-    Caps that are not given are those of `source`; what it spent counts in none of them. Raises what `edit_of_run` and
+    taken over, files included, and is not paid for again.
+
+    - `squad`: the one that `source` began with, or an edited one.
+    - `source`: the run to begin from, by its name in the record. It does not change, and may still be at work.
+    - `journal`: holds the record of `source`, and keeps that of the new run.
+    - `start`: a task that runs again whatever was edited.
+    - `inputs`: replace those of `source`; None: these hold.
+    - `out`: the folder of the files that the new run writes; None: they are kept in memory.
+    - `run_id`: the new run's name in the record; None: one is made.
+    - `max_cost_usd`: the most that the new run may cost, in USD; None: the cap of `source`, whose cost does not count.
+    - `timeout_s`: the most seconds that the new run may take; None: the cap of `source`, whose time does not count.
+
+    All else is as `open_run` takes it. Raises what `edit_of_run` and
     `resume_run` raise, and `RunExists`.
     """
     options = RunOptions(

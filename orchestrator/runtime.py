@@ -68,8 +68,10 @@ def open_run(
     Without `out` and `journal` nothing touches the disk: artifacts are in `result.texts`. Leaving the block early
     cancels the run.
 
+    - `squad`: what to run.
     - `inputs`: the squad's inputs by name, as values of their types.
-    - `out`: the folder of the files that the run writes. Those of others are replaced only with `overwrite`.
+    - `out`: the folder of the files that the run writes; None: they are kept in memory.
+    - `overwrite`: files in `out` that this run did not write may be replaced.
     - `run_id`: the run's name in the record; None: one is made.
     - `manager`: answers turns instead of the configured providers.
     - `environ`: the variables that keys are taken from; None: those of the process.
@@ -77,20 +79,22 @@ def open_run(
       `offline: auto` and no provider is configured, the stub answers, and the warning `StubAnswers` says so.
     - `local_servers`: True: a model server on this machine is looked for where no provider is configured, as by the
       command line.
-    - `max_cost_usd` (USD), `timeout_s` (seconds): caps beside the squad's own; the lower one holds.
+    - `max_cost_usd`: the most that the run may cost, in USD, beside the squad's own cap; the lower one holds.
+    - `timeout_s`: the most seconds that the run may take, beside the squad's own cap; the lower one holds.
     - `ask`: is called with each question to a person. None in place of an answer leaves it open, and the run waits.
-    - `clock`: epoch seconds; for tests.
-    - `journal`: keeps the run's record, so that `resume_run` can continue it.
-    - `state`: the folder that keeps what limits of providers allow, over runs and among processes; `notify` is called
-      when that ledger is lost and regained.
+    - `clock`: returns epoch seconds; for tests. None: the clock of this machine.
+    - `journal`: keeps the run's record, so that `resume_run` can continue it; None: nothing is recorded.
+    - `state`: the folder of the ledger, which counts what limits of providers allow, over runs and among processes;
+      None: it is in memory.
+    - `notify`: is called when the ledger is lost and when it is regained.
     - `trust`: is called with each key that a file would send to an address, and says whether it may go there. By
       default a routing file that you named may say so, and a `.env` may not (docs/guides/security.md).
-    - `stream`: with it, `Run.stream` tells what agents say as they say it.
+    - `stream`: True: `Run.stream` gives what agents say, as they say it.
     - `memory`: where agents remember, a store or its file; None: `memory.db` in `state`, or until the run ends.
-    - `deps`: what tools find in their `ToolContext`; `hooks` stand around each model and tool call
-      (docs/guides/python-tools.md).
-    - `subscribers`: are told of all that happens (docs/guides/observability.md); `traceparent`: the span that asks for
-      the run.
+    - `deps`: what tools find in their `ToolContext` (docs/guides/python-tools.md).
+    - `hooks`: are called before and after each model and tool call (docs/guides/python-tools.md).
+    - `subscribers`: are told of all that happens (docs/guides/observability.md).
+    - `traceparent`: the span that asks for the run, as the W3C header `traceparent` names it.
 
     Raises, all before anything is spent: `PlanError` for bad inputs, `NoProvider` where no provider is configured,
     `NotTrusted` for a key that may not go where a file says, `ToolFault` for a tool that needs other `deps`,
@@ -157,8 +161,12 @@ def resume_run(
     Calls that were in flight are made again, and reported by `CallRepeated`.
 
     - `squad`: the one that the run began with; its inputs and folder are in the record.
-    - `out`: another folder. It must be given where the record was made elsewhere (`OutElsewhere`).
-    - `max_cost_usd` (USD), `timeout_s` (seconds): replace the recorded caps.
+    - `run_id`: the run's name in the record.
+    - `journal`: holds the record.
+    - `out`: another folder; None: that of the record. It must be given where the record was made elsewhere
+      (`OutElsewhere`).
+    - `max_cost_usd`: replaces the recorded cap, in USD; None: that one holds.
+    - `timeout_s`: replaces the recorded cap, in seconds; None: that one holds.
     - `edited`: the squad may differ. What the edit touches runs again, and all that needs it; a run that was over may
       so go on. `edit_of_run` tells before what that is.
 
@@ -220,9 +228,11 @@ async def run_squad(
 ) -> RunResult:
     """Run a squad to its end and return how it ended.
 
-    `on_event` is called with each event, and `on_delta` with each piece of what an agent says, as it says it. All else,
-    and what is raised, is as `open_run` has it. A task that fails raises nothing: `result.status` and `result.errors`
-    say so.
+    - `on_event`: is called with each event.
+    - `on_delta`: is called with each piece of what an agent says, as it says it.
+
+    All else, and what is raised, is as `open_run` has it. A task that fails raises nothing: `result.status` and
+    `result.errors` say so.
     """
     from orchestrator.run_opening import run_to_end, tell_of_stub  # on use: all that a run is made of
 

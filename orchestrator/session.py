@@ -70,10 +70,16 @@ class Session:
         traceparent: str | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
-        """`who` is a squad, an `Agent`, or the name of a library persona; None: an assistant without a persona.
+        """Make a chat, which `async with` opens.
 
-        `agent` is whom of a squad it begins with (its first), `model` another model than its own. All else is as
-        `open_run` takes it; `ask` is asked before tools that need approval, and `on_event` is called with each event.
+        - `who`: a squad, an `Agent`, or the name of a library persona; None: an assistant without a persona.
+        - `id`: the chat's name in the record, by which it is continued; None: one is made.
+        - `agent`: whom of a squad it begins with; None: its first.
+        - `model`: another model than the agent's own, `provider/model`.
+        - `ask`: is asked before tools that need approval. None in place of an answer leaves it open.
+        - `on_event`: is called with each event.
+
+        All else is as `open_run` takes it.
         """
         own = who if isinstance(who, Agent) else None
         if own is not None:

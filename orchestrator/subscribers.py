@@ -40,18 +40,20 @@ GenAiOperation = Literal["chat", "embeddings"]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What events tell of: one process's work on a run, or one request to the gateway. `name` is the squad's.
-
-    `trace` is the trace of all its spans, and `parent` the span that asked for it, where one is known. `part` "units":
-    it is the work of a process that does not drive the run; what a unit came to, that process tells.
-    """
+    """What events tell of: one process's work on a run, or one request to the gateway."""
 
     id: str
+    """The run's id, or the request's."""
     trace: TraceContext
+    """The trace of all its spans."""
     parent: TraceContext | None = None
+    """The span that asked for it, where one is known."""
     is_run: bool = True
+    """It is a run; False: a request to the gateway."""
     name: str = ""
+    """The squad's name."""
     part: Literal["", "units"] = ""
+    """`units`: the work of a process that does not drive the run; what a unit came to, that process tells."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,11 @@ class CodeUse(KeyUse):
     """Code that a folder's files name and that would run on this machine: a Python file, a command, a server.
 
     It is asked of the same `Consent` as a key. What is allowed is the folder and the digest: after any change it is
-    asked for anew. `variable` is empty and `address` "sha256:..." of the code; `what` says in words what would run.
+    asked for anew. `variable` is empty and `address` is "sha256:..." of the code.
     """
 
     what: str = field(default="", compare=False)
+    """What would run, in words."""
 
     @classmethod
     def of(cls, folder: Path, what: str, sha256: str, file: str) -> CodeUse:

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 
 class TemplateError(ValueError):
-    """A template that cannot be parsed or rendered; the message is one sentence for the template's author.
-
-    `offset` counts characters from the start of the source to the bad expression (to its line in a template of
-    blocks), None where no place is to blame. Where a name is unknown, `name` is its path and `available` holds what
-    stands at that level.
-    """
+    """A template that cannot be parsed or rendered; the message is one sentence for the template's author."""
 
     def __init__(
         self,
@@ -20,9 +15,14 @@ class TemplateError(ValueError):
     ) -> None:
         super().__init__(message)
         self.message = message
+        """What is wrong, in one sentence."""
         self.offset = offset
+        """Characters from the start of the source to the bad expression (to its line in a template of blocks); None: no
+        place is to blame."""
         self.name = name
+        """The path of an unknown name; None: that is not the mistake."""
         self.available = available
+        """The names that are known where the unknown one was looked for."""
 
 
 class PersonaAmbiguous(ValueError):

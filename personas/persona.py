@@ -142,20 +142,32 @@ def json_schema() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """Who speaks, resolved. `name` is its id ("dev"), `display_name` what it is called ("Amelia")."""
+    """Who speaks, resolved."""
 
     name: str
+    """Its id, `dev`."""
     display_name: str
+    """What it is called, `Amelia`."""
     role: str
+    """What it is responsible for, in a sentence."""
     title: str = ""
+    """Its profession, in a few words."""
     identity: str = ""
+    """Its background and how it thinks."""
     style: str = ""
+    """How it speaks."""
     principles: tuple[str, ...] = ()
+    """What it holds to, one sentence each."""
     tier: str | None = "worker"
+    """The class of models that it needs."""
     tools: tuple[str | Mapping[str, Any], ...] = ()
+    """Tools that its agents may call: by name, or as a mapping with a name."""
     template: str = "persona"
+    """The template that makes a prompt of it: a packaged one's name, or its own text."""
     produces: tuple[str, ...] = ()
+    """What it makes."""
     goal: str = ""
+    """What it works towards."""
     prompt: str = ""
     """Its own instructions: what a file says as `instructions`, or below its front matter."""
 

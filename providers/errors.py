@@ -70,24 +70,29 @@ SHORTEST_HIDDEN = 4
 
 
 class ProviderError(Exception):
-    """One attempt failed. `provider` and `model` are set by the router, `retry_at` (epoch seconds UTC) where known.
-
-    `usage` is what the provider says it billed for an answer that would not do, and `cost` (micro-USD) what that came
-    to. None: it does not say. A `usage` of nothing but zeros: an answer came, and no sound figures.
-    """
+    """One attempt failed."""
 
     recovery: Recovery = Recovery.ELSEWHERE
+    """What may help: to ask again, to ask another provider, or nothing."""
     fault: ClassVar[Fault] = Fault.PROVIDER
 
     def __init__(self, message: str, *, status: int | None = None, retry_at: float | None = None) -> None:
         super().__init__(message)
         self.message = message
+        """What went wrong, without provider and status."""
         self.status = status
+        """The HTTP status; None: there was no answer."""
         self.retry_at = retry_at
+        """Epoch seconds UTC from which the provider may be asked again; None: it does not say."""
         self.provider = ""
+        """Set by the router."""
         self.model = ""
+        """Set by the router."""
         self.usage: Usage | None = None
+        """What the provider says it billed for an answer that could not be used; all zeros: an answer came, without
+        sound figures."""
         self.cost: int | None = None
+        """What `usage` came to, in micro-USD; None: unknown."""
 
     def of(self, provider: str, model: str) -> Self:
         """Set whose failure it is, and return itself."""
@@ -113,7 +118,7 @@ class ProviderError(Exception):
 
 
 class Unreachable(ProviderError):
-    """No answer began. `sent`: the request may have reached the provider all the same."""
+    """No answer began."""
 
     recovery = Recovery.AGAIN
     fault = Fault.NETWORK
@@ -121,6 +126,7 @@ class Unreachable(ProviderError):
     def __init__(self, message: str, *, status: int | None = None, sent: bool = False) -> None:
         super().__init__(message, status=status)
         self.sent = sent
+        """The request may have reached the provider all the same."""
 
 
 class WrongAddress(Unreachable):
@@ -144,6 +150,7 @@ class TimedOut(ProviderError):
     def __init__(self, message: str, *, phase: Phase = "total", status: int | None = None) -> None:
         super().__init__(message, status=status)
         self.phase = phase
+        """What was waited for: the connection, the first token, the next piece, or the whole answer."""
         self.silent_s: float | None = None
         """Of a stream: seconds without content before it passed."""
         if status is not None or phase == "connect":
@@ -260,6 +267,7 @@ class Declined(ProviderError):
     def __init__(self, message: str, *, category: str = "unknown", status: int | None = None) -> None:
         super().__init__(message, status=status)
         self.category = category
+        """What the filter objects to, in the provider's words."""
 
 
 class BadReply(ProviderError):
@@ -336,13 +344,15 @@ def in_short(reasons: Mapping[str, Reason]) -> str:
 
 
 class NoRoute(RoutingError):
-    """No candidate may be asked. `reasons` says why, by candidate; `earliest` (epoch seconds) when one may be."""
+    """No candidate may be asked."""
 
     def __init__(self, reasons: Mapping[str, Reason], earliest: float | None = None) -> None:
         lines = in_short(reasons) or "no candidate is configured"
         super().__init__(f"no provider can take this turn: {lines}{_come_back(earliest)}")
         self.reasons = dict(reasons)
+        """Why not, by candidate."""
         self.earliest = earliest
+        """Epoch seconds: when a candidate may be asked; None: unknown."""
 
     @property
     def over_budget(self) -> bool:
@@ -351,10 +361,7 @@ class NoRoute(RoutingError):
 
 
 class AllAttemptsFailed(ExceptionGroup[ProviderError], RoutingError):
-    """Every attempt failed; `.exceptions` holds them in order of attempt.
-
-    `earliest` (epoch seconds): when a candidate may be asked again; None: unknown, or waiting changes nothing.
-    """
+    """Every attempt failed; `.exceptions` holds them in order of attempt."""
 
     def __new__(
         cls,
@@ -367,6 +374,7 @@ class AllAttemptsFailed(ExceptionGroup[ProviderError], RoutingError):
     def __init__(self, message: str, exceptions: Sequence[ProviderError], earliest: float | None = None) -> None:
         super().__init__(message, exceptions)
         self.earliest = earliest
+        """Epoch seconds: when a candidate may be asked again; None: unknown, or waiting changes nothing."""
 
     @property
     def refused_twice(self) -> bool:

@@ -369,13 +369,16 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ModelCalls:
-    """What `calls` of models took together. `cost` is micro-USD, None where any was unknown; `counted` are the tokens
-    as caps count them: with estimates where a provider did not tell its usage."""
+    """What several calls of models took together."""
 
     usage: Usage = Usage()
+    """Tokens, as the providers reported them."""
     cost: int | None = 0
+    """micro-USD; None: that of some call is unknown."""
     counted: int = 0
+    """Tokens as caps count them: with estimates where a provider did not report its usage."""
     calls: int = 0
+    """How many."""
 
     def __add__(self, other: ModelCalls) -> ModelCalls:
         cost = None if self.cost is None or other.cost is None else self.cost + other.cost
@@ -486,16 +489,18 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """The stream broke, for `reason`: what came before is void, and a new answer begins."""
+    """The stream broke: what came before is void, and a new answer begins."""
 
     reason: str
+    """Why it broke."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The stream broke, for `reason`: here is the seam. What follows goes on from what came before it."""
+    """The stream broke: here is the seam. What follows goes on from what came before it."""
 
     reason: str
+    """Why it broke."""
 
 
 Delta = TextDelta | ReasoningDelta | ToolCallDelta | Restarted | Resumed

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from docs.reference import generate_api
-from docs.reference.api_groups import GROUPS, HIDDEN, MADE_BY, PACKAGES
+from docs.reference import api_source, generate_api
+from docs.reference.api_groups import GROUPS, HIDDEN, MADE_BY, PACKAGES, SAME_PARAMETERS
 from orchestrator.cli.documentation import find_page, pages_in
 
 DOCS = Path(__file__).parents[1] / "docs"
-ENTRIES = generate_api.entries()
+ENTRIES = api_source.entries()
 NAMED = [pytest.param(name, id=name) for name in ENTRIES]
 
 
@@ -73,15 +73,41 @@ def test_each_parameter_and_field_has_a_type(name: str) -> None:
 
 
 def untyped(name: str, value: Any) -> Iterator[str]:
-    node = generate_api.source_of(value)
+    node = api_source.source_of(value)
     if not isinstance(node, ast.ClassDef):
         yield from bare(name, node)
         return
     is_enum = any(ast.unparse(base).endswith("Enum") for base in node.bases)
-    yield from (f"{name}.{one.name}" for one in generate_api.fields_of(value) if not one.type and not is_enum)
-    for title, _, member in generate_api.members(name, value):
+    yield from (f"{name}.{one.name}" for one in api_source.fields_of(value) if not one.type and not is_enum)
+    for title, _, member in api_source.members(name, value):
         function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
-        yield from bare(title, generate_api.source_of(function))
+        yield from bare(title, api_source.source_of(function))
+
+
+@pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if inspect.isclass(entry.value)])
+def test_each_field_says_what_it_is(name: str) -> None:
+    assert [one.name for one in api_source.fields_of(ENTRIES[name].value) if not one.text] == []
+
+
+DESCRIBED = (
+    *("run_squad", "run_sync", "open_run", "resume_run", "fork_run", "edit_of_run", "Session", "open_journal"),
+    *("Squad.from_file", "Squad.from_text", "Squad.from_mapping", "Squad.plan"),
+    *("Agent.work", "Agent.stream", "AgentPool.work", "create_balanced_agent_pool", "tool", "open_manager"),
+)
+"""What programs call most: each parameter has its line in the docstring. Of other functions the text says enough."""
+
+
+@pytest.mark.parametrize("title", DESCRIBED)
+def test_each_parameter_says_what_it_is(title: str) -> None:
+    told = api_source.parameters_of(title)
+    assert told
+    assert [one.name for one in told if not one.text] == []
+
+
+def test_what_is_said_of_parameters_is_said_of_parameters_that_exist() -> None:
+    listed = {title: api_source.parameters_said(title) for title in (*DESCRIBED, *SAME_PARAMETERS)}
+    for title, said in listed.items():
+        assert set(said) <= {one.name for one in api_source.parameters_of(title)}, title
 
 
 def bare(title: str, node: Any) -> Iterator[str]:

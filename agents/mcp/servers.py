@@ -15,7 +15,9 @@ class McpLimits:
     message_bytes: int = 4 << 20
     """One message, on a pipe or as a body."""
     pages: int = 50
+    """Pages of its list of tools."""
     tools: int = 200
+    """Tools that it may have."""
     definition_bytes: int = 64 << 10
     """One tool's name, description and schema."""
     restarts: int = 5
@@ -28,18 +30,20 @@ class McpLimits:
 
 @dataclass(frozen=True, slots=True)
 class McpStdioServer:
-    """A program that is started, and spoken to over its stdin and stdout.
-
-    `env` are the variables that it gets beside those that programs need to run; their values are in no repr.
-    """
+    """A program that is started, and spoken to over its stdin and stdout."""
 
     name: str
+    """What its tools are called by: `name/tool`."""
     command: tuple[str, ...]
+    """The program and its arguments."""
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables that it gets beside those that programs need to run; the values are in no repr."""
     cwd: str | None = None
+    """The folder that it runs in; None: this process's."""
     timeout_s: float = 60.0
     """Of one call."""
     limits: McpLimits = McpLimits()
+    """How much it may answer, and how long it may take."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """What is taken out of all that it says."""
     pinned: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -48,14 +52,20 @@ class McpStdioServer:
 
 @dataclass(frozen=True, slots=True)
 class McpHttpServer:
-    """A server at an address (streamable HTTP). The values of `headers` are in no repr."""
+    """A server at an address (streamable HTTP)."""
 
     name: str
+    """What its tools are called by: `name/tool`."""
     url: str
+    """Its address."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Sent with each request; the values are in no repr."""
     timeout_s: float = 60.0
+    """Of one call."""
     limits: McpLimits = McpLimits()
+    """How much it may answer, and how long it may take."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What is taken out of all that it says."""
 
 
 McpServer = McpStdioServer | McpHttpServer

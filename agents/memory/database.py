@@ -23,6 +23,7 @@ class MemoryUnusable(AgentError):
         super().__init__(f"the {what} {path} cannot be used: {reason}")
         self.path, self.reason = str(path), reason
         self.hint = hint
+        """What to do about it."""
 
 
 class Layout(NamedTuple):

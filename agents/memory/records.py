@@ -40,11 +40,7 @@ class RecordSource:
 
 @dataclass(frozen=True, slots=True)
 class MemoryRecord:
-    """One thing remembered. Times are epoch seconds UTC; `expires` None: it stays until it is forgotten.
-
-    `scope` is a squad's name, or `squad/agent`. `id` follows from scope and text, so that what is remembered twice is
-    one record.
-    """
+    """One thing remembered."""
 
     id: str
     """Follows from scope and text: what is remembered twice is one record."""
@@ -53,12 +49,15 @@ class MemoryRecord:
     scope: str
     """A squad's name, or `squad/agent`."""
     trust: RecordTrust
+    """Whose words it holds: see `RecordTrust`."""
     created: float
     """Epoch seconds UTC."""
     source: RecordSource = RecordSource()
+    """Where it comes from: the agent, the run, the unit."""
     expires: float | None = None
     """Epoch seconds UTC; None: it stays until it is forgotten."""
     tags: tuple[str, ...] = ()
+    """Words to find it by."""
 
     def is_over(self, now: float) -> bool:
         """Return whether it has expired at `now` (epoch seconds UTC)."""

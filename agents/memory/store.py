@@ -50,6 +50,7 @@ class MemoryFull(AgentError):
     def __init__(self, most: int) -> None:
         super().__init__(f"the memory is full: it holds {most:,} records")
         self.hint = "`orchestrator memory forget` takes records out; `memory: {ttl: 90d}` lets new ones expire"
+        """What to do about it."""
 
 
 class FoundRecord(NamedTuple):

@@ -42,6 +42,19 @@ MADE_BY = {
 }
 """Classes that a program does not make by calling them, and what makes them."""
 
+SAME_PARAMETERS = {
+    "run_squad": "open_run",
+    "run_sync": "run_squad",
+    "resume_run": "open_run",
+    "fork_run": "open_run",
+    "Session": "open_run",
+    "Squad.from_file": "Squad.from_text",
+    "Squad.from_mapping": "Squad.from_text",
+    "Agent.stream": "Agent.work",
+    "AgentPool.work": "Agent.work",
+}
+"""Whose parameters say what those of another mean, where it does not say it itself."""
+
 GROUPS = (
     Group(
         "run",

@@ -61,10 +61,14 @@ async def open_journal(
 ) -> AsyncIterator[Journal]:
     """Open a journal for as long as the block lasts; everything is recorded when it ends.
 
-    One that may not be created is opened for writing only by the first call that writes. With `has_own_folder` its
-    folder is made its owner's alone; its files are in any case, and `warn` is told of each that cannot be. `timing` is
-    that of a journal on a server. Raises what `place_of_journal` and the journal itself raise; `JournalMissing` where
-    there is none, unless it may `create` one.
+    - `url`: the path of an SQLite file (or `sqlite:///PATH`), `postgresql://USER@HOST/DATABASE`, or `memory:`.
+    - `create`: make one where there is none. False: it is opened for writing only by the first call that writes.
+    - `has_own_folder`: the folder of the file may be read by its owner alone. Its files are in any case.
+    - `warn`: is called with a text for each file or folder that others can read.
+    - `timing`: how long to wait for a journal on a server.
+
+    Raises what `place_of_journal` and the journal itself raise; `JournalMissing` where there is none, unless it may
+    `create` one.
     """
     place = place_of_journal(url)
     if place.url is not None:

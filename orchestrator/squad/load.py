@@ -115,7 +115,9 @@ class Squad:
         routing: Path | str | Mapping[str, Any] | None = None,
         where_gone: Mapping[str, str] | None = None,
     ) -> Self:
-        """Return the squad of a YAML file, which may be parsed already; all else is as `from_text` takes it.
+        """Return the squad of a YAML file. `from_text` says what all else is.
+
+        - `path`: the file, or the file as it was parsed.
 
         Raises `SpecError` or `PlanError` with every mistake at once, each with its line and column.
         """
@@ -134,7 +136,10 @@ class Squad:
         functions: Mapping[str, Callable[..., bool]] | None = None,
         routing: Path | str | Mapping[str, Any] | None = None,
     ) -> Self:
-        """Return the squad of Python objects that hold what the YAML would; all else is as `from_text` takes it."""
+        """Return the squad of Python objects. `from_text` says what all else is.
+
+        - `squad`: what the YAML would hold.
+        """
         text = write_tree(clean_json(squad))
         return cls.from_text(text, name, personas=personas, tools=tools, functions=functions, routing=routing)
 
@@ -152,14 +157,18 @@ class Squad:
         where_gone: Mapping[str, str] | None = None,
         parsed: ParsedFile | None = None,
     ) -> Self:
-        """Return the squad of a YAML text; `name` stands for it in messages.
+        """Return the squad of a YAML text.
 
-        `personas` and `tools` are the caller's own, beside the built-in ones; they win where names are equal. A plain
-        function is taken for the tool that it makes; `ToolFault` is raised where it cannot be described to a model.
-        `functions` are conditions that a conversation's `terminate` may name. `routing` is the policy, or its file.
-        With `sources`, as the method of that name returned them, no file is read; with `where_gone`, the same, a
-        persona's file that is not there any more is read from them. `parsed` is the text's tree, where the caller has
-        it.
+        - `text`: the squad file's text.
+        - `name`: stands for the file in messages.
+        - `personas`: the caller's own, beside the library's, by name; they win where names are equal.
+        - `tools`: the caller's own, beside the built-in ones; they win where names are equal. A plain function is taken
+          for the tool that it makes; `ToolFault` is raised where it cannot be described to a model.
+        - `functions`: conditions that a conversation's `terminate` may name.
+        - `routing`: the routing file, or what it says; None: the built-in policy.
+        - `sources`: texts, as the method of that name returned them: no file is read.
+        - `where_gone`: the same texts, for a persona's file that no longer exists.
+        - `parsed`: the tree of the text, where the caller has it.
         """
         own_tools = as_tools(tools)
         given = Beside(
@@ -321,8 +330,10 @@ class Squad:
     ) -> Plan:
         """Return the plan of a run with these inputs, defaults filled in. Raise `PlanError` where one does not fit.
 
-        A file is given as a `Path`, which is read now, as bytes or as its text; an image as a `Path` or bytes.
-        `tools` are the built-in ones, bound to the run's folder. `edition` is that of the rules by which the run goes.
+        - `inputs`: values by name. A file is given as a `Path`, which is read now, as bytes or as its text; an image as
+          a `Path` or bytes.
+        - `tools`: the built-in ones, bound to the run's folder.
+        - `edition`: the number of the rules by which the run goes.
         """
         outline = self.outline() if edition == EDITION else self._resolve(edition)[0]
         given = read_paths(self.spec.inputs, inputs or {})

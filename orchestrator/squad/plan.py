@@ -42,10 +42,15 @@ class Budget:
     """Our own caps. None: no cap of that kind here; an outer budget may still have one."""
 
     max_cost: int | None = None
+    """micro-USD."""
     max_tokens: int | None = None
+    """Tokens of requests and answers together."""
     max_time: float | None = None
+    """Seconds."""
     max_turns: int | None = None
+    """Model calls."""
     on_exceed: OnExceed = "stop"
+    """What follows when a cap is reached: `pause`, `stop` or `downgrade_tier`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,24 +393,34 @@ class SubSquad:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A squad ready to run. `tasks` stand in topological order, then in the order of the file."""
+    """A squad ready to run."""
 
     name: str
+    """The squad's name."""
     tasks: Mapping[str, TaskPlan]
+    """By id, in topological order, then in the order of the file."""
     agents: Mapping[str, AgentPlan] = field(default_factory=dict)
+    """By name."""
     conversations: Mapping[str, ConversationPlan] = field(default_factory=dict)
+    """By name."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """Values, after defaults and types."""
     outputs: Mapping[str, ExpressionText] = field(default_factory=dict)
+    """The expression of each output, by name."""
     budget: Budget | None = None
+    """The caps of the whole run; None: it has none of its own."""
     history: History = field(default_factory=History)
+    """How much of a long transcript is sent to a model, where an agent does not say."""
     max_parallel: int = 16
     """Units at work at once, over the whole run."""
     fail_fast: bool = False
     """Whether the first failed task stops what has not started yet."""
     offline: Literal["never", "auto", "always"] = "never"
+    """Whether the offline stub answers: `never`, `always`, or `auto`, where no provider is configured."""
     description: str = ""
+    """What the squad is for."""
     edition: int = EDITION
+    """The number of the rules by which the run goes; a run keeps those that it began with."""
     squads: Mapping[str, SubSquad] = field(default_factory=dict)
     """The sub-squads, by the task that each is the work of. Their tasks, agents and conversations stand among those of
     the plan, under that task's name: `review.draft`."""

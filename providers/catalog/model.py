@@ -159,9 +159,10 @@ def of_all_accounts(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All rows by name. Immutable: `enable` and `serving` return another catalog."""
+    """All providers and models that are known. Immutable: `enable` and `serving` return another catalog."""
 
     providers: Mapping[str, Provider]
+    """The rows, by name."""
 
     def find(self, name: str) -> tuple[Provider, Model] | None:
         """Return the row of `provider/model`, or None."""

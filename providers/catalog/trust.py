@@ -61,21 +61,24 @@ def source_of(environ: Mapping[str, str], name: str) -> Source | None:
 
 @dataclass(frozen=True, slots=True)
 class KeyUse:
-    """A secret of the user's that would go to an address. What is allowed is the folder, the address, the variable.
-
-    `address` is scheme, host and port. `variable` is "" where nothing secret is sent. `needed`: it must be allowed
-    before the first request; else only where a file is read again and brings it. `plain`: over plain http. `named`: no
-    file has a say in it but those whose paths the calling program gave; a `.env` that was found has none.
-    """
+    """A secret of the user's that would go to an address. What is allowed is the folder, the address, the variable."""
 
     folder: str
+    """The folder whose files name the address."""
     address: str
+    """Scheme, host and port."""
     variable: str
+    """The environment variable that holds the secret; empty: nothing secret is sent."""
     provider: str = field(default="", compare=False)
+    """The provider that the key is of."""
     file: str = field(default="", compare=False)
+    """The file that names the address."""
     needed: bool = field(default=True, compare=False)
+    """It must be allowed before the first request; else only where a file is read again and brings it."""
     plain: bool = field(default=False, compare=False)
+    """It would go over plain http."""
     named: bool = field(default=False, compare=False)
+    """No file has a say in it but those whose paths the calling program gave; a `.env` that was found has none."""
 
     def __str__(self) -> str:
         how = " over plain http, which anyone on the way can read" if self.plain else ""
@@ -103,10 +106,11 @@ def of_the_program(use: KeyUse) -> bool:
 
 
 class NotTrusted(Exception):
-    """A file would send the user's keys to an address that was not allowed. Nothing was sent. `uses` are which."""
+    """A file would send the user's keys to an address that was not allowed. Nothing was sent."""
 
     def __init__(self, uses: Iterable[KeyUse]) -> None:
         self.uses = tuple(uses)
+        """Each key and address that was not allowed."""
         lines = "\n".join(f"  {use}" for use in self.uses)
         super().__init__(f"files would send keys of yours where you have not allowed it:\n{lines}")
 

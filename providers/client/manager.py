@@ -307,18 +307,23 @@ async def open_manager(
     notify: Emit = ignore,
     trust: Consent = of_the_program,
 ) -> AsyncIterator[ProviderManager]:
-    """Yield a manager of every candidate that `environ` (None: this process's) has a key for; close its sockets after.
+    """Yield a manager of every candidate that has a key; close its sockets after. Raises `CatalogError`.
 
-    `offline`: the stub answers everything, whatever tier or model is asked for, and no network is opened. What is not
-    given is the packaged catalog, the built-in policy, the dialects that are built in. Raises `CatalogError`.
-
-    With `local_servers` a model server on this machine is looked for where no provider is configured, as the command
-    line does.
-
-    `ledger` counts what limits allow; it is the caller's to close. Without one, counts are kept where the variable
-    `ORCHESTRATOR_LEDGER` or the policy says, else in the folder `state`, or without a folder in memory. No file is made
-    before a call that a limit binds. `notify` is called when a ledger is lost and when it is regained, and
-    told what goes to the providers that the variable `ORCHESTRATOR_DEBUG` names.
+    - `policy`: which models answer whom; None: the built-in policy.
+    - `catalog`: the providers and models; None: those of the package.
+    - `environ`: the variables that keys are taken from; None: those of this process.
+    - `offline`: the stub answers everything, whatever tier or model is asked for, and no network is opened.
+    - `local_servers`: a model server on this machine is looked for where no provider is configured, as the command line
+      does.
+    - `transport`: sends the requests; None: the built-in HTTP client.
+    - `adapters`: the dialects of providers, by name; None: those that are built in.
+    - `ledger`: counts what limits allow, and is the caller's to close. None: counts are kept where the variable
+      `ORCHESTRATOR_LEDGER` or the policy says, else in the folder `state`, or without a folder in memory.
+    - `state`: the folder of the counts. No file is made before a call that a limit binds.
+    - `notify`: is called when a ledger is lost and when it is regained, and told what goes to the providers that the
+      variable `ORCHESTRATOR_DEBUG` names.
+    - `trust`: is called with each key that a file would send to an address, and says whether it may go there. By
+      default a routing file that you named may say so, and a `.env` may not (docs/guides/security.md).
     """
     catalog = load_catalog() if catalog is None else catalog
     policy = default_policy(catalog) if policy is None else policy

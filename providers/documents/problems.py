@@ -87,6 +87,7 @@ class ProblemsFound(Exception):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(problems)
         self.problems = tuple(problems)
+        """All mistakes, each with its place."""
 
     def __str__(self) -> str:
         return to_text(self.problems)

@@ -73,22 +73,32 @@ class Policy:
     """
 
     tiers: Mapping[str, tuple[str, ...]]
+    """By name, the candidates of each class of models, in order of preference."""
     agents: Mapping[str, AgentPolicy] = field(default_factory=dict)
+    """What single agents and personas are answered by, by name."""
     default: AgentPolicy = AgentPolicy(tier="worker")
+    """What all others are answered by."""
     strategy: Strategy = "tier"
+    """How the candidates of a tier are ordered: `tier` (by score), `chain` (as written), `weighted` or `latency`."""
     environment: Deployment = "auto"
     """Production prefers hosted models, development local ones; `auto`: no preference."""
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By environment the providers that may be asked there; where it says nothing, all may."""
     weights: Mapping[str, float] = field(default_factory=dict)
+    """How turns are shared among providers under `weighted`, by name; 0: never."""
     factors: Mapping[str, float] = field(default_factory=lambda: POINTS)
+    """The points of each factor of the score."""
     by_price: bool = False
     """Whether price may overrule the order within a tier. A file asks for it by its `factors`; without them the order
     stands as it was written, by an author who knew the prices."""
     task_types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By type of task, the providers to ask first."""
     timeouts: Timeouts = Timeouts()
+    """How long to wait for a connection, the first token, the next piece, the whole answer."""
     attempts_per_turn: int = 4
+    """How many attempts a turn may make, over all providers."""
     retry_budget: float = 0.2
+    """How many retries there may be among the turns of the last 10 s, as a share, where no provider answers."""
     hedge_after: float | None = None
     """Seconds of silence after which a second candidate is asked beside the first; None: never."""
     wait_for_preferred: float = 0.0
@@ -97,11 +107,13 @@ class Policy:
     on_decline: Literal["error", "elsewhere"] = "error"
     """What follows when a provider's content filter declines a request."""
     on_break: OnBreak = "error"
+    """What follows where a streamed answer breaks off: `error`, `restart` or `resume`."""
     last_resort: tuple[str, ...] = ("fallback",)
     """Tiers tried after the asked one, in order."""
     affinity: Mapping[str, str] = field(default_factory=dict)
     """The tier of an agent or persona that brings none of its own. Unlike `agents`, it overrules no tier of theirs."""
     budget: DailyBudget = DailyBudget()
+    """What may be spent in a day."""
     checks: Checks | None = None
     """None: whether a provider answers is learnt from turns alone."""
     ledger: str | None = None

@@ -30,16 +30,16 @@ ErrorKind = Literal["server", "overloaded", "rate_limited", "malformed", "unreac
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds of an answer: (`first_token` + `per_token` x tokens of output), times a log-normal draw of median 1.
-
-    `spread` is the sigma of that draw: 0.5 puts 95 % of the answers between 0.37 and 2.7 times the median. `factors`,
-    each as likely as the others, take its place: those that were measured.
-    """
+    """Seconds of an answer: (`first_token` + `per_token` x tokens of output), times a log-normal draw of median 1."""
 
     first_token: float = 0.5
+    """Seconds to the first token."""
     per_token: float = 0.005
+    """Seconds for each token of output."""
     spread: float = 0.0
+    """The sigma of the draw: 0.5 puts 95 % of the answers between 0.37 and 2.7 times the median."""
     factors: tuple[float, ...] = ()
+    """Measured factors, each as likely as the others, in place of the draw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,114 +56,146 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Flaky:
-    """Down for `share` of the time, at random instants, for `mean` seconds on average (exponential)."""
+    """Down for a share of the time, at random instants."""
 
     share: float
+    """The share of the time that it is down, 0 to 1."""
     mean: float = 60.0
+    """Seconds of an outage, on average (exponential)."""
     how: Mode = "refuses"
+    """What a call gets meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelBehaviour:
-    """How one model behaves: `latency` and `errors` in place of its provider's; it is down in its own `outages`, too.
-
-    `error_seconds`: how long a call takes that fails so, where that is known.
-    """
+    """How one model behaves."""
 
     latency: Latency = Latency()
+    """In place of its provider's."""
     errors: Mapping[ErrorKind, float] = field(default_factory=dict)
+    """Shares of all calls, by kind, in place of its provider's."""
     outages: tuple[Outage, ...] = ()
+    """When it is down, beside its provider's outages."""
     error_seconds: Mapping[ErrorKind | Mode, float] = field(default_factory=dict)
+    """Seconds of a call that fails so, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How one provider behaves. It enforces the limits that its catalog row keeps, and `hidden` ones that are not known
-    of beforehand. `errors` are shares of all calls, by kind. `region`: it is down whenever its region is. `models` are
-    those of its models, by their names there, that are known to behave in a way of their own."""
+    """How one provider behaves. It enforces the limits that its catalog row has."""
 
     latency: Latency = Latency()
+    """How long its answers take."""
     errors: Mapping[ErrorKind, float] = field(default_factory=dict)
+    """Shares of all calls, by kind."""
     outages: tuple[Outage, ...] = ()
+    """When it is down."""
     flaky: Flaky | None = None
+    """Outages at random instants; None: there are none."""
     region: str | None = None
+    """It is down whenever this region is."""
     hidden: tuple[Limit, ...] = ()
+    """Limits that it enforces and that are not known before."""
     models: Mapping[str, ModelBehaviour] = field(default_factory=dict)
+    """Those of its models, by their names there, that are known to behave in another way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`count` turns of one kind that arrive from `begins` on within `over` seconds (0: all at once).
-
-    `arrivals`: evenly spaced, or at random (each instant drawn by itself). Tokens are those of each turn; `spread` is
-    the sigma of a log-normal draw around them. `output_tokens` is what an answer comes to; `max_output_tokens` what the
-    request allows (None: it says nothing, and what the model may say is reserved). `deadline`: seconds for the turn.
-    `phase` names the part of the scenario that the load belongs to.
-
-    `instants`: the seconds at which the turns arrive, in order, where these are known; `over` still says how long the
-    load is. `usage`: what an answer is billed as, in place of `input_tokens` and `output_tokens`.
-    """
+    """Turns of one kind that arrive over some time."""
 
     count: int
+    """How many turns."""
     over: float = 0.0
+    """Seconds within which they arrive; 0: all at once."""
     begins: float = 0.0
+    """Seconds after the start at which the first may arrive."""
     agent: str | None = None
+    """Whose turns they are."""
     persona: str | None = None
+    """The persona of that agent."""
     tier: str | None = None
+    """The tier that is asked."""
     model: str | None = None
+    """The one model that is asked."""
     task_type: str | None = None
+    """The type of the tasks, as in the policy."""
     capabilities: frozenset[Capability] = frozenset()
+    """What the model must be able to do."""
     input_tokens: int = 600
+    """Tokens of a request."""
     output_tokens: int = 200
+    """Tokens of an answer."""
     max_output_tokens: int | None = 1024
+    """The most tokens that a request allows; None: it says nothing, and what the model may say is reserved."""
     spread: float = 0.0
+    """The sigma of a log-normal draw around both numbers of tokens; 0: always the same."""
     deadline: float | None = None
+    """Seconds within which a turn must be answered; None: the policy's `total`."""
     arrivals: Literal["even", "random"] = "even"
+    """Evenly spaced, or each instant drawn at random."""
     phase: str = ""
+    """The part of the scenario that they belong to."""
     chain: tuple[str, ...] = ()
+    """Candidates to ask in this order, in place of a tier."""
     instants: tuple[float, ...] = ()
+    """The seconds at which the turns arrive, in order, where these are known; `over` still says how long the load
+    is."""
     usage: Usage | None = None
+    """What an answer is billed as, in place of `input_tokens` and `output_tokens`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """A claim to be measured: the figure that the report holds under the keys `of` (divided by that under `per`) is
-    `exactly`, `at_least` or `at_most` this much. A key that leads nowhere counts as 0: a provider that was never asked
-    has no row.
-    """
+    """A claim to be measured. A key that leads nowhere counts as 0: a provider that was never asked has no row."""
 
     text: str
+    """What is claimed, in words."""
     of: tuple[str | int, ...]
+    """The keys in the report under which the figure is."""
     per: tuple[str | int, ...] = ()
+    """The keys of the figure that it is divided by; empty: it is not divided."""
     exactly: float | None = None
+    """What the figure must be."""
     at_least: float | None = None
+    """The least that it may be."""
     at_most: float | None = None
+    """The most that it may be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Everything that a simulation needs. `starts` is epoch seconds UTC.
-
-    `providers` holds which providers there are and how each behaves; the key `*` stands for every provider of the
-    catalog that is named nowhere else and is not switched off. Turns come to the `instances` routers one after the
-    other; each has its own view of health. They share every limit on one ledger, which a message reaches after
-    `message_delay` seconds and whose answer takes as long. `regions` holds the outages of whole regions. `control` is
-    what operators have set over the policy.
-    """
+    """Everything that a simulation needs."""
 
     name: str
+    """The name of the file, or of a shipped scenario."""
     title: str
+    """A few words for people."""
     about: str
+    """What it shows."""
     policy: Policy
+    """The routing policy that is tried."""
     catalog: Catalog
+    """The providers, models and limits."""
     providers: Mapping[str, Behaviour]
+    """The providers that there are, and how each behaves; `*`: every provider of the catalog that is named nowhere else
+    and is not switched off."""
     load: tuple[Load, ...]
+    """The turns that arrive."""
     claims: tuple[Expectation, ...] = ()
+    """What must hold of the report."""
     regions: Mapping[str, tuple[Outage, ...]] = field(default_factory=dict)
+    """The outages of whole regions, by name."""
     starts: float = MIDNIGHT
+    """Epoch seconds UTC."""
     instances: int = 1
+    """Routers that turns come to, one after the other; each has its own view of health, and they share every limit on
+    one ledger."""
     message_delay: float = 0.0
+    """Seconds that a message to that ledger takes, and its answer again."""
     seed: int = 1
+    """Of all that is drawn at random."""
     control: RoutingControl = NOTHING_SET
+    """What operators have set over the policy."""
     cluster: Cluster | None = None
     """Workers that take the turns as parts of runs, instead of `instances` to which each turn comes by itself."""
