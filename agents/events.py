@@ -81,70 +81,71 @@ class RiskyCallHeld:
 
 @dataclass(frozen=True, slots=True)
 class FileOrigin:
-    """An agent wrote the file at `path` in `folder`, the workspace or the run's folder. `untrusted` are the sources of
-    what others wrote that it had read by then, and the file may hold; none: no words of others are in it any more."""
+    """An agent wrote a file."""
 
     path: str
+    """The file's path in that folder."""
     folder: str
+    """The workspace, or the run's folder."""
     untrusted: tuple[str, ...] = ()
+    """Sources of what others wrote that the agent had read by then, and that the file may hold; empty: it holds no
+    words of others any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryFitted:
-    """No provider takes all of a turn's request: it goes without its older middle, which the model is told.
-
-    `left_out` messages are not sent, and `shortened` results of tools without their middle. `room` is what the request
-    was fitted to, and `tokens` what it comes to, both estimates of its input.
-    """
+    """No provider takes all of a turn's request: it goes without its older middle, which the model is told."""
 
     agent: str
     turn: int
     left_out: int
+    """Messages that are not sent."""
     shortened: int
+    """Results of tools that are sent without their middle."""
     tokens: int
+    """What the request comes to, as an estimate."""
     room: int
+    """What it was fitted to, in tokens, as an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistorySummarised:
-    """A model was asked to make a summary of an agent's `messages` older messages, and of the summary before them.
-
-    `tokens` are those of the request, and `summary_tokens` those of the answer. `failed` says why there is no summary
-    or why it is of no use; then all that was said is sent as far as it fits.
-    """
+    """A model was asked to make a summary of an agent's older messages, and of the summary before them."""
 
     agent: str
     turn: int
     messages: int
+    """How many older messages."""
     tokens: int
+    """Of the request."""
     summary_tokens: int
+    """Of the answer."""
     failed: str = ""
+    """Why there is no summary, or why it is of no use; then all that was said is sent as far as it fits."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContextSummarised:
-    """A model was asked to shorten the text `source` of a task's context, which was too long, for the agent's task.
-
-    `tokens` are those of the request, and `summary_tokens` those of the answer. `failed` says why there is none or why
-    it is of no use; then the text goes without its middle.
-    """
+    """A model was asked to shorten a text of a task's context that was too long."""
 
     agent: str
     turn: int
     source: str
+    """What the text is."""
     tokens: int
+    """Of the request."""
     summary_tokens: int
+    """Of the answer."""
     failed: str = ""
+    """Why there is no summary, or why it is of no use; then the text goes without its middle."""
 
 
 @dataclass(frozen=True, slots=True)
 class GuardrailChecked:
-    """A guardrail looked at a text: what an agent is told (`input`, turn 0), or its answer in turn `turn` (`output`).
-
-    `on_fail` is what follows where it did not pass, `why` what is wrong then.
-    """
+    """A guardrail looked at a text: what an agent is told (`input`), or its answer (`output`)."""
 
     turn: int
+    """The number of the model call; 0: what the agent is told."""
     side: Literal["input", "output"]
     """Which text: what the agent is told, or its answer."""
     check: str
@@ -152,7 +153,9 @@ class GuardrailChecked:
     passed: bool
     """Whether the text is in order."""
     on_fail: str = ""
+    """What follows where it did not pass."""
     why: str = ""
+    """What is wrong where it did not pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +171,7 @@ class MemoryRecalled:
 
 @dataclass(frozen=True, slots=True)
 class TextsEmbedded:
-    """A provider made vectors of so many texts for the memory of an agent. `cost` is micro-USD, None: unknown.
-
-    `estimate` is what the caps counted where the provider sent no sound usage.
-    """
+    """A provider made vectors of so many texts for the memory of an agent."""
 
     agent: str
     texts: int
@@ -180,7 +180,9 @@ class TextsEmbedded:
     model: str
     usage: Usage
     cost: int | None
+    """What was billed, in micro-USD; None: unknown."""
     estimate: Estimate | None = None
+    """What the caps counted where the provider sent no sound usage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,19 +197,20 @@ class MemoryByWords:
 
 @dataclass(frozen=True, slots=True)
 class KnowledgeRead:
-    """The index of a knowledge folder is up to date: `files` and `chunks` are what it holds now.
-
-    `changed` files were read anew, `gone` are in it no more. `unread` says of files that it cannot hold which they are,
-    and why; the first few.
-    """
+    """The index of a knowledge folder is up to date."""
 
     folder: str
     """The folder's path."""
     files: int
+    """Files that it holds now."""
     chunks: int
+    """Pieces of text that it holds now."""
     changed: int = 0
+    """Files that were read again."""
     gone: int = 0
+    """Files that are no longer in it."""
     unread: tuple[str, ...] = ()
+    """Files that it cannot hold, and why; the first few."""
     unread_count: int = 0
     """How many files it cannot hold."""
 

@@ -14,27 +14,25 @@ from providers.messages import Usage
 
 @dataclass(frozen=True, slots=True)
 class RouteChosen:
-    """A turn is about to be sent: candidates in the order in which they will be tried, and why each other one is not.
-
-    `contest` is what ordered the first of them, where more than the policy's order told them apart: `scores.Ordering`
-    as plain data, out of which `scores.replay` makes the order anew. The field keeps its first name, under which events
-    are shown and recorded.
-    """
+    """A turn is about to be sent: candidates in the order in which they will be tried, and why each other one is
+    not."""
 
     candidates: tuple[str, ...]
     """`provider/model`, the first one tried first."""
     refused: Mapping[str, str]
     """`provider/model` -> why it is not asked."""
     contest: Mapping[str, Any] | None = None
+    """What ordered the first of them, where more than the policy's order decided: `scores.Ordering` as plain data, out
+    of which `scores.replay` makes the order again. The field keeps its first name, under which events are shown and
+    recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
-    """A request is about to leave for a provider. `account` is the number of the provider's key, from 1.
+    """A request is about to leave for a provider.
 
-    `reserved` (micro-USD) and `reserved_tokens` are what the attempt holds of its run's budgets, `reckoned` the tokens
-    of input that it is taken to have; None: nothing caps it. Recorded before the request leaves, they count for an
-    attempt whose end is not recorded: it may have been billed. `span` is its span where the run is traced, in hex.
+    It is recorded before the request leaves: what it has reserved counts for an attempt whose end is not recorded,
+    since it may have been billed.
     """
 
     number: int
@@ -43,48 +41,55 @@ class AttemptStarted:
     model: str
     account: int = 1
     reserved: int | None = None
+    """What it holds of its run's budgets, in micro-USD; None: no budget limits it."""
     reserved_tokens: int = 0
+    """Tokens of its run's budgets that it holds."""
     reckoned: int = 0
+    """Tokens of input that it is estimated to have."""
     span: str = field(default="", compare=False, repr=False)
+    """Its span where the run is traced, in hex."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """A request has ended. `outcome` is "ok", "failed" or "cancelled"; `error` the class's name; `ms` of wall time.
-
-    `request_sha256` (hex) is of the body that was sent; None: nothing was, or it was answered in this process.
-    `usage` is what an attempt that did not answer is taken to be billed for, and `cost` (micro-USD, None: unknown) what
-    that comes to. `usage` None: nothing, or it answered, and its turn says it. `in_doubt`: it was sent and its end is
-    not known, so the run's budgets count what it had reserved. `answer_cap`: the most tokens of answer that were asked
-    for because that is what was reserved; None: as the request has it. `continues`: so many characters of its turn's
-    text stood at the end of the request, to be continued, as the length of one answer had cut them off.
-    `first_token_ms` is until the first content of a streamed answer; None: none came, or it came whole.
-    """
+    """A request has ended."""
 
     number: int
     """As in `AttemptStarted`."""
     provider: str
     model: str
     outcome: str
+    """`ok`, `failed` or `cancelled`."""
     error: str | None
+    """The class of the error."""
     detail: str | None
     """What the provider said, without keys; None: nothing."""
     ms: float
     request_sha256: str | None = None
+    """Of the body that was sent, in hex; None: nothing was sent, or it was answered in this process."""
     account: int = 1
     usage: Usage | None = None
+    """What an attempt that did not answer is taken to be billed for; None: nothing, or it answered, and its turn says
+    it."""
     cost: int | None = None
+    """What `usage` comes to, in micro-USD; None: unknown."""
     in_doubt: bool = False
+    """It was sent and its end is unknown, so the run's budgets count what it had reserved."""
     answer_cap: int | None = None
+    """The most tokens of answer that were asked for because that is what was reserved; None: as the request has it."""
     continues: int = 0
+    """Characters of its turn's text that were at the end of the request, to be continued, since the length of one
+    answer had cut them off."""
     first_token_ms: float | None = field(default=None, compare=False, repr=False)
+    """Milliseconds until the first content of a streamed answer; None: there was none, or it was not streamed."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingForProvider:
-    """Nothing can run now: the turn waits until `until` (epoch seconds UTC)."""
+    """No candidate can be asked now: the turn waits."""
 
     until: float
+    """Epoch seconds UTC."""
     reason: str
 
 
@@ -95,33 +100,35 @@ class WaitingForBudget:
 
 @dataclass(frozen=True, slots=True)
 class BudgetAlert:
-    """A day's spending has reached `share` (0 to 1) of our own cap, or a call found no room: then it is 1.
+    """A day's spending has reached a share of our own cap.
 
-    `which` is `day`, `provider openai` or `model openai/gpt-6-luna`; `spent` and `cap` are micro-USD. Told once for
-    each share and day by all processes that share a ledger.
+    It is told once for each share and day by all processes that share a ledger.
     """
 
     which: str
+    """`day`, `provider openai` or `model openai/gpt-6-luna`."""
     share: float
+    """Of the cap, 0 to 1; 1: also where a call found no room."""
     spent: int
+    """What was spent, in micro-USD."""
     cap: int
+    """The cap, in micro-USD."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlertNotPosted:
-    """The webhook whose address is in `variable` was not told of an alert about the budget `which`."""
+    """A webhook was not told of an alert."""
 
     variable: str
+    """The environment variable that holds the webhook's address."""
     which: str
+    """The budget that the alert is about, as in `BudgetAlert`."""
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderExchange:
-    """What went to a provider, and what came back, without keys: told to who looks for a fault, never recorded.
-
-    `status` None: nothing came, for `error`. `run`, `place` and `turn` say what it was for.
-    """
+    """What went to a provider, and what came back, without keys: told to those who look for a fault, never recorded."""
 
     provider: str
     sent: str
@@ -131,23 +138,29 @@ class ProviderExchange:
     sent_body: str
     """The request as text."""
     status: int | None
+    """The HTTP status; None: there was no answer."""
     headers: Mapping[str, str]
     """Of the reply."""
     body: str
     """The reply as text."""
     error: str
+    """Why there was no answer."""
     ms: float
     run: str = ""
+    """The run that it was for."""
     place: str = ""
+    """The unit and step that it was for."""
     turn: int = 0
+    """The number of the model call that it was for, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerLost:
-    """The shared ledger is down: this process goes on alone with `share` of every limit."""
+    """The shared ledger is down: this process goes on alone."""
 
     reason: str
     share: float
+    """The share of every limit that this process keeps to, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ Every document has these fields, and beside them those of its type:
 | `place` | mapping or null | the same as fields: `task`, `key`, `attempt`, `step`, `turn`; null: the run itself |
 
 - **Money** is USD in documents, in fields that end in `_usd`. In Python the field has no such ending and holds whole
-  micro-USD (millionths of a USD); the texts below speak of that.
+  micro-USD (millionths of a USD).
 - **Nothing is left out**: what is not known is null, a list without items `[]`.
 - **Recorded** events stand in the run's journal: `runs show`, `explain` and a resumed run know them. The few others are
   told to the process alone, by `notify`, and stand in no JSON output.
@@ -197,8 +197,8 @@ def _section(cls: type) -> Iterator[str]:
         yield from ("| field | type | what it is |", "|---|---|---|")
         said, written = said_of_fields(cls), types_of_fields(cls)
         for one in shown:
-            text = cell(said.get(one.name, "see above"))
-            yield f"| `{_shown_name(one)}` | {_type(one, written[one.name])} | {text} |"
+            text = said[one.name].replace("micro-USD", "USD") if one.name in MONEY else said[one.name]
+            yield f"| `{_shown_name(one)}` | {_type(one, written[one.name])} | {cell(text)} |"
         yield ""
     yield from ("```json", *_wrapped(example_of(cls)), "```", "")
 
@@ -262,8 +262,7 @@ def said_of_fields(cls: type) -> dict[str, str]:
     """Return what is said of each field: below it in the source, or what it is in all classes."""
     (node,) = ast.parse(inspect.getsource(cls)).body
     assert isinstance(node, ast.ClassDef)
-    text = inspect.cleandoc(vars(cls)["__doc__"] or "")
-    said = {one.name: FIELDS[one.name] for one in fields(cls) if one.name in FIELDS and f"`{one.name}`" not in text}
+    said = {one.name: FIELDS[one.name] for one in fields(cls) if one.name in FIELDS}
     for line, after in zip(node.body, node.body[1:], strict=False):
         match line, after:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(below))):

@@ -8,10 +8,12 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class UserSaid:
-    """A person said something to `agent` in a chat: exchange `number`, from 1. Its work is the task `say-NUMBER`."""
+    """A person said something in a chat."""
 
     number: int
+    """The number of the exchange, from 1; its work is the task `say-NUMBER`."""
     agent: str
+    """The agent that it was said to."""
     text: str
     """What was said."""
 
@@ -26,17 +28,19 @@ class ExchangesUndone:
 
 @dataclass(frozen=True, slots=True)
 class ChatPartner:
-    """From here on a chat is with `agent`, who asks `model`; None: as its squad says."""
+    """From here on a chat is with this agent."""
 
     agent: str
+    """The agent that answers."""
     model: str | None = None
+    """The model that it asks; None: as its squad says."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageSpoken:
-    """An utterance in a conversation, in round `round`, from 1.
+    """Somebody spoke in a conversation.
 
-    Records of earlier releases lack what stands below `round`.
+    Records of earlier releases lack the fields after `round`.
     """
 
     speaker: str
@@ -44,6 +48,7 @@ class MessageSpoken:
     text: str
     """What was said."""
     round: int
+    """From 1."""
     conversation: str = field(default="", compare=False)
     heard: tuple[str, ...] | None = field(default=None, compare=False)
     """Who is shown it from its next turn on, beside its speaker: of those who take part, moderate or pick."""
@@ -76,32 +81,34 @@ Older records lack it."""
 
 @dataclass(frozen=True, slots=True)
 class ControlUnread:
-    """A line that says who speaks next could not be followed to the letter: `why` says so in words.
-
-    `fault` is `nobody` (those who were silent longest speak), `ambiguous` (those that are certain speak, else as
-    before) or `several` (the last line that names somebody counts, and the first names in it). `speaker` wrote `line`.
-    A selector's answer, which picks one, is `several` where it names more of those who may speak, and `ineligible`
-    where it names others: then the one speaks that has been silent longest.
-    """
+    """A line that says who speaks next could not be followed exactly."""
 
     conversation: str
     speaker: str
+    """Who wrote the line."""
     line: str
+    """The line."""
     fault: str
+    """`nobody`: those who were silent longest speak. `ambiguous`: those that are certain speak, else as before.
+    `several`: the last line that names somebody counts, and the first names in it. Of a selector, which picks one:
+    `several`: it named more of those who may speak; `ineligible`: it named others, so the one speaks that was silent
+    longest."""
     why: str
+    """In words."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationEnded:
-    """A conversation is over. `reason` is the condition that held, `max_turns 24` for example; `kind` which one it is.
-
-    `turns` counts all utterances. `budget` is the cap of the conversation's own budget that left no room for a turn.
-    `unread` counts the control lines that could not be followed.
-    """
+    """A conversation is over."""
 
     conversation: str
     reason: str
+    """The condition that held, as `max_turns 24`."""
     turns: int
+    """All that were spoken."""
     kind: EndKind = ""
+    """Which condition it is."""
     budget: str = ""
+    """The cap of the conversation's own budget that left no room for a turn."""
     unread: int = 0
+    """Lines about the next speaker that could not be followed."""

@@ -7,20 +7,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ArtifactWritten:
-    """The `output_file` of a task was written. `size` is bytes.
-
-    `text` is for the journal alone: a file that is lost can be written again.
-    """
+    """The `output_file` of a task was written."""
 
     path: str
     sha256: str
     size: int
     text: str = field(default="", repr=False)
+    """For the journal alone: a file that is lost can be written again."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileWritten:
-    """A tool wrote a file in the run's folder: what stands there is the run's own. `size` is bytes."""
+    """A tool wrote a file in the run's folder: what is there is the run's own."""
 
     path: str
     sha256: str
@@ -29,10 +27,11 @@ class FileWritten:
 
 @dataclass(frozen=True, slots=True)
 class FileKept:
-    """A file of the run was changed from outside. `aside` is its new name, None where it was left in its place."""
+    """A file of the run was changed from outside."""
 
     path: str
     aside: str | None = None
+    """Its new name; None: it was left in its place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,13 +90,11 @@ class GateAnswered:
 
 @dataclass(frozen=True, slots=True)
 class AnswerOverruled:
-    """An answer that was given at this process does not count: another came first, and stands. It is not recorded.
-
-    `choice` is empty where a person was still asked, and the question is withdrawn.
-    """
+    """An answer that was given at this process does not count: another came first, and counts. It is not recorded."""
 
     task: str
     choice: str
+    """Empty: a person was still asked, and the question is withdrawn."""
     stands: str
     """The choice that counts."""
     by: str

@@ -13,7 +13,7 @@ from providers.messages import Usage
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The first event of a run. `stub`: the offline stub answers everything, no model is asked."""
+    """The first event of a run."""
 
     squad: str
     tasks: tuple[str, ...]
@@ -24,39 +24,42 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class RunResumed:
-    """The run goes on from its record. `in_flight` are the steps that were begun and have no result."""
+    """The run goes on from its record."""
 
     done: tuple[str, ...]
     """Tasks that ended before: they are not done again."""
     in_flight: tuple[str, ...]
+    """Steps that were begun and have no result."""
     by_workers: bool = False
     """Other processes do its units' work, and went on with it meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunEdited:
-    """The squad is another from here on. What happened before to tasks in `again` and `gone` no longer counts, but as
-    money that was spent.
-
-    `tasks` are all tasks from now on, `parts` what differs; `renamed` leads from a task's former name to that under
-    which it keeps its record. Units of a task in `attempts` count on from that number.
-    """
+    """The squad is another one from here on."""
 
     tasks: tuple[str, ...]
+    """Ids of all tasks from now on."""
     parts: tuple[str, ...]
+    """What differs."""
     again: tuple[str, ...] = ()
+    """Tasks that run again: what happened to them before no longer counts, except for money that was spent."""
     gone: tuple[str, ...] = ()
+    """Tasks that no longer exist."""
     renamed: Mapping[str, str] = field(default_factory=dict)
+    """From a task's former id to the one under which it keeps its record."""
     attempts: Mapping[str, int] = field(default_factory=dict)
+    """By task, the number from which its attempts are counted on."""
     in_flight: tuple[str, ...] = ()
     """Steps of these tasks that were begun and have no result: they may have been paid for, and are not made again."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunForked:
-    """All before it was taken over from the run `source`, which paid for it: `usage` and `cost` (micro-USD)."""
+    """All before was taken over from another run."""
 
     source: str
+    """The run that the record was taken from, and that paid for it."""
     kept: tuple[str, ...]
     """Tasks whose results were taken over."""
     again: tuple[str, ...]
@@ -64,7 +67,9 @@ class RunForked:
     parts: tuple[str, ...]
     """What of the squad differs from that of `source`."""
     usage: Usage
+    """Tokens that were spent there."""
     cost: int | None
+    """What was spent there, in micro-USD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,31 +87,30 @@ class CallRepeated:
 
 @dataclass(frozen=True, slots=True)
 class RoutingReread:
-    """The routing file changed. `error` says why what was read before still holds; None: the new one does.
-
-    `text` is the routing file's, for the journal alone: what was sent from then on can be made again.
-    """
+    """The routing file changed."""
 
     file: str
     """The path of the routing file."""
     error: str | None
+    """Why what was read before still holds; None: the new one does."""
     text: str = field(default="", repr=False, compare=False)
+    """The text of the routing file, for the journal alone: what was sent from then on can be made again."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetReached:
-    """A cap left no room for a call. `action` is what follows: pause, stop or downgrade_tier.
-
-    `used` of `limit` was spent then: USD of `max_cost`, tokens, seconds or turns; None: an earlier release recorded it.
-    """
+    """A cap left no room for a call."""
 
     which: str
     """Whose budget it is: `squad`, `task draft`, `agent ann`, `day` and so on."""
     kind: str
     """Which of its caps: `max_cost`, `max_tokens`, `max_time`, `max_turns`."""
     action: str
+    """What follows: `pause`, `stop` or `downgrade_tier`."""
     used: float | None = field(default=None, compare=False)
+    """How much of `limit` was spent then; None: an earlier release recorded it."""
     limit: float | None = field(default=None, compare=False)
+    """The cap: USD of `max_cost`, tokens, seconds or turns."""
 
     @classmethod
     def by(cls, spent: BudgetSpent, action: str) -> Self:
@@ -117,13 +121,7 @@ class BudgetReached:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """The last event. `cost` is micro-USD; None where any price was unknown. `truncated`: by task, what is cut off.
-
-    No task in `tasks` is at work any more: one that was when the run ended is `interrupted` (`running` in what earlier
-    releases recorded). `output_errors` says of each output that could not be told, and so is None, why: a run that is
-    otherwise done has failed by it.
-    `cut_short` (micro-USD) is what calls whose end is not known may have cost besides: the run's caps count it.
-    """
+    """The last event."""
 
     run_id: str
     status: RunStatus
@@ -133,8 +131,15 @@ class RunFinished:
     """Path below the run's folder -> the SHA-256 of what was written there."""
     usage: Usage
     cost: int | None
+    """What all of it cost, in micro-USD; None: the price of some call is unknown."""
     tasks: Mapping[str, str]
+    """The status of each task. One that was at work when the run ended is `interrupted` (`running` in what earlier
+    releases recorded)."""
     stub: bool
     truncated: Mapping[str, tuple[CutText, ...]] = field(default_factory=dict)
+    """By task, the texts that are cut off."""
     output_errors: Mapping[str, str] = field(default_factory=dict)
+    """By output, why it could not be computed, so that it is None: a run that is otherwise done has failed because of
+    it."""
     cut_short: int = 0
+    """What calls whose end is unknown may have cost in addition, in micro-USD: the run's caps count it."""

@@ -26,22 +26,22 @@ RunStatus = Literal["done", "failed", "rejected", "waiting", "paused", "stopped"
 
 @dataclass(frozen=True, slots=True)
 class TaskStarted:
-    """A task begins. `attempt` counts reruns after a reviewer's `revise`, from 1.
-
-    `who` is the agent, conversation or step agents.
-    """
+    """A task begins."""
 
     task: str
     attempt: int
+    """From 1; a reviewer's `revise` begins another one."""
     who: str
+    """The agent, the conversation, or the agents of the steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskExpanded:
-    """A `for_each` found its elements. `keys` are in the order of the list."""
+    """A `for_each` found its elements."""
 
     task: str
     keys: tuple[str, ...]
+    """In the order of the list."""
     items: tuple[Any, ...]
     """The elements themselves."""
 
@@ -56,15 +56,17 @@ class ElementStarted:
 
 @dataclass(frozen=True, slots=True)
 class ElementEnded:
-    """Work on an element of a `for_each` is over. `output`, `truncated` and the others are as in `TaskEnded`."""
+    """Work on an element of a `for_each` is over."""
 
     task: str
     key: str
     status: TaskStatus
     output: Any = None
+    """As in `TaskEnded`."""
     error: str | None = None
     error_kind: str | None = None
     truncated: tuple[CutText, ...] = ()
+    """As in `TaskEnded`."""
     transcript: tuple[str, ...] | None = field(default=None, repr=False)
     """For the journal alone: not shown."""
     untrusted: tuple[str, ...] = ()
@@ -73,24 +75,25 @@ class ElementEnded:
 
 @dataclass(frozen=True, slots=True)
 class TaskEnded:
-    """A task is over. `output` is text, or what `output_schema` asked for, or the list of a `for_each`; `failed`
-    its failed keys.
-
-    `error_kind` is the exception's class name. A skipped task says why in `error`. `truncated` are the texts in it that
-    are cut off. `transcript` are the paragraphs of all that was said in a conversation (those of a `for_each` are with
-    its elements); it is for the journal alone, for what was said are events of their own.
-    """
+    """A task is over."""
 
     task: str
     status: TaskStatus
     output: Any = None
+    """A text, what `output_schema` asked for, or the list of a `for_each`."""
     output_file: str | None = None
     """The path of the file that it wrote, below the run's folder."""
     error: str | None = None
+    """What went wrong, in words; of a skipped task why it was skipped."""
     error_kind: str | None = None
+    """The class of the error."""
     failed: tuple[str, ...] = ()
+    """Keys of the elements of a `for_each` that failed."""
     truncated: tuple[CutText, ...] = ()
+    """Texts in the output that are cut off."""
     transcript: tuple[str, ...] | None = field(default=None, repr=False)
+    """All that was said in a conversation, as paragraphs (of a `for_each`: with its elements); for the journal alone,
+    since what was said are events of their own."""
     untrusted: tuple[str, ...] = ()
     """The sources of what was read for it that others wrote; what it made may be theirs."""
 
@@ -107,28 +110,33 @@ class TaskRetried:
 
 @dataclass(frozen=True, slots=True)
 class TaskRepeated:
-    """`until` did not hold after attempt number `attempt`."""
+    """`until` did not hold after an attempt."""
 
     task: str
     attempt: int
+    """The number of that attempt, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentChosen:
-    """An `agent` in `${{ }}` came to `agent`, one of `among`."""
+    """The `agent` of a task was chosen by an expression."""
 
     task: str
     agent: str
+    """The agent that was chosen."""
     among: tuple[str, ...]
+    """The agents that could be chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseChosen:
-    """The `on` of a switch came to `case`, or to what `default` stands for; `cases` are all that there are."""
+    """A switch chose a case."""
 
     task: str
     case: str
+    """The value of `on`, or `default`."""
     cases: tuple[str, ...]
+    """All cases that there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +156,13 @@ class TaskResumed:
 
 @dataclass(frozen=True, slots=True)
 class TaskParked:
-    """A unit stopped without an end: it goes on when the run is resumed. `key` names the element of a `for_each`.
-
-    `cause` "file": its file cannot be written now, and nothing else is missing.
-    """
+    """A unit stopped without an end: it goes on when the run is resumed."""
 
     task: str
     key: str | None
+    """The key of an element of a `for_each`."""
     reason: str
     ends_run_as: RunStatus | None
     """The status that the run has if nothing else goes on; None: it does not end by it."""
     cause: Literal["file"] | None = None
+    """`file`: its file cannot be written now, and nothing else is missing."""
