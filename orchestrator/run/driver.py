@@ -79,6 +79,7 @@ class Driver:
         self._recorder = recorder
         self._journal = journal or MemoryJournal()
         self._dispatcher = dispatcher or LocalDispatcher()
+        self._is_shared = dispatcher is not None
         self._clock = clock
         self._past = past = past or RunHistory()
         self._work_clock = work_clock or RunClock()
@@ -149,7 +150,8 @@ class Driver:
         for lost in await take_over() if take_over is not None else ():
             self._recorder.record(lost)
             self.state.apply(lost)
-        if self.state.stopping and not (self.interrupted and self.state.running):  # else units elsewhere report first
+        # What is at work elsewhere reports first: nothing of a run is recorded after its end.
+        if self.state.stopping and not (self.state.running and (self._is_shared or self.interrupted)):
             return await self.flush()
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks

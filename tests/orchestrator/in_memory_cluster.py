@@ -16,7 +16,7 @@ from orchestrator.cluster.claiming import disown
 from orchestrator.cluster.submission import submit_run
 from orchestrator.cluster.worker import RunWorker
 from orchestrator.dispatch.cluster.job import Job, JobPutOff
-from orchestrator.events import Event, RunFinished
+from orchestrator.events import Event
 from orchestrator.journal.memory import MemoryJournal
 from orchestrator.journal.protocols import RunManifest
 from orchestrator.options import RunOptions
@@ -139,13 +139,10 @@ class InMemoryCluster:
         await self.hand_over(run, 0, (), [Job(run)])
 
     async def ended(self, run: str = "r") -> Any:
-        """Return how the run ended last, once no process drives it.
-
-        That is its last event but for what a unit says of itself at the same time, as that its budget is reached.
-        """
+        """Return the run's last event, once no process drives it."""
         while self.jobs or self.at_work:
             await self._changed.wait()
-        return [event.data for event in await self.journal.events(run) if isinstance(event.data, RunFinished)][-1]
+        return (await self.journal.events(run))[-1].data
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
