@@ -33,7 +33,8 @@ AGAIN = """UPDATE tiny_jobs SET owner = NULL, failures = failures + 1, due = now
     WHERE id = %s AND owner = %s AND NOT cancelled
         AND NOT EXISTS (SELECT FROM tiny_jobs AS other WHERE other.key = tiny_jobs.key AND other.owner IS NULL)"""
 BEAT = "UPDATE tiny_jobs SET alive = now() WHERE owner = %s RETURNING id, cancelled"
-DEAD = "SELECT id, owner FROM tiny_jobs WHERE alive < now() - make_interval(secs => %s)"
+# Of other workers: a job that was given back has no owner, and this worker may take it at any moment.
+DEAD = "SELECT id, owner FROM tiny_jobs WHERE owner <> %s AND alive < now() - make_interval(secs => %s)"
 SWEEP = "UPDATE tiny_sweep SET at = now() WHERE at <= now() - make_interval(secs => %s) RETURNING id"
 LIVE = "SELECT job FROM tiny_jobs WHERE job->>'run' = %s AND NOT cancelled"
 CANCEL = """WITH removed AS (DELETE FROM tiny_jobs WHERE job->>'run' = %(run)s AND owner IS NULL RETURNING id),
@@ -126,13 +127,13 @@ class TinyQueue:
             delay_s = min(2.0**failures, 60.0)
         finally:
             with anyio.CancelScope(shield=True):
-                if delay_s is None or not await self._again(number, delay_s):
+                if delay_s is None or not await self._again(number, delay_s, self._owner):
                     await self._run(END, [number, self._owner])
             del self._scopes[number]
             busy[queue] -= 1
 
-    async def _again(self, number, delay_s, owner=None):
-        return bool((await self._db.execute(AGAIN, [delay_s, number, owner or self._owner])).rowcount)
+    async def _again(self, number, delay_s, owner):
+        return bool((await self._db.execute(AGAIN, [delay_s, number, owner])).rowcount)
 
     async def _keep(self, times, sweep):
         """Show that this worker lives, cancel what is to be, free what dead workers had, and look for lost work."""
@@ -141,8 +142,8 @@ class TinyQueue:
             for number, scope in list(self._scopes.items()):
                 if mine.get(number, True):  # cancelled, or another's by now: what it says no longer counts
                     scope.cancel()
-            for number, owner in await self._run(DEAD, [times.timeout_s]):
-                if owner != self._owner and not await self._again(number, 0.0, owner):
+            for number, owner in await self._run(DEAD, [self._owner, times.timeout_s]):
+                if not await self._again(number, 0.0, owner):
                     await self._run(END, [number, owner])
             if sweep and await self._run(SWEEP, [times.sweep_s]):
                 await sweep()

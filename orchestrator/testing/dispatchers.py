@@ -234,13 +234,16 @@ class DispatcherConformance:
 
     def test_what_a_killed_worker_ran_is_run_by_another(self, workers: WorkerProcesses) -> None:
         async def check(dispatcher: JobDispatcher, workers: WorkerProcesses) -> None:
-            killed = workers.start()
-            await dispatcher.submit([_job(f"t{number}", 3) for number in range(3)])
-            await workers.until(lambda: len(workers.tasks("begin")) == 3)
-            workers.start()
+            # More than the other worker has slots for: those that are given to it wait there, and do not run twice.
+            jobs = [_job(f"t{number}", 1 + number % 3) for number in range(20)]
+            killed = workers.start(slots=len(jobs))
+            for priority, job in enumerate(jobs):
+                await dispatcher.submit([job], priority=priority)
+            await workers.until(lambda: len(workers.tasks("begin")) == len(jobs))
+            workers.start(slots=5)
             workers.kill(killed)
             at = time.monotonic()
-            await workers.until(lambda: set(workers.tasks("end")) == {"t0", "t1", "t2"})
+            await workers.until(lambda: set(workers.tasks("end")) == {job.unit.task for job in jobs if job.unit})
             await _none_left(dispatcher, workers)
             assert overlapping(workers.lines(), {killed: at}) == []
 
