@@ -101,9 +101,9 @@ async def resume_with(
     """
     _check_given(squad, options)
     clock = options.clock or steady()
-    manifest = await journal.manifest(run_id)
-    refuse_chat(run_id, manifest)
+    refuse_chat(run_id, await journal.manifest(run_id))
     async with journal.driving(run_id), AsyncExitStack() as opened:
+        manifest = await journal.manifest(run_id)  # from here on no other process edits it
         past = history_of(await journal.events(run_id))
         if past.is_over and not edited:
             raise RunOver(run_id, str(past.status))
@@ -137,11 +137,7 @@ async def resume_with(
                 if folder is not None:
                     await anyio.to_thread.run_sync(sweep, folder)
                 now = manifest_of(squad, uncapped, recorded, manifest.created_at)
-                now = replace(now, since=len(past.events))
-                if differing:
-                    past = await _edit(journal, run_id, edit_of(manifest, past.events, uncapped, now), now, past, clock)
-                elif replace(now, since=manifest.since) != manifest or not journal.is_at_home(manifest):
-                    await journal.edit(run_id, now, ())  # other limits, another folder: the run depends on them, too
+                past = await turn_into(now, uncapped, journal, run_id, past, clock)
                 in_flight = await journal.cut_short(run_id)
                 more = (past, in_flight, options.notify, options.stream)
                 setting = Setting(run_id, journal, options.ask, clock, files, *more, around=options.around)
@@ -153,6 +149,19 @@ async def resume_with(
                     running(plan, complete, stub, replace(setting, memory=memory), None) as run,
                 ):
                     yield run
+
+
+async def turn_into(
+    now: RunManifest, plan: Plan, journal: Journal, run_id: str, past: RunHistory, clock: Callable[[], float]
+) -> RunHistory:
+    """Record what a run is made of from now on, where that is something else, and return what of its past still
+    counts. `plan` is that of `now`; the caller drives the run."""
+    was, now = await journal.manifest(run_id), replace(now, since=len(past.events))
+    if changed(was.parts, now.parts):
+        return await _edit(journal, run_id, edit_of(was, past.events, plan, now), now, past, clock)
+    if replace(now, since=was.since) != was or not journal.is_at_home(was):
+        await journal.edit(run_id, now, ())  # other limits, another folder: the run depends on them, too
+    return past
 
 
 async def _edit(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from orchestrator.cli.remote.session import follow_there
 from orchestrator.cli.session import RunSession
 from orchestrator.cli.ui.caps import Caps
 from orchestrator.cli.ui.console import Console
-from orchestrator.cluster.going_on import resume_submitted, submit_fork
+from orchestrator.cluster.going_on import resume_edited, resume_submitted, submit_fork
 from orchestrator.cluster.submission import submit_run
 from orchestrator.journal.opening import place_of_journal
 from orchestrator.options import RunOptions
@@ -45,11 +44,17 @@ async def run_in_cluster(
         return await follow_in_cluster(desk, run, squad.file, caps, how)
 
 
-async def resume_in_cluster(desk: LocalDesk, run: str, caps: Mapping[str, float | None], how: FollowOptions) -> Exit:
-    """Have a worker go on with a run, and show the rest of it."""
+async def resume_in_cluster(
+    desk: LocalDesk, run: str, options: RunOptions, how: FollowOptions, edited: Squad | None
+) -> Exit:
+    """Have a worker go on with a run, as the squad was `edited`, and show the rest of it."""
     assert isinstance(desk, ClusterDesk), "of a cluster"
-    past, manifest = len((await desk.record(run)).events), await desk.cluster.journal.manifest(run)
-    await resume_submitted(desk.cluster, run, caps)
+    past = len((await desk.record(run)).events)
+    if edited is None:
+        await resume_submitted(desk.cluster, run, options.caps)
+    else:
+        await resume_edited(edited, run, desk.cluster, options)
+    manifest = await desk.cluster.journal.manifest(run)
     return await follow_in_cluster(desk, run, manifest.file, NO_CAPS, how, past)
 
 

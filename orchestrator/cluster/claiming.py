@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from orchestrator.errors import RunNotFound
@@ -30,15 +31,17 @@ async def claimed(
     listen: Callable[[Event], None] | None = None,
     *,
     is_new: bool = False,
+    recorded: Callable[[Unit], Awaitable[Sequence[Event]]] | None = None,
 ) -> ClaimedUnit | None:
     """Claim a unit; None where it has ended. Where calls of its former owner are open, that they are cut short is
     recorded. `listen` is told of each event of its work from here on. `is_new`: nothing is recorded of the
-    unit's work, unless it was claimed before."""
+    unit's work, unless it was claimed before. `recorded` returns what is; None: what is under its name."""
     fence = await journal.claim(run, unit, owner)
     if fence is None:
         return None
     # Read after the claim: from then on no earlier owner adds to it.
-    past = RunHistory() if is_new and fence == 1 else history_of(await journal.events_of_unit(run, unit))
+    recorded = recorded or partial(journal.events_of_unit, run)
+    past = RunHistory() if is_new and fence == 1 else history_of(await recorded(unit))
     recorder = Recorder(run, listen, clock, past)
     if past.was_cut_short:
         # At a place of this claim's own: the process that drives the run numbers what it records of the unit itself.

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+import anyio
 from structlog.typing import FilteringBoundLogger
 
 from orchestrator.dispatch.cluster.job import Job
@@ -14,11 +15,15 @@ from orchestrator.dispatch.cluster.queue import JobQueue
 from orchestrator.events import Event
 from orchestrator.journal.postgres.journal import PostgresJournal, open_postgres
 from orchestrator.journal.postgres.transaction import PostgresTransaction, TransactionLost
-from orchestrator.journal.protocols import RunManifest
+from orchestrator.journal.protocols import RunBusy, RunManifest
 from orchestrator.journal.timing import ClusterTiming
 
 AT_ONCE = 1000
 """Runs at work that a sweep asks for at once."""
+
+WITHDRAW_S = 20.0
+"""How long it is waited for units that were told to end: a tool in the middle of its work may take a while."""
+WITHDRAW_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,17 @@ class ClusterDatabase:
     async def cut_off(self, run: str) -> None:
         """End the run's units that are at work."""
         await self.queue.cancel(run, drives_on=True)
+
+    async def withdraw(self, run: str) -> None:
+        """End the run's units that are at work, and return once no worker that is alive has one. The caller drives the
+        run. Raise `RunBusy` where that takes too long."""
+        with anyio.move_on_after(WITHDRAW_S):
+            while True:
+                await self.cut_off(run)
+                if not await self.queue.is_at_work(run):
+                    return
+                await anyio.sleep(WITHDRAW_POLL_S)
+        raise RunBusy(f"a worker has a unit of the run {run} that does not end", "ask again in a while")
 
     async def sweep(self) -> None:
         """Submit what has no job, though it is to go on: runs that were told something, and runs whose job is lost."""

@@ -6,7 +6,7 @@ on one run, and none holds anything that another one needs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,7 +30,7 @@ from orchestrator.run.artifacts import Artifacts
 from orchestrator.run.budget import has_caps
 from orchestrator.run.crew import Crew
 from orchestrator.run.ended_outside import ended_outside
-from orchestrator.run.history import RunHistory
+from orchestrator.run.history import RunHistory, standing
 from orchestrator.run.memory import MemorySetting, RunMemory, open_memory
 from orchestrator.run.questions import Asker
 from orchestrator.run.recorder import Recorder
@@ -82,6 +82,8 @@ class UnitHost:
     _is_over: bool = False
     _took_over: bool = False
     """Whether the run has taken over work of another one, or of what it was before."""
+    _is_renamed: bool = False
+    """Whether an edit gave a task another name."""
     _looking: anyio.Lock = field(default_factory=anyio.Lock)
     _looks_asked: int = 0
     _looks_done: int = 0
@@ -100,7 +102,10 @@ class UnitHost:
             return
         # Of one element all that is recorded without a claim is what a fork or an edit took over.
         is_new = unit.key is not None and not self._took_over
-        mine = await claimed(self.journal, self.run, unit, owner, self.clock, self.told.tell, is_new=is_new)
+        recorded = self._recorded if self._is_renamed else None
+        mine = await claimed(
+            self.journal, self.run, unit, owner, self.clock, self.told.tell, is_new=is_new, recorded=recorded
+        )
         if mine is None:
             return
         fence, past, recorder = mine
@@ -204,13 +209,20 @@ class UnitHost:
     async def _look(self) -> None:
         found = await self.journal.events_of_kinds(self.run, (*FOLDED, RunFinished, RunForked), self._seq)
         turned = any(isinstance(event.data, RunEdited | RunResumed) for _, event in found)
-        if turned and self._seq and await self.journal.manifest(self.run) != self.manifest:
+        if turned and await self.journal.manifest(self.run) != self.manifest:
             raise HostOutdated(self.run)
         for seq, event in found:
             self._seq = seq
             self._is_over = isinstance(event.data, RunFinished)
             self._took_over = self._took_over or isinstance(event.data, RunForked | RunEdited)
+            self._is_renamed = self._is_renamed or (isinstance(event.data, RunEdited) and bool(event.data.renamed))
+        # All edits so far are among those that are found first: a later one makes this host an outdated one.
+        for event in standing([event for _, event in found]):
             self._state.apply(event.data)
+
+    async def _recorded(self, unit: Unit) -> Sequence[Event]:
+        """Return what is recorded of the work of a unit, also under another name that it had before an edit."""
+        return [event for event in standing(await self.journal.events(self.run)) if event.unit == unit]
 
 
 @asynccontextmanager

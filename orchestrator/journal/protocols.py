@@ -131,6 +131,10 @@ class RunExists(JournalError):
 class RunBusy(JournalError):
     """Another process drives the run."""
 
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
 
 class JournalUnusable(JournalError):
     """The journal cannot be opened or written: no folder, no leave, no room, or not a journal of this release."""

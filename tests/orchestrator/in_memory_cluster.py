@@ -127,6 +127,10 @@ class InMemoryCluster:
     async def cut_off(self, run: str) -> None:
         self.jobs = deque(job for job in self.jobs if job.run != run or job.unit is None)
 
+    async def withdraw(self, run: str) -> None:
+        await self.cut_off(run)
+        assert not any(job.run == run and job.unit for job in self.at_work), "no unit is at work"
+
     async def start(self, run: str = "r", **options: Any) -> None:
         async def record(name: str, manifest: RunManifest, events: Sequence[Event]) -> None:
             await self.journal.create(name, manifest, events)

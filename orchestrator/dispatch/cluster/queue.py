@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, NoReturn, Protocol, Self
+from typing import Any, LiteralString, NoReturn, Protocol, Self
 
 import anyio
 import structlog
@@ -48,6 +48,12 @@ BATCH = 1000
 _LIVE = """
     SELECT id, args, status FROM procrastinate_jobs
     WHERE args->>'run' = %s AND status IN ('todo', 'doing') ORDER BY status DESC, id"""
+_IS_AT_WORK = """
+    SELECT EXISTS (
+        SELECT 1 FROM procrastinate_jobs AS job JOIN orchestrator_workers AS alive
+            ON alive.id = job.worker_id AND alive.heartbeat_at >= now() - make_interval(secs => alive.timeout_s)
+        WHERE job.args->>'run' = %s AND job.args->>'unit' IS NOT NULL AND job.status = 'doing'
+    )"""
 _WAITING = "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = ANY(%s)"
 
 
@@ -155,15 +161,21 @@ class JobQueue:
 
         return {job_of(arguments) for _, arguments, _ in await reach(self._pool, read)}
 
+    async def is_at_work(self, run: str) -> bool:
+        """Return whether a worker that is alive works on a unit of the run."""
+        return bool(await self._asked(_IS_AT_WORK, run_argument(run)))
+
     async def now(self) -> datetime:
         """Return what time it is by the database's clock, which alone says when a job may run."""
+        time: datetime = await self._asked("SELECT clock_timestamp()")
+        return time
 
-        async def read() -> datetime:
+    async def _asked(self, query: LiteralString, *given: Any) -> Any:
+        async def read() -> Any:
             async with self._pool.connection() as connection:
-                row = await (await connection.execute("SELECT clock_timestamp()")).fetchone()
+                row = await (await connection.execute(query, given)).fetchone()
                 assert row is not None
-                time: datetime = row[0]
-                return time
+                return row[0]
 
         return await reach(self._pool, read)
 

@@ -138,6 +138,18 @@ def test_a_run_is_answered_watched_forked_and_exported_from_anywhere(
         assert call("runs", "replay", "h.db").code == 0
         assert call("explain", "h", "research").code == 0
         assert call("runs", "resume", "h").code == 5
+        assert "add --edited" in call("runs", "resume", "h", "--squad", "squad.yaml").err
+        text = (folder / "gated.yaml").read_text()
+        (folder / "elsewhere.yaml").write_text(text.replace("Good enough?", "Ship it?"))
+        words = ("runs", "resume", "h", "--edited", "--squad", "elsewhere.yaml")
+        previewed = call(*words, "--dry-run")
+        assert ("edited: task approve" in previewed.out, "kept" in previewed.out) == (True, True), previewed.err
+        assert "Ship it?" not in call("runs", "show", "h", "--json").out
+        resumed = call(*words, "--approve", "auto", "--json")
+        assert resumed.code == 0, resumed.err
+        assert [event["type"] for event in resumed.of_type("run.edited")] == ["run.edited"]
+        assert [event["prompt"] for event in resumed.of_type("gate.opened")] == ["Ship it?"]
+        assert resumed.of_type("turn.ended") == []
         removed = call("runs", "rm", "g", "--yes")
         assert removed.out == "g\n"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 import click
@@ -71,19 +70,16 @@ async def resume_command(
     """Continue a run that was killed, interrupted or paused. What is recorded is not paid for again."""
     if dry_run and not edited:
         raise click.UsageError("--dry-run shows what an edit would run again: give it with --edited")
+    how = FollowOptions(approve=approve, stream=stream, as_json=as_json, out=out, overwrite=overwrite)
     if isinstance(desk, RemoteDesk):
         only_here(squad=file, edited=edited)
-        how = FollowOptions(approve=approve, stream=stream, as_json=as_json, out=out, overwrite=overwrite)
         return await resume_there(desk, run, max_cost=max_cost, timeout_s=timeout_s, how=how)
-    if desk.is_elsewhere:
-        if file is not None or edited:
-            raise click.UsageError(
-                "--squad, --edited: not in a cluster, where `runs fork` begins a run that was edited"
-            )
-        how = FollowOptions(approve=approve, stream=stream, as_json=as_json, out=out, overwrite=overwrite)
-        return await _in_cluster(desk, run, {"max_cost_usd": max_cost, "timeout_s": timeout_s}, how)
     records = desk.records
     journal, settings = records.journal, records.settings
+    if desk.is_elsewhere and not edited:
+        if file is not None:
+            raise click.UsageError("--squad: workers of a cluster have the squad from the record; add --edited")
+        return await _in_cluster(desk, run, RunOptions(max_cost_usd=max_cost, timeout_s=timeout_s), how)
     manifest = await journal.manifest(run)
     squad = recorded_squad(manifest, settings, file)
     if edited:
@@ -95,6 +91,9 @@ async def resume_command(
     environ = environment(settings)
     code = consent_to_code(settings, squad.code_uses(), records.console)
     keys: Consent = trust_file().allows
+    if desk.is_elsewhere:
+        options = RunOptions(environ=environ, trust=either(code, keys), max_cost_usd=max_cost, timeout_s=timeout_s)
+        return await _in_cluster(desk, run, options, how, squad)
     if not manifest.options.get("stub"):
         pinned = [agent.model for agent in squad.outline().agents.values()]
         environ = await with_local_server(squad.policy, squad.catalog, environ, records.console.say, pinned)
@@ -119,10 +118,12 @@ async def resume_command(
         raise
 
 
-async def _in_cluster(desk: LocalDesk, run: str, caps: Mapping[str, float | None], how: FollowOptions) -> Exit:
+async def _in_cluster(
+    desk: LocalDesk, run: str, options: RunOptions, how: FollowOptions, edited: Squad | None = None
+) -> Exit:
     from orchestrator.cli.cluster_runs import resume_in_cluster  # PostgreSQL's client, an extra
 
-    return await resume_in_cluster(desk, run, caps, how)
+    return await resume_in_cluster(desk, run, options, how, edited)
 
 
 async def _in_full(error: StepChanged, records: RecordedRuns, run: str, squad: Squad) -> StepChanged:
