@@ -60,7 +60,13 @@ TOOLS_ELSEWHERE: Mapping[str, str] = {
     **_each("LS Glob list glob listDirectory", "list_files"),
     **_each("Grep grep search codebase textSearch", "search_files"),
     **_each("Bash bash shell execute terminal runCommands", "run_command"),
-    **_each("WebFetch webfetch fetch", "http_get"),
+    **_each("python code_interpreter CodeInterpreterTool code_execution PythonREPLTool python_repl", "run_command"),
+    **_each("WebFetch webfetch fetch browser requests ScrapeWebsiteTool WebsiteSearchTool", "http_get"),
+    **_each("WebSearch websearch web_search google duckduckgo_search SerperDevTool TavilySearch", "http_get"),
+    **_each("FileReadTool file_read open_file", "read_file"),
+    **_each("FileWriterTool file_write save_file", "write_file"),
+    **_each("DirectoryReadTool ls", "list_files"),
+    **_each("CSVSearchTool csv", "read_csv"),
 }
 """Tool of another program -> the one here."""
 _NEITHER = re.compile(r"[\s,;]+")

@@ -10,12 +10,14 @@ import pytest
 import yaml
 
 from docs.reference import generate_personas, generate_squad, generate_tests
-from docs.reference.tables import slug
+from docs.reference.tables import rendered, slug
+from orchestrator.cli.commands.schema import SCHEMAS
 from orchestrator.evals.spec import json_schema as schema_of_tests
 from orchestrator.squad.load import Squad
 from orchestrator.squad.spec import json_schema
 from personas.persona import Personas
 from personas.sources import packaged
+from providers.documents.quantities import duration_text, parse_duration
 from providers.documents.yaml import read_tree
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
@@ -48,6 +50,22 @@ WHOLE = [text for text in fenced("squad-file.md") if text.startswith("name: ") a
 def test_the_page_is_what_the_code_says(module: Any, page: str) -> None:
     hint = f"run python {Path(module.__file__).relative_to(REFERENCE.parents[1])}"
     assert (REFERENCE / page).read_text("utf-8") == module.page(), hint
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_each_field_of_a_file_says_what_it_does_and_its_default_in_words(kind: str) -> None:
+    rows = re.findall(r"^\| `.*", rendered(SCHEMAS[kind]()), re.MULTILINE)
+    assert rows
+    for row in rows:
+        _, _, what, default, told, _, _ = re.split(r"(?<!\\) ?\| ?", row)
+        assert told, row
+        assert not default.startswith("`{"), row
+        assert "duration" not in what or not re.fullmatch(r"`[\d.e-]+`", default), row
+
+
+@pytest.mark.parametrize("seconds", [0, 5e-5, 9e-5, 0.0005, 0.5, 1, 1.5, 90, 120, 3600, 90000, 86400, 0.25])
+def test_a_duration_is_written_as_it_is_read(seconds: float) -> None:
+    assert parse_duration(duration_text(seconds)) == pytest.approx(seconds, rel=1e-9)
 
 
 def test_each_mapping_of_a_squad_file_has_its_place_on_the_page() -> None:

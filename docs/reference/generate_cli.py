@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +128,12 @@ def _range(least: float | None, most: float | None) -> str:
 
 def _default(option: click.Option) -> str:
     value: Any = option.to_info_dict()["default"]
-    if value is None or value == () or value is False or str(value).startswith("Sentinel"):
+    if value is None or value in ((), "") or value is False or str(value).startswith("Sentinel"):
         return ""
+    if value is True:
+        return code(option.opts[0])
+    if isinstance(value, Mapping):
+        return code(",".join(f"{name}={amount}" for name, amount in value.items()))
     return code(str(value))
 
 

@@ -205,15 +205,26 @@ class _Page:
 
     def said(self, schema: Mapping[str, Any], is_required: bool) -> tuple[str, str]:
         """Return what a field does, and what holds without it."""
-        told = str(schema.get("description", ""))
+        told = str(schema.get("description") or self._named(schema).get("description", ""))
         if is_required:
             return told, "**required**"
         found = _DEFAULT.search(told)
         told = told[: found.start()] if found else told
         default = schema.get("default")
+        if (
+            isinstance(default, Mapping)
+            and default
+            and any(self._named(one) for one in (schema, *_alternatives(schema)))
+        ):
+            return told, "that of each of its fields"
         if default not in (None, "", [], {}):
             return told, code(written(default)).replace("\\|", "|")
         return told, found[1] if found else "none"
+
+    def _named(self, schema: Any) -> Mapping[str, Any]:
+        """Return the definition that a type is; an empty one where it is none."""
+        reference = schema.get("$ref", "") if isinstance(schema, Mapping) else ""
+        return self.definitions.get(reference.rpartition("/")[2], {})
 
     def phrase(self, schema: Any, many: bool = False, seen: frozenset[str] = frozenset()) -> str:
         """Return a type in words; `many`: of the elements of a list."""
@@ -315,10 +326,10 @@ def _example(schema: Mapping[str, Any]) -> str | None:
 def _limits(schema: Mapping[str, Any]) -> str:
     """Return the limits of a text or a number, in words."""
     if schema.get("type") == "string":
-        least = schema.get("minLength", 0)
+        least, pattern = schema.get("minLength", 0), schema.get("pattern", "")
         told = [
             _range(least if least > 1 else None, schema.get("maxLength"), " characters"),
-            f"matches {code(schema['pattern'])}".replace("\\|", "|") if "pattern" in schema else "",
+            "" if pattern in ("", r"\S") else f"matches {code(pattern)}".replace("\\|", "|"),
             str(schema.get("format", "")),
         ]
     else:

@@ -124,8 +124,9 @@ class Candidates:
             return tuple(declared)
         for value in values:
             is_left_out = not is_let_through(path_in(name) or (), value, scope.conditions)
-            if value not in declared and not is_left_out and not self._is_unsure():
-                where = "the squad has no such agent" if value not in self.spec.agents else "'agents' does not list it"
+            is_known = isinstance(value, str) and value in self.spec.agents
+            if not (is_known and value in declared) and not is_left_out and not self._is_unsure():
+                where = "'agents' does not list it" if is_known else "the squad has no such agent"
                 message = f"what is read here may be {value!r}, and {where}"
                 self.findings.error((*path, "agent"), "unknown-agent", message, nearest(str(value), declared))
         return tuple(agent for agent in declared if agent in values)

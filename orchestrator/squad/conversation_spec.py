@@ -7,7 +7,13 @@ from typing import Annotated, ClassVar
 
 from pydantic import Discriminator, Field, Tag
 
-from orchestrator.squad.other_formats import CONDITION_NAMES, CONVERSATION_ADVICE, CONVERSATION_NAMES, EXAMPLES
+from orchestrator.squad.other_formats import (
+    CONDITION_NAMES,
+    CONVERSATION_ADVICE,
+    CONVERSATION_NAMES,
+    EXAMPLES,
+    PATTERNS,
+)
 from orchestrator.squad.plan import OnSilence, PatternName
 from orchestrator.squad.shared_spec import BudgetSpec, NonEmpty, Positive, kind_of_text_or_mapping
 from providers.documents.fields import PositiveDuration
@@ -142,6 +148,7 @@ class ConversationSpec(StrictModel):
     noun: ClassVar[str] = "a conversation"
     other_names: ClassVar[Mapping[str, str]] = CONVERSATION_NAMES
     advice: ClassVar[Mapping[str, str]] = CONVERSATION_ADVICE
+    value_advice: ClassVar[Mapping[str, str]] = PATTERNS
     examples: ClassVar[Mapping[str, str]] = EXAMPLES
     pattern: PatternName = Field(default="round_robin", description="Who speaks when.", examples=["debate"])
     participants: list[ParticipantRef] = Field(

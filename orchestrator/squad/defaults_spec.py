@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from agents.summaries import LEAST
+from orchestrator.squad.other_formats import DEFAULTS_ADVICE, RETRY_ADVICE, RETRY_NAMES
 from orchestrator.squad.plan import RetryCause
 from orchestrator.squad.shared_spec import ContextTokens, Positive
 from providers.documents.fields import PositiveDuration
@@ -18,6 +20,8 @@ class RetrySpec(StrictModel):
     """When failed work is tried again."""
 
     noun: ClassVar[str] = "a retry"
+    other_names: ClassVar[Mapping[str, str]] = RETRY_NAMES
+    advice: ClassVar[Mapping[str, str]] = RETRY_ADVICE
     max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
         description="How often the work is tried at most. The first attempt counts too.", examples=[3]
     )
@@ -95,6 +99,7 @@ class Defaults(StrictModel):
     """What tasks take where they say nothing themselves."""
 
     noun: ClassVar[str] = "defaults"
+    advice: ClassVar[Mapping[str, str]] = DEFAULTS_ADVICE
     timeout: PositiveDuration | None = Field(
         default=None, description="Time of one attempt of a task. Default: no limit.", examples=["10m"]
     )

@@ -20,14 +20,17 @@ from orchestrator.squad.templates import (
     OURS,
     PERSONA_SLOTS,
     OtherMarks,
+    advice_on_syntax,
     as_quotation,
     is_of_workflows,
     is_rendered,
     may_hold_template,
+    meant_bare,
     meant_by,
     mentions_ours,
     other_marks,
     reads_nothing_of_ours,
+    task_of_workflow,
     texts_in,
 )
 from personas.errors import TemplateError
@@ -92,6 +95,12 @@ class Expressions:
         A `${{ }}` of a workflow of GitHub's stays text; so does any that reads no input where nothing else can be read.
         """
         if not may_hold_template(source):
+            meant = meant_bare(source, scope.names, self.spec.inputs, self.spec.tasks)
+            if scope.task is None and not scope.has_inputs_only and source in self.spec.tasks:
+                meant = f"tasks.{source}.output"
+            if meant:
+                message, hint = f"'{source}' is no expression, so it stays as it is", f"write ${{{{ {meant} }}}}"
+                self.findings.within(path, 0, len(source), "other-braces", message, hint, "warning")
             return self.sandbox.expression_text(source)
         self._warn_of_other_braces(path, source, scope)
         return self._parsed(path, source, scope, lambda inside: self._stays(inside, scope))
@@ -110,7 +119,8 @@ class Expressions:
         try:
             text = self.sandbox.expression_text(source, is_text, truth)
         except TemplateError as error:
-            self.findings.within(path, error.offset or 0, 1, "bad-expression", error.message)
+            hint = advice_on_syntax(source, error.offset or 0)
+            self.findings.within(path, error.offset or 0, 1, "bad-expression", error.message, hint)
             return self.sandbox.expression_text("")
         for name in sorted(text.paths, key=str):
             self._name(path, source, name, scope)
@@ -148,6 +158,8 @@ class Expressions:
                 shown = source[start:end]
                 message = f"'{shown}' reads nothing of this squad, so it stays as it is"
                 hint = f"say so, if it is meant: {as_quotation(shown)}"
+                if (read := task_of_workflow(source[start + 3 : end - 2])) in self.spec.tasks:
+                    hint = f"write ${{{{ tasks.{read}.output }}}}"
                 self.findings.within(path, start, end - start, "other-braces", message, hint, "warning")
         for marks, meant in self._meant(source, scope):
             shown = source[marks.start : marks.start + marks.length]
@@ -294,8 +306,14 @@ class Expressions:
         if head == "steps" and "steps" in known:
             return self._step(rest, scope)
         if scope.task is None or ("tasks", scope.task) not in self.findings.gaps:
-            return "unknown-name", f"'{head}' is not known here", nearest(head, known)
+            return "unknown-name", f"'{head}' is not known here", self._spelled_out(head) or nearest(head, known)
         return None
+
+    def _spelled_out(self, head: str) -> str:
+        """Return what to write for the bare name of an input or a task; empty where it is none."""
+        if head in self.spec.inputs:
+            return f"write inputs.{head}"
+        return f"write tasks.{head}.output" if head in self.spec.tasks else ""
 
     def _input(self, rest: Sequence[str | int]) -> ExpressionFault | None:
         self.read_inputs |= {str(rest[0])} if rest else set(self.spec.inputs)

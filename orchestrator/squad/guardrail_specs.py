@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from agents.guardrails import KINDS, Guardrail, Guardrails, OnFail
-from orchestrator.squad.schemas import Schemas
+from orchestrator.squad.schemas import Schemas, advice_on_schema
 from orchestrator.squad.shared_spec import NonEmpty, Positive
 from providers.documents.findings import Findings
 from providers.documents.json_schema import pattern_fault
@@ -148,7 +148,7 @@ def _check(path: Path, name: str, spec: GuardrailSpec, agents: Mapping[str, Any]
     if spec.regex is not None and (why := pattern_fault(spec.regex)):
         findings.error((*path, "regex"), "invalid-value", f"the pattern cannot be searched for: {why}")
     for fault, message in Schemas().faults(spec.schema_) if spec.schema_ is not None else ():
-        findings.error((*path, "schema", *fault), "bad-schema", message)
+        findings.error((*path, "schema", *fault), "bad-schema", message, advice_on_schema(spec.schema_ or {}, fault))
     if spec.on_fail == "retry" and path[-2] == "input":
         hint = "block, or escalate"
         findings.error((*path, "on_fail"), "invalid-value", "what an agent is told cannot be sent back", hint)

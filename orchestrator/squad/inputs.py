@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.errors import PlanError
 from orchestrator.squad.given import InputType, input_value, structured
 from orchestrator.squad.given_values import InputFile, InputImage, RawInput, UnreadInput
-from orchestrator.squad.schemas import Schemas
+from orchestrator.squad.schemas import Schemas, advice_on_schema
 from orchestrator.squad.spec import InputSpec, SquadSpec
 from providers.documents.findings import Findings
 from providers.documents.json_schema import SchemaTooCostly, validator_of
@@ -174,12 +174,21 @@ def _check_declaration(name: str, declared: InputSpec, findings: Findings) -> No
         return
     path = ("inputs", name, "default")
     if not _fits(declared.default, kind):
-        example = "the path of a file" if declared.type in ("file", "image") else _EXAMPLES[declared.type]
-        findings.error(path, "wrong-type", _unfit(name, declared.type), f"write {example}")
+        findings.error(path, "wrong-type", _unfit(name, declared.type), _fitting(declared.type, declared.default))
     elif declared.enum is not None and declared.default not in declared.enum:
         findings.error(path, "invalid-value", f"the default of '{name}' is not in its enum")
     elif kind == declared.type and (fault := _schema_fault(declared, declared.default)):
         findings.error(path, "invalid-value", f"the default of '{name}' does not fit its schema: {fault}")
+
+
+def _fitting(kind: InputType, value: Any) -> str:
+    """Return what to write where a default is of another type than its input."""
+    if kind in ("file", "image"):
+        return "write the path of a file"
+    named = {bool: "boolean", int: "integer", float: "number", list: "list", dict: "object"}.get(type(value))
+    if kind != "string" or named is None:
+        return f"write {_EXAMPLES[kind]}"
+    return f"write type: {named}" + ("" if named in ("list", "object") else ", or put the default in quotes")
 
 
 def _check_schema(name: str, declared: InputSpec, findings: Findings) -> None:
@@ -189,7 +198,7 @@ def _check_schema(name: str, declared: InputSpec, findings: Findings) -> None:
         findings.error(path, "invalid-value", message, "leave it out, or declare it as type: object")
         return
     for inner, message in Schemas().faults(declared.schema_ or {}):
-        findings.error((*path, *inner), "bad-schema", message)
+        findings.error((*path, *inner), "bad-schema", message, advice_on_schema(declared.schema_ or {}, inner))
 
 
 def _schema_fault(declared: InputSpec, value: Any) -> str:

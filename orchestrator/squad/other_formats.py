@@ -30,7 +30,7 @@ _OF_ROUTING = dict.fromkeys(
 _OF_AGENT = dict.fromkeys(
     (
         *("model", "model_name", "llm", "tier", "persona", "role", "goal", "backstory", "system_prompt", "max_turns"),
-        *("temperature", "effort", "reasoning_effort"),
+        *("temperature", "effort", "reasoning_effort", "system", "system_message", "memory", "knowledge", "mcp"),
     ),
     "set it at the agent: agents: {ann: {persona: analyst, tier: worker}}",
 )
@@ -49,6 +49,10 @@ AGENT_NAMES: Mapping[str, str] = _all(
 )
 AGENT_ADVICE: Mapping[str, str] = _advice(
     AGENT_NAMES,
+    dict.fromkeys(
+        ("expected_output", "output_schema", "output_file", "output", "needs", "depends_on", "context", "task"),
+        "it belongs to a task: tasks: {write: {agent: ann, description: Write it., expected_output: A page.}}",
+    ),
     _SAMPLING,
     _LOGGED,
     _HOOKS,
@@ -87,10 +91,23 @@ TASK_NAMES: Mapping[str, str] = _all(
     max_parallel="concurrency max_concurrency parallelism",
     continue_on_error="ignore_errors allow_failure",
 )
+_INPUTS = "write what it reads into the description: ${{ inputs.topic }}, ${{ tasks.plan.output }}"
+_NAMED = "leave it out: the key before the ':' is its name"
+_FORMAT = "say it in expected_output, or give it an output_schema"
+_OUTPUTS = 'outputs stand beside tasks: outputs: {report: "${{ tasks.report.output }}"}; or output_file: report.md'
 _AT_ONCE = "leave it out: tasks that do not need each other run at the same time"
 _NEXT = "the task that follows names this one: needs: [this_task]"
 _OF_TASKS = dict.fromkeys(("squad", "switch", "with", "approval", "steps"), "make it a task of its own, with needs")
-_OF_WORK: Mapping[str, str] = _advice(STEP_NAMES, _SAMPLING, _LOGGED, _HOOKS, _OF_AGENT)
+_OF_WORK: Mapping[str, str] = _advice(
+    STEP_NAMES,
+    _SAMPLING,
+    _LOGGED,
+    _HOOKS,
+    _OF_AGENT,
+    dict.fromkeys(("input", "inputs", "variables", "args"), _INPUTS),
+    dict.fromkeys(("format", "output_format", "markdown"), _FORMAT),
+    dict.fromkeys(("run", "script", "command", "code"), "an agent does it, with a tool of `tools:` that may"),
+)
 _OF_ALL_STEPS = dict.fromkeys(("for_each", "repeat", "budget", "continue_on_error"), "put it at the task")
 STEP_ADVICE: Mapping[str, str] = _advice(
     STEP_NAMES,
@@ -107,8 +124,57 @@ CASE_ADVICE: Mapping[str, str] = _advice(
     CASE_NAMES, _OF_WORK, _OF_SWITCH, approval="an approval is a task of its own, with if: ${{ ... }}"
 )
 TASK_ADVICE: Mapping[str, str] = _advice(
-    TASK_NAMES, _OF_WORK, async_execution=_AT_ONCE, parallel=_AT_ONCE, next=_NEXT, goto=_NEXT
+    TASK_NAMES,
+    _OF_WORK,
+    dict.fromkeys(("async", "async_execution", "parallel"), _AT_ONCE),
+    dict.fromkeys(("next", "goto", "then", "on_success"), _NEXT),
+    dict.fromkeys(("id", "name", "title"), _NAMED),
+    outputs=_OUTPUTS,
+    type="leave it out: `agent`, `approval`, `switch` and so on say what it is",
+    default="with `switch` it is a case: cases: {default: {agent: ann, description: Answer.}}",
 )
+SWITCH_NAMES: Mapping[str, str] = _all(
+    on="value expr expression condition key input match selector by field",
+    cases="branches options routes choices paths when case",
+)
+SWITCH_ADVICE: Mapping[str, str] = dict.fromkeys(
+    ("default", "else", "otherwise", "fallback"), "it is a case: cases: {default: {agent: ann, description: Answer.}}"
+)
+APPROVAL_NAMES: Mapping[str, str] = _all(
+    prompt="message question text title description ask", choices="options answers actions", show="context inputs needs"
+)
+REPEAT_NAMES: Mapping[str, str] = _all(
+    until="condition stop_when stop_if end_when exit_when",
+    max_attempts="times max max_iterations max_loops count",
+)
+RETRY_NAMES: Mapping[str, str] = _all(
+    max_attempts="times max count limit tries", on="errors retry_on exceptions causes"
+)
+RETRY_ADVICE: Mapping[str, str] = dict.fromkeys(
+    ("backoff", "delay", "wait", "interval", "max_delay", "jitter"),
+    "leave it out: how long to wait is not said here",
+)
+BUDGET_NAMES: Mapping[str, str] = _all(
+    max_cost="cost usd max_usd max_cost_usd dollars limit amount", max_tokens="tokens token_limit", on_exceed="action"
+)
+DEFAULTS_ADVICE: Mapping[str, str] = _advice(
+    {}, dict.fromkeys(("agent", "description", "tools", "budget"), "each task says its own"), _OF_AGENT
+)
+INPUT_NAMES: Mapping[str, str] = _all(
+    default="value", enum="choices options values allowed one_of", description="help prompt title label"
+)
+INPUT_ADVICE: Mapping[str, str] = _advice(
+    {},
+    dict.fromkeys(("required", "optional", "nullable"), "leave it out: an input without a default must be given"),
+    dict.fromkeys(
+        (
+            *("items", "properties", "pattern", "format", "minimum", "maximum", "min", "max"),
+            *("minLength", "maxLength", "minItems", "maxItems", "max_length", "max_items"),
+        ),
+        "write it into a schema: schema: {type: array, maxItems: 20}",
+    ),
+)
+
 INPUT_TYPES: Mapping[str, str] = {
     **dict.fromkeys(("csv", "tsv", "table"), "write list: -i NAME=@FILE.csv then gives its rows"),
     **dict.fromkeys(("str", "text", "path", "url", "date", "enum"), "write string"),
@@ -132,6 +198,17 @@ CONVERSATION_NAMES: Mapping[str, str] = _all(
     transitions="allowed_transitions allowed_or_disallowed_speaker_transitions",
     terminate="termination termination_condition terminate_when stop_when",
 )
+PATTERNS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("group_chat", "groupchat", "group"), "write party, whose moderator says who speaks next, or round_robin"
+    ),
+    **dict.fromkeys(("roundrobin", "round-robin", "sequential", "turns", "in_turn"), "write round_robin"),
+    **dict.fromkeys(("auto", "select", "speaker_selection", "dynamic"), "write selector: a model picks who is next"),
+    **dict.fromkeys(("swarm", "handoffs", "hand_off", "network"), "write handoff"),
+    **dict.fromkeys(("manager", "supervisor", "hierarchy", "magentic", "magentic_one"), "write hierarchical"),
+    "parallel": "write tasks that do not need each other, or independent_first_round: true in a party or debate",
+}
+"""What other formats call the patterns of conversations."""
 _TURNS = "write terminate: {max_turns: 12}"
 CONVERSATION_ADVICE: Mapping[str, str] = _advice(
     CONVERSATION_NAMES,
@@ -198,9 +275,17 @@ EXAMPLES: Mapping[str, str] = {
     "continue_on_error": "true",
     "offline": "auto",
     "terminate": "{max_turns: 12}",
+    "budget": "{max_cost: 0.50}",
+    "guardrails": "{output: [{max_words: 300, on_fail: retry}]}",
+    "mcp": "[git]",
     "max_parallel": "4",
     "max_turns": "10",
     "max_output_tokens": "4000",
     "timeout": "10m",
 }
 """A field that takes no plain text, as it is written."""
+SQUAD_EXAMPLES: Mapping[str, str] = {
+    **EXAMPLES,
+    "tools": '{convert: {python: "mytools.py:convert"}}; the built-in ones are named at an agent: tools: [read_file]',
+    "mcp": "{git: {command: [uvx, mcp-server-git]}}",
+}

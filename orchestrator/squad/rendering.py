@@ -17,7 +17,7 @@ from orchestrator.squad.plan import (
     TaskPlan,
     WorkPath,
 )
-from orchestrator.squad.schemas import Schemas
+from orchestrator.squad.schemas import Schemas, advice_on_schema
 from orchestrator.squad.templates import PERSONA_SLOTS, reads_nothing_of_ours
 from personas.errors import TemplateError
 from personas.persona import Persona
@@ -130,7 +130,7 @@ def _work(work: SingleWork, values: Mapping[str, Any], findings: Findings | None
     for inner, message in Schemas().faults(schema):
         if findings is None:
             raise TemplateError(f"output_schema: {message}")
-        findings.error((*path, *inner), "bad-schema", message)
+        findings.error((*path, *inner), "bad-schema", message, advice_on_schema(schema, inner))
     return replace(work, output_schema=schema)
 
 

@@ -71,7 +71,8 @@ class _Filler:
             self.found.append(self.root.problem(path, "unreadable-file", message, "a schema is a mapping, or its file"))
         except ProblemsFound as error:
             gone = [one for one in error.problems if one.code == "unreadable-file"]
-            self.found += [self.root.problem(path, one.code, one.message, one.hint) for one in gone] or error.problems
+            hint = "a schema is a mapping, or the path of its file"
+            self.found += [self.root.problem(path, one.code, one.message, hint) for one in gone] or error.problems
         else:
             self.found += parsed.found
             return parsed.root

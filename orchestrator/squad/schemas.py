@@ -105,6 +105,37 @@ class Schemas:
                 yield path, f"the pattern {_cut(pattern)!r} takes for ever on some texts"
 
 
+_TYPES: Mapping[str, str] = {
+    **dict.fromkeys(("str", "text", "date", "datetime", "url", "enum"), "string"),
+    **dict.fromkeys(("int", "long"), "integer"),
+    **dict.fromkeys(("float", "double", "decimal"), "number"),
+    "bool": "boolean",
+    **dict.fromkeys(("list", "tuple", "set"), "array"),
+    **dict.fromkeys(("dict", "map", "mapping"), "object"),
+    "none": "null",
+}
+"""What other languages call the types of JSON Schema."""
+
+
+def advice_on_schema(schema: Mapping[str, Any], path: Path) -> str:
+    """Return what to write in place of a part of a schema, where it is what other languages have."""
+    here: Any = schema
+    for part in path:
+        here = here[part]
+    match path, here:
+        case (*_, "properties", str(name)), str(word):
+            return f"write {name}: {{type: {_TYPES.get(word.lower(), word)}}}"
+        case (*_, "type"), str(word):
+            return f"write type: {_TYPES[word.lower()]}" if word.lower() in _TYPES else ""
+        case (*_, "items"), str(word) | [str(word)]:
+            return f"write items: {{type: {_TYPES.get(word.lower(), word)}}}"
+        case (*_, "properties", str(name), "required"), bool():
+            return f"leave it out, and write required: [{name}] beside properties"
+        case (*_, "required"), str(name):
+            return f"write required: [{name}]"
+    return ""
+
+
 def _shape_faults(schema: Mapping[str, Any]) -> list[tuple[Path, str]]:
     from jsonschema import Draft202012Validator  # slow to import, and few commands need it
     from jsonschema.exceptions import best_match

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
+from orchestrator.squad.other_formats import BUDGET_NAMES
 from orchestrator.squad.plan import Budget, OnExceed
 from providers.budgets import micro_usd
 from providers.documents.fields import PositiveDuration
@@ -13,8 +15,8 @@ from providers.documents.models import StrictModel
 
 Positive = Annotated[int, Field(ge=1)]
 NonEmpty = Annotated[str, Field(min_length=1)]
-Expression = Annotated[NonEmpty, Field(title="text with `${{ }}`")]
-"""A text in which `${{ }}` may hold expressions."""
+Expression = Annotated[NonEmpty, Field(pattern=r"\S", title="text with `${{ }}`")]
+"""A text in which `${{ }}` may hold expressions. Blanks alone say nothing."""
 
 
 def _condition(value: object) -> object:
@@ -53,6 +55,7 @@ class BudgetSpec(StrictModel):
     after it. Caps nest: a call needs room in the budget of the run, of its task, its conversation and its agent."""
 
     noun: ClassVar[str] = "a budget"
+    other_names: ClassVar[Mapping[str, str]] = BUDGET_NAMES
     max_cost: float | None = Field(
         default=None,
         ge=0,

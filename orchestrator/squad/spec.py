@@ -20,7 +20,14 @@ from orchestrator.squad.defaults_spec import Defaults
 from orchestrator.squad.given import InputType
 from orchestrator.squad.mcp_specs import McpSpec
 from orchestrator.squad.memory_specs import KnowledgeField, MemoryField
-from orchestrator.squad.other_formats import EXAMPLES, INPUT_TYPES, SQUAD_ADVICE, SQUAD_NAMES
+from orchestrator.squad.other_formats import (
+    INPUT_ADVICE,
+    INPUT_NAMES,
+    INPUT_TYPES,
+    SQUAD_ADVICE,
+    SQUAD_EXAMPLES,
+    SQUAD_NAMES,
+)
 from orchestrator.squad.plan import FOR_EACH_CAP, TEXT_CAP
 from orchestrator.squad.shared_spec import BudgetSpec, Expression, NonEmpty, Positive, kind_of_text_or_mapping
 from orchestrator.squad.task_specs import TaskSpec
@@ -39,6 +46,8 @@ class InputSpec(StrictModel):
 
     noun: ClassVar[str] = "an input"
     meant: ClassVar[str] = "default"
+    other_names: ClassVar[Mapping[str, str]] = INPUT_NAMES
+    advice: ClassVar[Mapping[str, str]] = INPUT_ADVICE
     value_advice: ClassVar[Mapping[str, str]] = INPUT_TYPES
     type: InputType = Field(
         default="string",
@@ -119,7 +128,7 @@ class SquadSpec(StrictModel):
     noun: ClassVar[str] = "a squad"
     other_names: ClassVar[Mapping[str, str]] = SQUAD_NAMES
     advice: ClassVar[Mapping[str, str]] = SQUAD_ADVICE
-    examples: ClassVar[Mapping[str, str]] = EXAMPLES
+    examples: ClassVar[Mapping[str, str]] = SQUAD_EXAMPLES
     placeholders: ClassVar[Mapping[str, Any]] = {
         "name": "?",
         "id": "?",

@@ -10,11 +10,15 @@ from pydantic import ConfigDict, Field
 from orchestrator.squad.defaults_spec import RetrySpec
 from orchestrator.squad.guardrail_specs import GuardrailsSpec
 from orchestrator.squad.other_formats import (
+    APPROVAL_NAMES,
     CASE_ADVICE,
     CASE_NAMES,
     EXAMPLES,
+    REPEAT_NAMES,
     STEP_ADVICE,
     STEP_NAMES,
+    SWITCH_ADVICE,
+    SWITCH_NAMES,
     TASK_ADVICE,
     TASK_NAMES,
 )
@@ -113,6 +117,7 @@ class ApprovalSpec(StrictModel):
     """A question to a person. The run waits for the answer, at its terminal or for days; `reject` ends the run."""
 
     noun: ClassVar[str] = "an approval"
+    other_names: ClassVar[Mapping[str, str]] = APPROVAL_NAMES
     prompt: Expression = Field(description="The question.", examples=["Publish ${{ inputs.topic }}?"])
     show: list[NonEmpty] = Field(
         default_factory=list,
@@ -161,6 +166,7 @@ class RepeatSpec(StrictModel):
 
     model_config = ConfigDict(json_schema_extra={"required": ["until", "max_attempts"]})
     noun: ClassVar[str] = "a repeat"
+    other_names: ClassVar[Mapping[str, str]] = REPEAT_NAMES
     examples: ClassVar[Mapping[str, str]] = {"until": '"${{ output.ok }}"'}
     until: Condition = Field(
         description="The work is done when this holds. It reads `output`, what the work came to this time, and "
@@ -233,6 +239,8 @@ class SwitchSpec(StrictModel):
     """One of several pieces of work, by the value of an expression."""
 
     noun: ClassVar[str] = "a switch"
+    other_names: ClassVar[Mapping[str, str]] = SWITCH_NAMES
+    advice: ClassVar[Mapping[str, str]] = SWITCH_ADVICE
     on: Expression = Field(
         description="An expression. The text of its value, as JSON writes it, names the case.",
         examples=["${{ tasks.sort.output.kind }}"],

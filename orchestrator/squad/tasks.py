@@ -31,6 +31,7 @@ from orchestrator.squad.rendering import with_expressions_left_out
 from orchestrator.squad.schemas import (
     NO_TABLE,
     Schemas,
+    advice_on_schema,
     below,
     no_table,
     path_fault,
@@ -180,7 +181,8 @@ class Tasks:
                 self.texts.text((*path, "output_schema", *inner), text, NamesInScope(has_inputs_only=True))
             # What expressions come to is checked when a run gives the inputs.
             for inner, message in self.schemas.faults(with_expressions_left_out(spec.output_schema)):
-                self.findings.error((*path, "output_schema", *inner), "bad-schema", message)
+                hint = advice_on_schema(spec.output_schema, inner)
+                self.findings.error((*path, "output_schema", *inner), "bad-schema", message, hint)
             if word := says_nothing(spec.output_schema):
                 message = f"'{word}' is no keyword of JSON Schema, so this schema allows anything"
                 hint = f"write {{type: object, properties: {{{word}: {{type: string}}}}}}"
@@ -322,6 +324,11 @@ class Tasks:
 
     def _max_items(self, path: Path, items: ExpressionText) -> int:
         """Return how many elements there may be: what the list's schema says, where one list is read."""
+        match path_in(items):
+            case ("inputs", str(name)) if name in self.spec.inputs and self.spec.inputs[name].type != "list":
+                if not self.findings.is_unsure(("inputs", name), "type"):
+                    message = f"'for_each' takes a list; input '{name}' is of type {self.spec.inputs[name].type}"
+                    self.findings.error((*path, "for_each"), "wrong-type", message, "declare it as type: list")
         schema = self._schema_of_list(items.names)
         if schema is None:
             return self.max_items

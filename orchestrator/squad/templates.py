@@ -7,7 +7,7 @@ them is a mistake, and everything else is text.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from personas.sandbox import expression_spans
@@ -152,6 +152,59 @@ def _meant_by_statement(content: str) -> str:
         return f"'...' if {condition.strip()} else ''"
     read = content[word.start() :]
     return f"{read} | join(', ')" if keyword == "for" else read
+
+
+_BARE = re.compile(r"\s*([A-Za-z_]\w*)\s*\.\s*([A-Za-z_]\w*)((?:\s*\.\s*\w+)*)\s*")
+
+
+def meant_bare(source: str, names: Collection[str], inputs: Collection[str], tasks: Collection[str]) -> str:
+    """Return the expression that a whole text is, without its marks: `tasks.plan.output`. Empty where it is text."""
+    found = _BARE.fullmatch(source)
+    if found is None:
+        return ""
+    head, name = found[1], found[2]
+    known = {"inputs": inputs, "tasks": tasks}
+    return source.strip() if head in names or name in known.get(head, ()) else ""
+
+
+_NEEDED = re.compile(r"\s*(?:needs|jobs?)\s*\.\s*(\w+)")
+
+
+def task_of_workflow(expression: str) -> str:
+    """Return the job whose result the inside of a `${{ }}` of a workflow reads; empty where it reads none."""
+    found = _NEEDED.match(expression)
+    return found[1] if found else ""
+
+
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_SYNTAX: Sequence[tuple[re.Pattern[str], str]] = [
+    (re.compile(pattern), hint)
+    for pattern, hint in (
+        (r"===|!==", "write == and !="),
+        (r"&&|\|\|", "write and, or, not"),
+        (r"!\s*[\w(]", "write not"),
+        (r"\?[^.?]*:", "write `x if condition else y`"),
+        (r"=>|\blambda\b|\bfor\b", "filters go through lists: items | map(attribute='id'), items | selectattr('ok')"),
+        (r"\b(?:len|count|size)\(", "write x | length"),
+        (r"\b(?:str|String)\(", "write x | string"),
+        (r"\b(?:int|float|round|sum|min|max|sorted|list)\(", "write it as a filter: x | int"),
+        (r"\b(?:toJSON|json|dumps)\(", "write x | tojson"),
+        (r"\bcontains\(", "write 'a' in x"),
+        (r"\bstartsWith\(", "write x.startswith('a')"),
+        (r"\bendsWith\(", "write x.endswith('a')"),
+        (r"\b(?:always|success|failure)\(", "continue_on_error: true at a task lets those go on that need it"),
+        (r"\|\s*json\b", "write x | tojson"),
+        (r"\|\s*(?:len|size)\b", "write x | length"),
+        (r"\|\s*(?:from_json|fromjson|parse_json)\b", "give the task an output_schema: its output is then the value"),
+    )
+]
+
+
+def advice_on_syntax(source: str, offset: int) -> str:
+    """Return what to write where the expression at `offset` has what other languages have; empty: that is not known."""
+    inside = next((source[start + 3 : end - 2] for start, end in expression_spans(source) if start <= offset < end), "")
+    bare = _QUOTED.sub("''", inside)
+    return next((hint for pattern, hint in _SYNTAX if pattern.search(bare)), "")
 
 
 def is_of_workflows(expression: str, names: Collection[str]) -> bool:

@@ -39,13 +39,19 @@ def _one_word(name: str) -> str:
 
 
 # What editors are told.
-_DURATION = "duration such as `30s`"
+DURATION = "duration such as `30s`"
 _DURATION_TEXT = {
     "type": "string",
     "pattern": r"^\s*[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?\s*$",
 }
-PERCENT = r"^\s*[0-9]+(\.[0-9]+)? ?%\s*$"
+_SOME_DURATION_TEXT = {
+    **_DURATION_TEXT,
+    "pattern": r"^\s*(?!0+(\.0+)? ?[a-z]*\s*$)[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?\s*$",
+    "patternErrorMessage": "A duration is 500ms, 5s, 10m, 2h, 3d, or a number of seconds, and more than 0 here.",
+}
+PERCENT = r"^\s*0*(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?) ?%\s*$"
 _PERCENT_TEXT = {
+    "title": "percentage such as `20%`",
     "type": "string",
     "pattern": PERCENT,
 }
@@ -56,13 +62,13 @@ def _told(*kinds: dict[str, Any], **more: Any) -> WithJsonSchema:
 
 
 Duration = Annotated[
-    float, BeforeValidator(_seconds), _told(_DURATION_TEXT, {"type": "number", "minimum": 0}, title=_DURATION)
+    float, BeforeValidator(_seconds), _told(_DURATION_TEXT, {"type": "number", "minimum": 0}, title=DURATION)
 ]
 PositiveDuration = Annotated[
     float,
     BeforeValidator(_seconds),
     AfterValidator(_more_than_none),
-    _told(_DURATION_TEXT, {"type": "number", "exclusiveMinimum": 0}, title=_DURATION),
+    _told(_SOME_DURATION_TEXT, {"type": "number", "exclusiveMinimum": 0}, title=DURATION),
 ]
 Share = Annotated[
     float,

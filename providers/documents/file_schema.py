@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from providers.documents.fields import DURATION
 from providers.documents.models import StrictModel
+from providers.documents.quantities import duration_text
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -47,6 +50,10 @@ class _ForPeople(GenerateJsonSchema):
         match made.get("default"):
             case None:
                 made.pop("default", None)
+            case _ if is_dataclass(schema.get("default")):  # what a text was read into: the field's words tell the text
+                made.pop("default")
             case dict() as fields:
                 made["default"] = {name: value for name, value in fields.items() if value is not None}
+            case float() as seconds if made.get("title") == DURATION:
+                made["default"] = duration_text(seconds)
         return made

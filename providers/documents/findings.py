@@ -61,12 +61,12 @@ class Findings:
 
     def error(self, path: Path, code: str, message: str, hint: str = "", *, key: bool = False) -> None:
         """Report a mistake in what stands at `path`; `key`: in the key that it stands under."""
-        if not self.is_broken(path):
+        if self.is_said(path):
             self.found.append(self.node.problem(path, code, message, hint, key=key))
 
     def warn(self, path: Path, code: str, message: str, hint: str = "") -> None:
         """Report what may be meant as it stands."""
-        if not self.is_broken(path):
+        if self.is_said(path):
             self.found.append(self.node.problem(path, code, message, hint, key=True, severity="warning"))
 
     def lacks(self, path: Path, code: str, message: str, hint: str = "") -> None:
@@ -89,9 +89,9 @@ class Findings:
         severity: Severity = "error",
     ) -> None:
         """Report characters `offset` to `offset + length` of the text at `path`."""
-        target = self.node.at(path)
-        if self.is_broken(path):
+        if not self.is_said(path):
             return
+        target = self.node.at(path)
         if target is None or not isinstance(target.value, str):
             self.found.append(self.node.problem(path, code, message, hint, severity=severity))
             return
@@ -101,6 +101,11 @@ class Findings:
     def is_broken(self, path: Path) -> bool:
         """Whether what stands at `path`, or around it, is known to be wrong."""
         return bool(self.broken) and any(path[:end] in self.broken for end in range(1, len(path) + 1))
+
+    def is_said(self, path: Path) -> bool:
+        """Whether the file says what stands at `path`, or is sure to say nothing: no harmless value stands for it."""
+        there = next((end for end in range(1, len(path) + 1) if self.node.at(path[:end]) is None), None)
+        return not self.is_broken(path) and (there is None or path[: there - 1] not in self.gaps)
 
     def is_unsure(self, path: Path, field: str) -> bool:
         """Whether `field` of the mapping at `path` is wrong, or may be what a field of another name was meant to be."""

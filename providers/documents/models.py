@@ -71,7 +71,8 @@ def validated(model: type[M], root: Node, read: Sequence[Problem] = (), data: An
             if read:  # keys were dropped: what is missing may be among them
                 found = [problem for problem in found if problem.code != "missing-field"]
         for complaint in wrong:
-            _substitute(data, complaint.path, complaint.kind, model.placeholders)
+            kind = "" if complaint.on_key else complaint.kind  # no value makes a key right: the field goes
+            _substitute(data, complaint.path, kind, model.placeholders)
     raise AssertionError(f"{root.source.file}: no harmless values fit its mistakes")
 
 
@@ -80,6 +81,7 @@ _MOST_ROUNDS = 60
 _HARMLESS: Mapping[str, Any] = {
     "string_type": "?",
     "string_too_short": "?",
+    "string_pattern_mismatch": "?",
     "list_type": [],
     "dict_type": {},
     "model_type": {},

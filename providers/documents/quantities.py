@@ -22,6 +22,15 @@ def parse_duration(text: object) -> float:
     return seconds
 
 
+def duration_text(seconds: float) -> str:
+    """Return a duration as people write it, for `parse_duration`: `2m`, `0.5ms`."""
+    for unit, size in reversed(_SECONDS.items()):
+        amount = round(seconds / size, 9)
+        if amount >= 1 and amount.is_integer():
+            return f"{amount:.0f}{unit}"
+    return f"{seconds:g}s" if seconds >= 1 or not seconds else f"{round(seconds * 1000, 9):g}ms"
+
+
 def parse_share(text: object) -> float:
     """Return a share from 0 to 1: of `20%`, or of a plain number. Raise `ValueError` for all else."""
     if isinstance(text, str):

@@ -101,6 +101,7 @@ def _merged(complaints: Sequence[Complaint]) -> Iterator[Complaint]:
         yield each._replace(kind=joined)
 
 
+_BELOW_IT = "its fields stand below it, indented further"
 _MEANT: Mapping[str, tuple[str, str]] = {
     "string_type": ("text", "put it in quotes"),
     "int_type": ("a whole number", "write 3, without quotes"),
@@ -126,7 +127,9 @@ def _problem(root: Node, model: ModelClass, at: Path, wrong: Complaint) -> Probl
         return replace(root.problem(path[:-1], "missing-field", message, hint, key=True), path=path)
     if kind.split("/")[0] in _MEANT:
         message, hint = _wrong_type(path, kind.split("/"), wrong.value)
-        if shown := _meant_by(model, wrong) or _in_place_of(hint, wrong.value, _example_of(model, wrong.path)):
+        if inside := _indented_too_little(model, wrong):
+            hint = f"indent it further: '{path[-1]}' is a field of {inside}"
+        elif shown := _meant_by(model, wrong) or _in_place_of(hint, wrong.value, _example_of(model, wrong.path)):
             hint = f"write {path[-1]}: {shown}"
         return root.problem(path, "wrong-type", message, hint, key=wrong.on_key)
     if kind == "literal_error":
@@ -139,9 +142,11 @@ def _problem(root: Node, model: ModelClass, at: Path, wrong: Complaint) -> Probl
         return root.problem(path, "invalid-value", f"'{_named(path)}' {wrong.message}", key=wrong.on_key)
     if "-" in kind:  # our own
         return root.problem(path, kind, wrong.message, key=wrong.on_key)
-    is_empty = kind in ("too_short", "string_too_short") and not wrong.value
+    is_blank = isinstance(wrong.value, str) and not wrong.value.strip()
+    is_empty = kind in ("too_short", "string_too_short", "string_pattern_mismatch") and (not wrong.value or is_blank)
     limit = "is empty" if is_empty else _limit(wrong.message)
-    return root.problem(path, "out-of-range", f"'{_named(path)}' {limit}", key=wrong.on_key)
+    subject = f"a key of '{_named(path[:-1])}'" if wrong.on_key else f"'{_named(path)}'"
+    return root.problem(path, "out-of-range", f"{subject} {limit}", key=wrong.on_key)
 
 
 def _unknown(root: Node, path: Path, here: ModelClass) -> Problem:
@@ -189,8 +194,12 @@ def _wrong_type(path: Path, kinds: Sequence[str], value: Any) -> tuple[str, str]
             hint = f"write {value}, without quotes"
     elif kinds[0] == "string_type" and isinstance(value, dict | list | None):
         hint = ""
-    elif kinds == ["dict_type"] and isinstance(value, list):
+    elif kinds == ["dict_type"] and isinstance(value, list) and any(isinstance(one, dict) for one in value):
         hint = "write name: {field: value} for each, without '-'"
+    elif value is None and kinds[0] in ("model_type", "model_attributes_type"):
+        hint = _BELOW_IT
+    elif isinstance(value, float) and value.is_integer() and kinds[0] == "int_type":
+        hint = f"write {int(value)}"
     elif kinds == ["list_type"] and isinstance(value, dict):
         hint = "begin each of its entries with '- '"
     return f"'{_named(path)}' takes {meant}, not {_shown(value)}", hint
@@ -200,26 +209,29 @@ def _example_of(model: ModelClass, path: Path) -> str | None:
     """Return how the field at a place is written; None for an item of a list, and where that is not said."""
     if not path:
         return None
-    here: Any = model
-    for part in path[:-1]:
-        here = _below(here, part)
-    return next((part.examples[str(path[-1])] for part in _models(here) if path[-1] in part.examples), None)
+    kinds = _models_at(model, path[:-1])
+    return next((part.examples[str(path[-1])] for part in kinds if path[-1] in part.examples), None)
+
+
+def _indented_too_little(model: ModelClass, wrong: Complaint) -> str:
+    """Return the kind of mapping whose field stands where such a mapping should; empty where it is another mistake."""
+    if not wrong.kind.startswith("model_") or len(wrong.path) < 2 or isinstance(wrong.value, dict):
+        return ""
+    return next((kind.noun for kind in _models_at(model, wrong.path) if wrong.path[-1] in _fields(kind)), "")
 
 
 def _meant_by(model: ModelClass, wrong: Complaint) -> str:
     """Return the mapping that a plain value in its place means; empty where that is not said."""
     if not isinstance(wrong.value, str | int | float | list) or not wrong.kind.startswith("model_"):
         return ""
-    here: Any = model
-    for part in wrong.path:
-        here = _below(here, part)
     shown = json.dumps(wrong.value, ensure_ascii=False, default=str)
-    return next((f"{{{kind.meant}: {shown}}}" for kind in _models(here) if kind.meant and len(shown) <= 60), "")
+    kinds = _models_at(model, wrong.path)
+    return next((f"{{{kind.meant}: {shown}}}" for kind in kinds if kind.meant and len(shown) <= 60), "")
 
 
 def _in_place_of(hint: str, value: Any, example: str | None) -> str:
     """Return the field's own example where the hint says nothing of it: none, any mapping, words in one item."""
-    says_little = hint in ("", _MEANT["dict_type"][1]) or (
+    says_little = hint in ("", _MEANT["dict_type"][1], _BELOW_IT) or (
         hint == f"write [{value}]" and " " in value and "," not in value
     )
     return example or "" if says_little else ""
@@ -239,10 +251,7 @@ def _wrong_choice(path: Path, wrong: Complaint) -> tuple[str, str]:
 
 def _value_advice(model: ModelClass, wrong: Complaint) -> str:
     """Return what the part of the format says of this value; empty where it says nothing, and for items of lists."""
-    here: Any = model
-    for part in wrong.path[:-1]:
-        here = _below(here, part)
-    return next((part.value_advice.get(str(wrong.value), "") for part in _models(here)), "")
+    return next((part.value_advice.get(str(wrong.value), "") for part in _models_at(model, wrong.path[:-1])), "")
 
 
 def _is_number(text: str) -> bool:
@@ -285,10 +294,14 @@ def _fields(model: ModelClass) -> list[str]:
 
 def _model_at(model: ModelClass, path: Path) -> ModelClass:
     """Return which part of the format stands at a place of the tree."""
+    return next(_models_at(model, path))
+
+
+def _models_at(model: ModelClass, path: Path) -> Iterator[ModelClass]:
     here: Any = model
     for part in path:
         here = _below(here, part)
-    return next(_models(here))
+    return _models(here)
 
 
 def _below(annotation: Any, part: str | int) -> Any:

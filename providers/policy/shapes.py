@@ -330,7 +330,8 @@ class PolicyShape(StrictModel):
 
 def described_policy(**sections: Any) -> type[PolicyShape]:
     """Return the whole file as a schema describes it: with the rows of providers, which are read one by one, and with
-    the types of `sections` that others read."""
-    types = {"providers": dict[ProviderName, ProviderShape | None], **sections}
-    fields: dict[str, Any] = {name: (kind, PolicyShape.model_fields[name]) for name, kind in types.items()}
+    the types of `sections` that others read. Each section may be null: one whose lines are all comments is left out."""
+    types: dict[str, Any] = {name: info.annotation for name, info in PolicyShape.model_fields.items()}
+    types |= {"providers": dict[ProviderName, ProviderShape | None], **sections}
+    fields: dict[str, Any] = {name: (kind | None, PolicyShape.model_fields[name]) for name, kind in types.items()}
     return create_model(PolicyShape.__name__, __base__=PolicyShape, __doc__=PolicyShape.__doc__, **fields)

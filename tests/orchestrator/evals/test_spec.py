@@ -156,3 +156,11 @@ def test_the_schema_names_every_field() -> None:
     schema = json_schema()
     assert schema["properties"].keys() >= {"squad", "recording", "defaults", "judge", "baseline", "cases"}
     assert "description" in schema["properties"]["squad"]
+
+
+def test_a_key_of_nothing_is_told_whatever_stands_under_it(tmp_path: Path) -> None:
+    case = "  - {name: one, inputs: {idea: tea}, expect: {tasks: {'': {output: {words: '1..9'}}}}}\n"
+    with pytest.raises(ProblemsFound, match="a key of 'tasks' is empty"):
+        suite(tmp_path, case)
+    with pytest.raises(ProblemsFound, match="'' takes a mapping, not the text 'x'"):
+        suite(tmp_path, case.replace("{output: {words: '1..9'}}", "x"))

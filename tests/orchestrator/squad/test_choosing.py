@@ -49,6 +49,12 @@ async def test_a_name_of_no_agent_fails_the_task_and_lists_the_agents() -> None:
     assert [agent for agent, _ in manager.asked] == ["ann"]
 
 
+def test_a_value_that_is_no_name_is_no_agent() -> None:
+    triage = {**TRIAGE, "output_schema": {"type": "object", "properties": {"who": {"enum": ["bob", {}]}}}}
+    with pytest.raises(PlanError, match=r"may be \{\}, and the squad has no such agent"):
+        routed(triage=triage)
+
+
 async def test_each_element_has_an_agent_of_its_own() -> None:
     items = {"type": "object", "properties": {"all": {"type": "array", "maxItems": 5, "items": WHO}}}
     given = squad(

@@ -64,6 +64,19 @@ def test_each_field_has_a_description_and_an_example(kind: str) -> None:
     assert lacking == {}
 
 
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_each_default_is_valid(kind: str) -> None:
+    schema = schema_of(kind)
+    parts = {"": schema, **schema.get("$defs", {})}
+    fields = {f"{part}.{name}": one for part, body in parts.items() for name, one in body.get("properties", {}).items()}
+    defaults = {name: one for name, one in fields.items() if "default" in one}
+    assert defaults
+    for name, one in defaults.items():
+        assert (
+            list(Draft202012Validator({**one, "$defs": schema.get("$defs", {})}).iter_errors(one["default"])) == []
+        ), name
+
+
 def test_descriptions_are_sentences() -> None:
     told = {name: field.description or "" for name, (_, _, _, field) in FIELDS.items()}
     assert {name: text for name, text in told.items() if not text.endswith(".") or not text[:1].isupper()} == {}

@@ -88,6 +88,102 @@ def told(text: str) -> list[tuple[str, str, str]]:
                 "write {type: object, properties: {ok: {type: string}}}",
             ),
         ),
+        (
+            "tasks:\n  t:\n  agent: ann\n  description: Write.\n",
+            (
+                "wrong-type",
+                "'agent' takes a mapping, not the text 'ann'",
+                "indent it further: 'agent' is a field of a task",
+            ),
+        ),
+        (
+            "tasks:\n  t:\n  agent: ann\n  description: Write.\n",
+            ("wrong-type", "'t' takes a mapping, not nothing", "its fields stand below it, indented further"),
+        ),
+        (
+            "budget: 5\n" + TASK.replace("REST", ""),
+            ("wrong-type", "'budget' takes a mapping, not the number 5", "write budget: {max_cost: 0.50}"),
+        ),
+        (
+            "budget: {max_usd: 5}\n" + TASK.replace("REST", ""),
+            ("unknown-field", "'max_usd' is not a field of a budget", "did you mean 'max_cost'?"),
+        ),
+        (
+            "inputs: {n: {default: 3}}\n" + TASK.replace("REST", ""),
+            ("wrong-type", "input 'n' is of type string", "write type: integer, or put the default in quotes"),
+        ),
+        (
+            "inputs: {n: {required: true}}\n" + TASK.replace("REST", ""),
+            (
+                "unknown-field",
+                "'required' is not a field of an input",
+                "leave it out: an input without a default must be given",
+            ),
+        ),
+        (
+            TASK.replace("REST", ", output_schema: {type: object, properties: {ok: bool}}"),
+            ("bad-schema", "no JSON Schema: 'bool' is not of type 'object', 'boolean'", "write ok: {type: boolean}"),
+        ),
+        (
+            TASK.replace("REST", ", output_schema: {properties: {ok: {type: string, required: true}}}"),
+            (
+                "bad-schema",
+                "no JSON Schema: True is not of type 'array'",
+                "leave it out, and write required: [ok] beside properties",
+            ),
+        ),
+        (
+            TASK.replace("REST", ", output_schema: [title]"),
+            (
+                "wrong-type",
+                "'output_schema' takes a mapping, not a list",
+                "write output_schema: {type: object, required: [title], properties: {title: {type: string}}}",
+            ),
+        ),
+        (
+            "inputs: {topic: {default: tea}}\ntasks: {t: {agent: ann, description: 'On ${{ topic }}.'}}\n",
+            ("unknown-name", "'topic' is not known here", "write inputs.topic"),
+        ),
+        (
+            TASK.replace("REST", "") + "outputs: {text: '${{ t.output }}'}\n",
+            ("unknown-name", "'t' is not known here", "write tasks.t.output"),
+        ),
+        (
+            TASK.replace("REST", "") + "outputs: {text: tasks.t.output}\n",
+            ("other-braces", "'tasks.t.output' is no expression, so it stays as it is", "write ${{ tasks.t.output }}"),
+        ),
+        (
+            TASK.replace("REST", "") + "outputs: {text: t}\n",
+            ("other-braces", "'t' is no expression, so it stays as it is", "write ${{ tasks.t.output }}"),
+        ),
+        (
+            TASK.replace("REST", "") + "  u: {agent: bob, needs: [t], description: 'Check ${{ needs.t.output }}.'}\n",
+            (
+                "other-braces",
+                "'${{ needs.t.output }}' reads nothing of this squad, so it stays as it is",
+                "write ${{ tasks.t.output }}",
+            ),
+        ),
+        (
+            TASK.replace("REST", ", if: '${{ true && false }}'"),
+            ("bad-expression", "unexpected char '&' at 6 in ${{ true && false }}", "write and, or, not"),
+        ),
+        (
+            "inputs: {x: {default: tea}}\n" + TASK.replace("REST", ", for_each: '${{ inputs.x }}', key: '${{ item }}'"),
+            ("wrong-type", "'for_each' takes a list; input 'x' is of type string", "declare it as type: list"),
+        ),
+        (
+            "tasks: {t: {agent: ann, description: ' '}}\n",
+            ("out-of-range", "'description' is empty", ""),
+        ),
+        (
+            "conversations: {c: {pattern: swarm, participants: [ann, bob]}}\ntasks: {t: {conversation: c}}\n",
+            (
+                "invalid-value",
+                "'pattern' is one of round_robin, party, selector, handoff, debate, hierarchical; not the text 'swarm'",
+                "write handoff",
+            ),
+        ),
     ],
 )
 def test_a_first_mistake_is_told_with_what_to_write(text: str, mistake: tuple[str, str, str]) -> None:
@@ -99,3 +195,13 @@ def test_a_first_mistake_is_told_with_what_to_write(text: str, mistake: tuple[st
 @pytest.mark.parametrize("schema", ["{}", "{title: Any}", "{type: string}", "{$ref: '#/$defs/a', $defs: {a: {}}}"])
 def test_a_schema_that_allows_anything_on_purpose_is_sound(schema: str) -> None:
     assert not [code for code, *_ in told(TASK.replace("REST", f", output_schema: {schema}")) if "schema" in code]
+
+
+def test_what_stands_under_another_name_is_not_told_to_be_wrong_besides() -> None:
+    switch = "tasks:\n  t: {switch: {value: '${{ inputs.k }}', branches: {default: {agent: ann, description: Do.}}}}\n"
+    assert [one for one in told("inputs: {k: {default: a}}\n" + switch) if not one[0].startswith("unused")] == [
+        ("unknown-field", "'value' is not a field of a switch", "did you mean 'on'?"),
+        ("unknown-field", "'branches' is not a field of a switch", "did you mean 'cases'?"),
+    ]
+    steps = "tasks:\n  t: {steps: [{name: a, agent: ann, description: Do.}, {name: b, agent: bob, description: Do.}]}\n"
+    assert {message for _, message, _ in told(steps)} == {"'name' is not a field of a step"}

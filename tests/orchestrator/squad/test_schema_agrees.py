@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,18 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from orchestrator.cli.commands.schema import SCHEMAS
 from orchestrator.evals.spec import json_schema as schema_of_tests
+from orchestrator.squad.routing_tools import tools_of_routing
 from orchestrator.squad.spec import json_schema, parse_spec
 from personas.persona import PersonaSpec
+from providers.catalog.file import load_catalog
 from providers.documents.models import checked
 from providers.documents.nodes import tree_of
 from providers.documents.problems import SpecError
 from providers.documents.yaml import read_tree
+from providers.policy.parse import parse_policy
+from providers.simulation.scenario_file import parse_scenario
 
 ROOT = Path(__file__).parents[3]
 CASES = ROOT.parent / "shared" / "cases" / "squads"
@@ -31,6 +36,7 @@ VALUES: Sequence[Any] = (None, True, -1, 0.5, "", "text", "${{ inputs.x }}", [],
 """What stands in place of each value of a file in turn."""
 SCHEMA = json_schema()
 EDITOR = Draft202012Validator(SCHEMA)
+CATALOG = load_catalog()
 
 
 def is_read(data: Any) -> bool:
@@ -62,6 +68,50 @@ def changed(data: Any, path: tuple[str | int, ...], value: Any) -> Any:
         at = at[key]
     at[path[-1]] = value
     return made
+
+
+def policy_is_read(data: Any) -> bool:
+    try:
+        parse_policy(data, CATALOG)
+    except SpecError:
+        return False
+    return tools_of_routing(tree_of(data), "agent_routing.yaml")[1] == []
+
+
+def scenario_is_read(data: Any) -> bool:
+    try:
+        parse_scenario(data, "day")
+    except SpecError:
+        return False
+    return True
+
+
+OTHERS: Mapping[str, tuple[Path, Callable[[Any], bool]]] = {
+    "routing": (ROOT / "examples" / "agent_routing.yaml", policy_is_read),
+    "scenario": (ROOT / "examples" / "scenario.yaml", scenario_is_read),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_editors_take_what_the_reader_takes_of_changed_files_of_other_kinds(kind: str) -> None:
+    file, is_read_ = OTHERS[kind]
+    data, editor = plain(file), Draft202012Validator(SCHEMAS[kind]())
+    emptied = [((name,), None) for name in data]
+    changes = [*emptied, *[(path, value) for path in places(data) for value in VALUES][::13]]
+    assert is_read_(data)
+    assert [
+        (path, value, error.message)
+        for path, value in changes
+        for error in editor.iter_errors(changed(data, path, value))
+        if is_read_(changed(data, path, value))
+    ] == []
+
+
+@pytest.mark.parametrize("field", ["timeout: 0s", "timeout: 0.0 m", "timeout: 0"])
+def test_editors_refuse_a_time_of_nothing(field: str) -> None:
+    name, _, value = field.partition(": ")
+    assert refused(changed(SMALL, ("tasks", "sort", name), float(value) if value == "0" else value))
+    assert refused(changed(SMALL, ("tasks", "sort", name), "0.5 m")) == []
 
 
 def disagreements(data: Any, every: int = 1) -> list[tuple[Any, ...]]:
