@@ -54,13 +54,14 @@ AGENT_COUNSEL: Mapping[str, Counsel] = {
     **_each("mcps apps", "tools of servers are declared", "mcp: {NAME: {...}}, and mcp: [NAME] at the agent"),
     **_each("guardrail_max_retries", "a text is sent back at most twice"),
     **_each("date_format", "the tool `now` has one format"),
-    **_each("skills a2a", "has no counterpart"),
+    **_each("skills a2a security_config", "has no counterpart"),
+    **_each("type", "is a class of the program"),
 }
 TASK_COUNSEL: Mapping[str, Counsel] = {
     **_each("callback callbacks", "is code of the program", _PROGRAM),
     **_each(
         "output_json output_pydantic response_model",
-        "is a class in Python",
+        "is a class that cannot be read",
         "output_schema: a JSON Schema, or its file",
     ),
     **_each("converter_cls", "is code of the program", "output_schema"),
@@ -69,6 +70,8 @@ TASK_COUNSEL: Mapping[str, Counsel] = {
     **_each("guardrail guardrails", "is not checked where a manager leads", "guardrails at the agents"),
     **_each("allow_crewai_trigger_context", "has no counterpart"),
     **_each("input_files", "files are inputs", "inputs: {NAME: {type: file}}"),
+    **_each("security_config", "has no counterpart"),
+    **_each("type", "is a class of the program"),
     **_each("prompt_context", "has no counterpart", "write it into the description"),
     **_each("condition", "is code of the program", 'if: "${{ ... }}"'),
 }
@@ -85,7 +88,11 @@ CREW_COUNSEL: Mapping[str, Counsel] = {
         _PROGRAM,
     ),
     **_each("function_calling_llm chat_llm", "one model writes answers and calls tools"),
-    **_each("prompt_file trained_agents_file", "has no counterpart"),
+    **_each("prompt_file trained_agents_file security_config skills", "has no counterpart"),
+}
+HOOK_COUNSEL: Mapping[str, str] = {
+    "before_kickoff": "the program changes the inputs before it runs the squad; or a first task with a tool does",
+    "after_kickoff": "the program reads the run's result: docs/guides/python-tools.md",
 }
 TOOLS: Mapping[str, str] = {
     "FileReadTool": "read_file",

@@ -6,19 +6,25 @@ before it; those with `async_execution` run beside each other, and the next one 
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
+from orchestrator.migration.crew_classes import schema_of
+from orchestrator.migration.crew_entries import (
+    agent_fields,
+    agent_ids,
+    refuse_unwritten_agent,
+    task_fields,
+    task_ids,
+)
 from orchestrator.migration.crew_fields import (
     AGENT_COUNSEL,
     CREW_COUNSEL,
+    HOOK_COUNSEL,
     OF_FILES,
-    RESERVED,
     TASK_COUNSEL,
     TOOLS,
     WRITES,
@@ -28,8 +34,9 @@ from orchestrator.migration.crew_fields import (
     tool_counsel,
 )
 from orchestrator.migration.crew_project import CrewProject
-from orchestrator.migration.crew_python import CrewPart, PythonCode
+from orchestrator.migration.crew_python import PythonCode
 from orchestrator.migration.crew_texts import CrewTexts, plain_text
+from orchestrator.migration.crew_values import file_in_run, number_within, once_each, shown
 from orchestrator.migration.notes import MigrationNotes
 from providers.documents.problems import nearest
 
@@ -38,12 +45,6 @@ _ROLE_CHARS, _TEXT_CHARS = 190, 20_000
 """What a title and any other text of a persona may come to here."""
 _MOST_SECONDS, _MOST_TOKENS = 86_400, 1_000_000
 SquadFields = dict[str, Any]
-
-
-def _number(value: Any, least: float, most: float) -> int | float | None:
-    """Return a number of YAML that is within bounds; None for anything else, such as `true` and `.inf`."""
-    is_one = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return value if is_one and least <= value <= most else None
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ class CrewSquad:
         """Return the squad. Raise `SpecError` where a task names what is not there."""
         crew = dict(self.project.code.crew)
         is_led = crew.pop("process", "sequential") == "hierarchical"
-        self._name_all()
+        self._agent_ids, self._task_ids = agent_ids(self.project, self.notes), task_ids(self.project, self.notes)
         self._judge = identifier(JUDGE, self._agent_ids.values(), JUDGE)
         for key, own in self._agent_ids.items():
             self.agents[own] = self._agent(key, own)
@@ -85,6 +86,7 @@ class CrewSquad:
             made["memory"] = True
             self.notes.add("changed", "crew.memory", "is memory: true: what agents remember is kept over runs")
         crew.pop("name", None), crew.pop("agents", None), crew.pop("tasks", None)
+        self._code_around()
         self._counsel("crew", crew, CREW_COUNSEL, ())
         if used := self._files:
             made["workspace"] = {"path": ".", "write": True} if used & WRITES else "."
@@ -99,74 +101,10 @@ class CrewSquad:
         made["outputs"] = {"result": f"${{{{ tasks.{last}.output }}}}"}
         return made
 
-    def _name_all(self) -> None:
-        """Give agents and tasks names that a squad takes."""
-        code = self.project.code
-        for place, values, parts, ids in (
-            ("agents", self.project.agents.values, code.agents, self._agent_ids),
-            ("tasks", self.project.tasks.values, code.tasks, self._task_ids),
-        ):
-            keys = dict.fromkeys([*values, *(part.key for part in parts.values())])
-            if place == "agents":
-                keys = {key: None for key in keys if not self._is_template(key)}
-            if place == "tasks" and parts:
-                keys = dict.fromkeys(self._in_order(keys, parts))
-            taken = set[str]()
-            for key in keys:
-                is_fine = place == "agents" and re.fullmatch(r"[A-Za-z_][\w-]*", key, re.ASCII) and key not in RESERVED
-                own = key if is_fine and key not in taken else identifier(key, taken, place[:-1])
-                taken.add(own)
-                ids[key] = own
-                if own != key:
-                    self.notes.add(
-                        "changed", f"{place}.{key}", f"is called {own}: names are words of letters and digits"
-                    )
-
-    def _is_template(self, key: str) -> bool:
-        """Whether an entry is there for anchors alone: it says nothing of an agent, and no task names it."""
-        fields, code = self.project.agents.values.get(key), self.project.code
-        if not isinstance(fields, dict) or fields.keys() & {"role", "goal", "backstory"}:
-            return False
-        doing = [task.get("agent") for task in self.project.tasks.values.values() if isinstance(task, dict)]
-        if key in doing or any(part.key == key for part in code.agents.values()):
-            return False
-        self.notes.add(
-            "changed", f"agents.{key}", "is left out: it has no role, goal or backstory, and no task names it"
-        )
-        return True
-
-    def _in_order(self, keys: Collection[str], parts: Mapping[str, CrewPart]) -> Iterator[str]:
-        """Yield the tasks as crew.py has them do: as it lists them, else as their methods stand there."""
-        listed = self.project.code.crew.get("tasks")
-        if isinstance(listed, list) and all(isinstance(name, str) and name in parts for name in listed) and listed:
-            order = [parts[name].key for name in listed]
-        else:
-            order = [part.key for part in parts.values()]
-        yield from order
-        for key in keys:
-            if key not in order:
-                self.notes.add("changed", f"tasks.{key}", "is in the YAML, and not in crew.py: it is done last")
-                yield key
-
-    def _fields(self, kind: str, key: str) -> SquadFields:
-        """Return what is said of an agent or task: the YAML, and over it what crew.py says."""
-        file, parts = (
-            (self.project.agents, self.project.code.agents)
-            if kind == "agents"
-            else (self.project.tasks, self.project.code.tasks)
-        )
-        written = file.values.get(key, {})
-        if written is None:
-            written = {}
-        if not isinstance(written, dict):
-            raise file.error((key,), "wrong-type", f"'{key}' must be a mapping of fields")
-        own = next((part.fields for part in parts.values() if part.key == key), {})
-        return {str(name): value for name, value in {**written, **own}.items() if value is not None}
-
     # -- agents
 
     def _agent(self, key: str, own: str) -> SquadFields:
-        place, given = f"agents.{key}", self._fields("agents", key)
+        place, given = f"agents.{key}", agent_fields(self.project, key)
         made: SquadFields = {}
         for theirs, usual in (("role", "title"), ("goal", "goal"), ("backstory", "identity")):
             if (text := self._written(place, theirs, given)) is not None:
@@ -183,10 +121,12 @@ class CrewSquad:
             self.notes.add("changed", f"{place}.inject_date", "is the tool now, which tells the date")
         if tools:
             made["tools"] = list(dict.fromkeys(tools))
-        if (turns := _number(given.pop("max_iter", None), 1, 1000)) is not None and isinstance(turns, int):
+        if (turns := number_within(given.pop("max_iter", None), 1, 1000)) is not None and isinstance(turns, int):
             made["max_turns"] = turns
             self.notes.add("carried", f"{place}.max_iter", f"is max_turns: {turns}")
-        if (seconds := _number(given.pop("max_execution_time", None), 0, _MOST_SECONDS)) is not None and seconds > 0:
+        if (
+            seconds := number_within(given.pop("max_execution_time", None), 0, _MOST_SECONDS)
+        ) is not None and seconds > 0:
             self._timeouts[own] = max(int(seconds), 1)
             self.notes.add("changed", f"{place}.max_execution_time", "is the timeout of the tasks that it does")
         self._sampling(given, made)
@@ -205,7 +145,7 @@ class CrewSquad:
         text = plain_text(value)
         if text is None and value is not None and not isinstance(value, str):
             what = "is code" if isinstance(value, PythonCode) else "is no text"
-            self.notes.add("missing", f"{place}.{name}", f"{self._shown(value)}: {what}", "write it as text")
+            self.notes.add("missing", f"{place}.{name}", f"{shown(value)}: {what}", "write it as text")
         return text
 
     def _said(self, place: str, theirs: str, usual: str, text: str) -> tuple[str, str]:
@@ -231,18 +171,18 @@ class CrewSquad:
             made["model"] = model
             self.notes.add("carried", place, f"is model: {model}, which is asked alone")
         else:
-            shown = name if isinstance(name, str) else self._shown(llm)
+            named = name if isinstance(name, str) else shown(llm)
             todo = "model: PROVIDER/MODEL (orchestrator providers ls), or tier: worker"
-            self.notes.add("missing", place, f"{shown} is no model of the catalog", todo)
-            self.comments["agents", own].append(f"llm: {shown} -> {todo}")
+            self.notes.add("missing", place, f"{named} is no model of the catalog", todo)
+            self.comments["agents", own].append(f"llm: {named} -> {todo}")
         self._sampling({name: more.get(name) for name in ("temperature", "max_tokens")}, made)
 
     @staticmethod
     def _sampling(given: SquadFields, made: SquadFields) -> None:
         """Take what says how a model writes; what a model said goes before what its agent says."""
-        if (heat := _number(given.pop("temperature", None), 0, 2)) is not None:
+        if (heat := number_within(given.pop("temperature", None), 0, 2)) is not None:
             made.setdefault("temperature", heat)
-        tokens = _number(given.pop("max_tokens", None), 1, _MOST_TOKENS)
+        tokens = number_within(given.pop("max_tokens", None), 1, _MOST_TOKENS)
         if isinstance(tokens, int):
             made["max_output_tokens"] = tokens
 
@@ -252,7 +192,7 @@ class CrewSquad:
         found: list[Any] = []
         for name in listed:
             made = self.project.code.made.get(name, name) if isinstance(name, str) else name
-            called = made if isinstance(made, str) else self._shown(made)
+            called = made if isinstance(made, str) else shown(made)
             if (own := TOOLS.get(called.removeprefix("crewai_tools."))) is not None:
                 found.append(own)
                 self.notes.add("changed", f"{place}.tools", f"{called} is {own}")
@@ -262,6 +202,28 @@ class CrewSquad:
                 self.comments[path].append(f"tools: {called} -> {todo}")
         self._files |= {name for name in found if name in OF_FILES}
         return found
+
+    def _code_around(self) -> None:
+        """Tell of code that has no counterpart: what is called before and after, and agents of no crew."""
+        code = self.project.code
+        for method, when in code.hooks.items():
+            self.notes.add("missing", f"crew.{when}", f"{method}: is code of the program", HOOK_COUNSEL[when])
+        for name, part in code.others.items():
+            if part.key not in self._agent_ids:
+                self.notes.add("missing", f"agents.{name}", "is in no crew, and left out")
+
+    def _output_schema(self, place: str, given: SquadFields, fields: SquadFields) -> None:
+        """Take the class of a task's output, where all of it is known."""
+        for name in ("output_pydantic", "output_json", "response_model"):
+            called = given.get(name)
+            text = called.text if isinstance(called, PythonCode) else called
+            schema = schema_of(text.rpartition(".")[2], self.project.classes) if isinstance(text, str) else None
+            if schema is not None and "output_schema" not in fields:
+                del given[name]
+                fields["output_schema"] = schema
+                self.notes.add(
+                    "changed", f"{place}.{name}", f"the class {text} is output_schema, without its checks in code"
+                )
 
     def _guardrails(self, place: str, given: SquadFields, made: SquadFields) -> None:
         """Rules in words are judged by an agent; those that are code are told."""
@@ -274,10 +236,8 @@ class CrewSquad:
                 checks.append({"agent": self._judge, "rubric": self.texts.text(place, text), "on_fail": "retry"})
                 self.notes.add("changed", f"{place}.guardrail", f"is judged by the agent {self._judge}")
             elif rule is not None:
-                shown = self._shown(rule)
-                self.notes.add(
-                    "missing", f"{place}.guardrail", f"{shown} is code", "guardrails: regex, schema or a rubric"
-                )
+                todo = "guardrails: regex, schema or a rubric"
+                self.notes.add("missing", f"{place}.guardrail", f"{shown(rule)} is code", todo)
         if checks:
             made["guardrails"] = {"output": checks}
             self.agents.setdefault(self._judge, {"persona": "judge"})
@@ -285,6 +245,8 @@ class CrewSquad:
     def _delegate(self, manager: str | None) -> None:
         """Give those who may delegate the others as tools. Two of them cannot be each other's."""
         for own in self._delegating:
+            if own == manager:
+                continue  # it delegates in the conversation that it leads
             place = f"agents.{own}.allow_delegation"
             others = [name for name in self.agents if name not in (*self._delegating, self._judge, manager)]
             if others:
@@ -299,16 +261,20 @@ class CrewSquad:
 
     def _manager(self, crew: SquadFields) -> str:
         """Return the agent that leads, and note what follows from it."""
-        named = crew.pop("manager_agent", None)
-        part = self.project.code.agents.get(named) if isinstance(named, str) else None
+        named, code = crew.pop("manager_agent", None), self.project.code
+        part = {**code.others, **code.agents}.get(named) if isinstance(named, str) else None
         told = "the manager delegates and concludes; it leads each task"
         self.notes.add("changed", "crew.process", f"hierarchical is the conversation {TALK}: {told}")
+        if part is not None and part.key not in self._agent_ids:
+            refuse_unwritten_agent(self.project, part)
+            self._agent_ids[part.key] = own = identifier(part.key, self.agents, MANAGER)
+            self.agents[own] = self._agent(part.key, own)
         if part is not None and len(self._agent_ids) > 1:
             crew.pop("manager_llm", None)
             return self._agent_ids[part.key]
         if named is not None and part is None:
-            todo = f"write the role, goal and backstory of {self._shown(named)} into the agent {MANAGER}"
-            self.notes.add("missing", "crew.manager_agent", f"{self._shown(named)} is no agent of the YAML", todo)
+            todo = f"write the role, goal and backstory of {shown(named)} into the agent {MANAGER}"
+            self.notes.add("missing", "crew.manager_agent", f"{shown(named)} is no agent of the YAML", todo)
         own = identifier(MANAGER, self.agents, MANAGER)
         made: SquadFields = {
             "title": "Crew Manager",
@@ -332,7 +298,7 @@ class CrewSquad:
             raise self.project.tasks.error((), "empty-file", "the file has no tasks")
         for key in keys:
             own, place = self._task_ids[key], f"tasks.{key}"
-            given = self._fields("tasks", key)
+            given = task_fields(self.project, key)
             fields = self._task(key, own, given, manager)
             is_beside = given.pop("async_execution", False) is True
             needs = ([last] if last else []) if is_beside else (waiting or ([last] if last else []))
@@ -354,7 +320,7 @@ class CrewSquad:
             else:
                 waiting, last = [], own
             self._counsel(place, given, TASK_COUNSEL, ("tasks", own))
-        self._once(made)
+        once_each(made, self.notes)
         self.notes.add("carried", "tasks", "run in their order; each reads what its context says, else all before it")
         return made
 
@@ -375,9 +341,10 @@ class CrewSquad:
         if given.pop("markdown", False) is True:
             fields["expected_output"] = f"{fields.get('expected_output', '')}\n\nWrite it in Markdown.".strip()
             self.notes.add("carried", f"{place}.markdown", "is asked for in expected_output")
+        self._output_schema(place, given, fields)
         if (file := self._written(place, "output_file", given)) is not None:
-            kept = self._output_file(place, file)
-            fields |= {} if kept is None else {"output_file": kept}
+            kept = file_in_run(place, file, self.notes)
+            fields |= {} if kept is None else {"output_file": self.texts.text(place, kept)}
         tools = self._tools(place, ("tasks", own), given.pop("tools", None))
         if tools and manager is None:
             fields["tools"] = tools
@@ -401,7 +368,7 @@ class CrewSquad:
             hint = nearest(named, [*self._agent_ids, *code])
             raise file.error((key, "agent"), "unknown-agent", f"no agent is called '{named}'", hint)
         if named is not None:
-            raise file.error((key, "agent"), "wrong-type", f"'agent' is the name of one, not {self._shown(named)}")
+            raise file.error((key, "agent"), "wrong-type", f"'agent' is the name of one, not {shown(named)}")
         if manager is not None:
             return None
         if len(self._agent_ids) == 1:
@@ -419,7 +386,7 @@ class CrewSquad:
             known = code[name].key if isinstance(name, str) and name in code else name
             own = self._task_ids.get(known) if isinstance(known, str) else None
             if own is None:
-                message, hint = f"no task is called '{self._shown(name)}'", nearest(str(name), self._task_ids)
+                message, hint = f"no task is called '{shown(name)}'", nearest(str(name), self._task_ids)
                 raise self.project.tasks.error((key, "context"), "unknown-task", message, hint)
             if own not in done:
                 message = f"'{name}' is done after '{key}', so its output is not there yet"
@@ -443,28 +410,6 @@ class CrewSquad:
         self.notes.add("changed", f"{place}.human_input", f"is the approval {review}", todo)
         return review
 
-    def _output_file(self, place: str, written: str) -> str | None:
-        path = written.replace("\\", "/")
-        parts = PurePosixPath(path).parts
-        is_inside = not path.startswith("/") and ".." not in parts and ":" not in (parts or ("",))[0]
-        kept = str(PurePosixPath(*(part for part in parts if part != "."))) if is_inside else PurePosixPath(path).name
-        kept = re.sub(r'[<>:"|?*\x00-\x1f\x7f]', "_", kept)
-        if kept in ("", ".", ".."):
-            self.notes.add("missing", f"{place}.output_file", f"{written} names no file", "output_file: NAME")
-            return None
-        if kept != written:
-            self.notes.add("changed", f"{place}.output_file", f"{written} is {kept}, in the folder of the run's files")
-        return self.texts.text(place, kept)
-
-    def _once(self, tasks: SquadFields) -> None:
-        """Leave each file to the last task that writes it, whose text stood there in the end."""
-        last = {fields["output_file"]: name for name, fields in tasks.items() if "output_file" in fields}
-        for name, fields in tasks.items():
-            if "output_file" in fields and last[fields["output_file"]] != name:
-                file = fields.pop("output_file")
-                told = f"{file} is written by {last[file]} later, so by that task alone"
-                self.notes.add("changed", f"tasks.{name}.output_file", told)
-
     # -- what is left
 
     def _input(self, name: str) -> SquadFields:
@@ -479,24 +424,6 @@ class CrewSquad:
             if value in (None, False) or value == [] or value == {}:
                 continue
             counsel = known.get(name, Counsel("is not known", "see what it does"))
-            self.notes.add("missing", f"{place}.{name}", f"{self._shown(value)}: {counsel.text}", counsel.todo)
+            self.notes.add("missing", f"{place}.{name}", f"{shown(value)}: {counsel.text}", counsel.todo)
             if path and counsel.todo:
-                self.comments[path].append(f"{name}: {self._shown(value)} -> {counsel.todo}")
-
-    @staticmethod
-    def _shown(value: Any) -> str:
-        match value:
-            case PythonCode(text=text):
-                return text
-            case str():
-                return value if len(value) <= 60 else f"{value[:60]}…"
-            case bool():
-                return str(value).lower()
-            case int() | float():
-                return str(value)[:40]
-            case dict():
-                return "a mapping"
-            case list():
-                names = [one for one in value if isinstance(one, str)]
-                return ", ".join(names)[:60] if len(names) == len(value) else "a list"
-        return type(value).__name__
+                self.comments[path].append(f"{name}: {shown(value)} -> {counsel.todo}")

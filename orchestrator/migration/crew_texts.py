@@ -16,6 +16,7 @@ _BRACES = re.compile(
     r"""
     (?P<ours>\$\{\{(?:(?:(?!\}\}).)*\}\})?)                 # our expressions mean nothing there
     | (?P<double>\{\{(?![A-Za-z_][A-Za-z0-9_\-]*\}\})\s*[\w.\-|'"\[\]() ]+\s*\}\})  # Jinja, which is text there
+    | (?P<blank>\{(?:\s+[A-Za-z_]\w*\s*|[A-Za-z_]\w*\s+)\})      # text there, which we would take for a slip
     | \{(?P<name>[A-Za-z_][A-Za-z0-9_\-]*)\}
     """,
     re.VERBOSE | re.DOTALL,
@@ -38,6 +39,8 @@ class CrewTexts:
                 return f"${{{{ inputs.{self._input(found['name'])} }}}}"
             if found["double"] is not None:
                 self.notes.add("changed", place, f"{found[0]} stays text, with both pairs of braces")
+            if found["blank"] is not None:
+                self.notes.add("changed", place, f"{found[0]} stays text, as the blanks in it made it text there")
             return as_quotation(found[0])
 
         return _BRACES.sub(turned, written)

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.__main__ import main
+from orchestrator.migration.crew_classes import classes_in, schema_of
 from orchestrator.migration.crew_fields import RESERVED, identifier, model_of
 from orchestrator.migration.crew_project import NoCrew, read_project
-from orchestrator.migration.crew_python import PythonCode, crew_code, default_inputs
+from orchestrator.migration.crew_python import PythonCode, crew_code, default_inputs, parsed
 from orchestrator.migration.crew_squad import CrewSquad
 from orchestrator.migration.crew_texts import CrewTexts
 from orchestrator.migration.notes import MigrationNotes
@@ -71,7 +72,10 @@ def project(folder: Path, tasks: str, agents: str = AGENTS, crew: str = "", main
 
 
 def made(folder: Path, *arguments: str, **more: str) -> tuple[dict, MigrationNotes, Squad]:
-    project(folder, *arguments, **more)
+    return of_folder(project(folder, *arguments, **more))
+
+
+def of_folder(folder: Path) -> tuple[dict, MigrationNotes, Squad]:
     notes, catalog = MigrationNotes(), load_catalog()
     crew = CrewSquad(read_project(folder, notes), notes, frozenset(catalog.names()), ("ollama",))
     document = crew.document()
@@ -125,7 +129,9 @@ def test_tasks_at_the_same_time_are_waited_for_by_the_next(tmp_path) -> None:
 
 
 def test_placeholders_become_inputs_and_other_braces_stay(tmp_path) -> None:
-    texts = 'On {topic}: {"a": {"b": [1]}}, {{ kept }}, {{topic}}, ${{ inputs.x }}, {my-var}, ${topic}, { no }, {}, ${{'
+    texts = (
+        'On {topic}: {"a": {"b": [1]}}, {{ kept }}, {{topic}}, ${{ inputs.x }}, {my-var}, ${topic}, { topic }, {}, ${{'
+    )
     tasks = {"t": {"description": texts, "agent": "ann", "output_file": "out/{topic}.md"}}
     agents = {"ann": {"role": "{topic} writer", "goal": "Write on {topic}", "backstory": "{{ x }}"}}
     document, notes, squad = made(tmp_path, yaml.dump(tasks), yaml.dump(agents))
@@ -134,7 +140,7 @@ def test_placeholders_become_inputs_and_other_braces_stay(tmp_path) -> None:
     work = plan.tasks["t"].work
     assert isinstance(work, AgentWork)
     said = work.description.render({"inputs": plan.inputs})
-    assert said == 'On tea: {"a": {"b": [1]}}, {{ kept }}, {tea}, ${{ inputs.x }}, 5, $tea, { no }, {}, ${{'
+    assert said == 'On tea: {"a": {"b": [1]}}, {{ kept }}, {tea}, ${{ inputs.x }}, 5, $tea, { topic }, {}, ${{'
     assert "tea writer" in plan.agents["ann"].told()
     assert "{{ x }}" in plan.agents["ann"].told()
     assert "{my-var}" in places(notes, "changed")
@@ -388,12 +394,233 @@ def test_where_projects_are_found(tmp_path) -> None:
         read_project(tmp_path / "a", MigrationNotes())
 
 
-@pytest.mark.parametrize("place", [".", "src/shop"])
-def test_a_crew_in_json_is_named(tmp_path, place) -> None:
-    (tmp_path / place).mkdir(parents=True, exist_ok=True)
-    (tmp_path / place / "crew.jsonc").write_text("{}", "utf-8")
-    with pytest.raises(NoCrew, match=r"crew\.jsonc is a crew in JSON, which is not read"):
-        read_project(tmp_path, MigrationNotes())
+def read(folder: Path, **files: str) -> tuple[dict, MigrationNotes, Squad]:
+    """Write files, whose names have `__` for a slash and `_dot_` for a dot, and return what is made of them."""
+    for name, text in files.items():
+        file = folder / name.replace("__", "/").replace("_dot_", ".")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(text), "utf-8")
+    return of_folder(folder)
+
+
+JSON_CREW = """\
+{
+  // what it is called: "shop"
+  "name": "json shop", "agents": ["ann", "bob"], "verbose": true,
+  "tasks": [
+    {"name": "find", "description": "On {topic} // at http://x.y", "agent": "ann", "output_json": {"python": "m.Out"},},
+    /* "agent": "nobody",
+    */ {"description": "Write \\ud83d\\ude00", "agent": "bob", "context": ["find"], "guardrail": "Be kind to all."},
+  ],
+  "inputs": {"topic": "tea"}, "process": "sequential", "before_kickoff_callbacks": [{"python": "m.before"}]
+}
+"""
+JSON_AGENT = """{"role": "R", "goal": "G", "backstory": "B", "tools": ["FileReadTool", "custom:own"],
+"settings": {"max_iter": 5, "allow_delegation": false}}"""
+
+
+@pytest.mark.parametrize("place", ["", "src__shop__"])
+def test_a_crew_in_json_is_read(tmp_path, place) -> None:
+    files = {"crew_dot_jsonc": JSON_CREW, "agents__ann_dot_jsonc": JSON_AGENT, "agents__bob_dot_json": JSON_AGENT}
+    files["m_dot_py"] = "class Out(BaseModel):\n    title: str\n"
+    document, notes, squad = read(tmp_path, **{f"{place}{name}": text for name, text in files.items()})
+    assert document["name"] == "json_shop"
+    assert document["agents"]["ann"] == {
+        "title": "R", "goal": "G", "identity": "B", "tools": ["read_file"], "max_turns": 5
+    }  # fmt: skip
+    assert list(document["tasks"]) == ["find", "task_2"]
+    assert document["tasks"]["find"]["output_schema"]["required"] == ["title"]
+    assert document["tasks"]["task_2"]["description"] == "Write 😀"
+    assert document["tasks"]["task_2"]["guardrails"]["output"][0]["rubric"] == "Be kind to all."
+    assert squad.plan({}).tasks["task_2"].context == ("find",)
+    assert squad.plan({}).inputs == {"topic": "tea"}
+    assert {"crew.verbose", "agents.ann.tools", "crew.before_kickoff_callbacks"} <= places(notes, "missing")
+
+
+def test_the_manager_of_a_crew_in_json_has_a_file_of_its_own(tmp_path) -> None:
+    crew = JSON_CREW.replace('"sequential"', '"hierarchical", "manager_agent": "boss"')
+    agents = {f"agents__{name}_dot_json": JSON_AGENT for name in ("ann", "bob", "boss")}
+    document, _, _ = read(tmp_path, crew_dot_json=crew, **agents)
+    assert document["conversations"]["crew"] == {
+        "pattern": "hierarchical", "manager": "boss", "participants": ["ann", "bob"]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("crew", "code", "line"),
+    [
+        ("[]", "wrong-type", 1),
+        ('{"agents": ["ann"]\n"tasks": []}', "bad-json", 2),
+        ("[" * 5000, "bad-json", 1),
+        ("{}", "empty-file", 1),
+        ('{"agents": [\n"ann", "eve"], "tasks": []}', "unknown-agent", 2),
+        ('{"agents": ["../ann"], "tasks": []}', "unknown-agent", 1),
+        ('{"agents": ["ann"],\n"tasks": ["t"]}', "wrong-type", 2),
+        ('{"agents": ["ann"], "tasks": [\n{"name": "t"}, {"name": "t"}]}', "duplicate-key", 2),
+        ('{"agents": ["ann"], "tasks": [\n{"name": "t", "agent": "anm"}]}', "unknown-agent", 2),
+    ],
+)
+def test_mistakes_in_json_have_their_place(tmp_path, crew, code, line) -> None:
+    with pytest.raises(SpecError) as failed:
+        read(tmp_path, crew_dot_jsonc=crew, agents__ann_dot_jsonc=JSON_AGENT)
+    problem = failed.value.problems[0]
+    assert (problem.code, problem.line) == (code, line)
+
+
+MODELS = """
+class Level(str, Enum):
+    HIGH = "high"
+    LOW = "low"
+class Base(BaseModel):
+    id: int
+class Source(Base):
+    '''Where it is from.'''
+    url: HttpUrl
+    year: int | None = None
+class Report(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    title: str = Field(..., description="Short", min_length=2)
+    score: Annotated[float, Field(ge=0, lt=10)]
+    tags: List[str] = Field(default_factory=list, max_length=3)
+    level: "Level"
+    kind: Literal["a", "b"] = "a"
+    sources: list[Source]
+    more: Optional[Dict[str, int]] = None
+    _hidden: int = 1
+class Endless(BaseModel):
+    inner: "list[Endless]"
+class Odd(BaseModel):
+    made: Callable
+"""
+
+
+def test_a_class_of_an_output_is_a_schema() -> None:
+    classes = classes_in([parsed(MODELS)])
+    assert schema_of("Report", classes) == {
+        "type": "object",
+        "properties": {
+            "title": {"type": "string", "description": "Short", "minLength": 2},
+            "score": {"type": "number", "minimum": 0, "exclusiveMaximum": 10},
+            "tags": {"type": "array", "items": {"type": "string"}, "maxItems": 3},
+            "level": {"enum": ["high", "low"]},
+            "kind": {"enum": ["a", "b"]},
+            "sources": {
+                "type": "array",
+                "items": {
+                    "description": "Where it is from.",
+                    "type": "object",
+                    "properties": {
+                        "id": {"type": "integer"},
+                        "url": {"type": "string"},
+                        "year": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+                    },
+                    "required": ["id", "url"],
+                },
+            },
+            "more": {"anyOf": [{"type": "object", "additionalProperties": {"type": "integer"}}, {"type": "null"}]},
+        },
+        "required": ["title", "score", "level", "sources"],
+    }
+    assert [schema_of(name, classes) for name in ("Endless", "Odd", "Gone")] == [None, None, None]
+
+
+def test_an_output_has_the_schema_of_its_class_wherever_that_is_in_the_package(tmp_path) -> None:
+    crew = CREW.replace("PROCESS", "sequential")
+    crew = crew.replace("agent=self.editor()", "agent=self.editor(), output_pydantic=Report")
+    crew = crew.replace("agent=self.writer()", "agent=self.writer(), output_json=Odd")
+    project(tmp_path, "b: {description: B.}\na: {description: A.}\n", crew=crew)
+    document, notes, _ = read(tmp_path, tools__models_dot_py=MODELS)
+    assert document["tasks"]["b"]["output_schema"]["properties"]["title"]["minLength"] == 2
+    assert "output_schema" not in document["tasks"]["a"]
+    assert "tasks.b.output_pydantic" in places(notes, "changed")
+    assert "tasks.a.output_json" in places(notes, "missing")
+
+
+def test_names_in_the_code_are_what_they_stand_for(tmp_path) -> None:
+    crew = CREW.replace("PROCESS", "hierarchical, manager_agent=self.boss(), manager_llm=twice")
+    crew = crew.replace("class Shop:", "class Shop:\n    search = DirectoryReadTool()")
+    crew = crew.replace(
+        '        return Agent(config=self.agents_config["bob"])',
+        "        llm = LLM(model='gpt-6-luna')\n"
+        "        return Agent(config=self.agents_config['bob'], llm=llm, tools=[self.search])",
+    )
+    crew += """
+    def boss(self): return Agent(role="Boss of {topic}", goal="G", backstory="B", allow_delegation=True)
+    def spare(self): return Agent(role="S", goal="G", backstory="B")
+    @before_kickoff
+    def prepare(self, inputs): return inputs
+    @after_kickoff
+    def tidy(self, output): return output
+"""
+    document, notes, squad = made(tmp_path, "b: {description: B.}\na: {description: A.}\n", crew=crew)
+    assert document["agents"]["bob"]["model"] == "openai/gpt-6-luna"
+    assert document["agents"]["bob"]["tools"] == ["list_files"]
+    assert document["agents"]["boss"] == {"title": "Boss of ${{ inputs.topic }}", "goal": "G", "identity": "B"}
+    assert document["conversations"]["crew"]["participants"] == ["ann", "bob"]
+    assert squad.plan({"topic": "tea"}).conversations["crew"].moderator == "boss"
+    told = {note.place: note.text for note in notes.found if note.fate == "missing"}
+    assert told["crew.before_kickoff"].startswith("prepare")
+    assert told["crew.after_kickoff"].startswith("tidy")
+    assert "agents.spare" in told
+
+
+def test_a_name_that_is_bound_twice_stays_a_name() -> None:
+    code = crew_code("llm = 'a'\nllm = 'b'\nann = Agent(llm=llm)\none = Task(agent=ann)\n")
+    assert code.agents["ann"].fields == {"llm": "llm"}
+
+
+SCRIPT = """
+from somewhere import Agent, Crew, Task
+def main():
+    ann = Agent(role="Writer", goal="Write", backstory="Old")
+    eve = Agent(role="Unused", goal="G", backstory="B")
+    one = Task(description="Find {topic}", agent=ann)
+    two = Task(description="Write {topic}", agent=ann, context=[one])
+    crew = Crew(agents=[ann], tasks=[two, one])
+    crew.kickoff(inputs={"topic": "tea"})
+raise SystemExit("this was run")
+"""
+
+
+def test_a_crew_that_a_script_makes_is_read(tmp_path) -> None:
+    document, notes, squad = read(tmp_path, start_dot_py=SCRIPT.replace("[two, one]", "[one, two]"))
+    assert document["agents"] == {"ann": {"title": "Writer", "goal": "Write", "identity": "Old"}}
+    assert list(document["tasks"]) == ["one", "two"]
+    assert squad.plan({}).inputs == {"topic": "tea"}
+    assert "agents.eve" in places(notes, "missing")
+    with pytest.raises(SpecError) as failed:
+        read(tmp_path, start_dot_py=SCRIPT)
+    problem = failed.value.problems[0]
+    assert (problem.code, problem.file, problem.line) == ("not-an-ancestor", str(tmp_path / "start.py"), 7)
+
+
+def test_the_class_may_be_in_any_file_and_say_where_its_yaml_is(tmp_path) -> None:
+    crew = CREW.replace("PROCESS", "sequential").replace(
+        "class Shop:", "class Shop:\n    agents_config = 'people/all.yaml'\n    tasks_config = 'work.yaml'"
+    )
+    tasks = "b: {description: B.}\na: {description: A.}\n"
+    files = {"shop_crew_dot_py": crew, "people__all_dot_yaml": AGENTS, "work_dot_yaml": tasks, "a_dot_py": SCRIPT}
+    document, notes, _ = read(tmp_path / "one", **files)
+    assert list(document["tasks"]) == ["a", "b"]
+    assert {note.text for note in notes.found if note.place == "a.py"} == {"is another crew, and is not read"}
+    outside = crew.replace("'people/all.yaml'", "'../one/people/all.yaml'")
+    with pytest.raises(NoCrew, match="lies outside"):
+        read(tmp_path / "two", crew_dot_py=outside, work_dot_yaml=tasks)
+    (tmp_path / "pyproject.toml").write_text("", "utf-8")
+    assert list(read(tmp_path / "two")[0]["agents"]) == ["ann", "bob"]
+
+
+def test_agents_and_tasks_may_lie_in_different_folders(tmp_path) -> None:
+    document, _, _ = read(tmp_path, agents_dot_yaml=AGENTS, config__tasks_dot_yml="t: {description: T., agent: ann}")
+    assert document["tasks"]["t"]["agent"] == "ann"
+
+
+def test_an_entry_that_the_code_reads_and_the_yaml_lacks_is_a_mistake(tmp_path) -> None:
+    crew = CREW.replace("PROCESS", "sequential").replace('config["bob"]', 'config["bobby"]')
+    with pytest.raises(SpecError) as failed:
+        made(tmp_path, "b: {description: B.}\na: {description: A.}\n", crew=crew)
+    assert failed.value.problems[0].code == "unknown-agent"
+    assert "bob" in failed.value.problems[0].hint
 
 
 def test_python_that_cannot_be_read_is_told(tmp_path) -> None:
@@ -406,6 +633,8 @@ def test_code_is_shown_and_never_evaluated() -> None:
     assert isinstance(code.agents["writer"].fields["step_callback"], PythonCode)
     assert code.made["web"] == "SerperDevTool"
     assert default_inputs("inputs = {'a': open('x').read(), 'b': 'B', **more}") == {"b": "B"}
+    with pytest.raises(SyntaxError):
+        crew_code("class A:\n    @agent\n    def a(self): return Agent(role=" + "+".join(["f()"] * 3000) + ")")
     with pytest.raises(SyntaxError):
         crew_code("(" * 10_000)
     with pytest.raises(SyntaxError):

@@ -38,10 +38,10 @@ def import_squad_command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Write what became of each part as JSON, to stdout.")
 @click.pass_context
 def import_crewai(context: click.Context, folder: str, out: str, as_json: bool) -> None:
-    """Make a squad of the CrewAI project in DIR: of its agents.yaml and tasks.yaml.
+    """Make a squad of the CrewAI project in DIR: of its agents.yaml and tasks.yaml, of its crew.jsonc, or of crew.py.
 
-    They are looked for in DIR, DIR/config and DIR/src/*/config. crew.py beside them is read, not run. Existing files
-    are kept. Changes, and parts without a counterpart, are reported, and written into the squad as comments.
+    They are looked for in DIR, DIR/config and DIR/src/*/config. Python is read, never run. Existing files are kept.
+    Changes, and parts without a counterpart, are reported, and written into the squad as comments.
     """
     settings, console = settings_of(context), Console(settings_of(context))
     if as_json and out == STDOUT:
