@@ -47,7 +47,6 @@ _DURATION_TEXT = {
 _SOME_DURATION_TEXT = {
     **_DURATION_TEXT,
     "pattern": r"^\s*(?!0+(\.0+)? ?[a-z]*\s*$)[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?\s*$",
-    "patternErrorMessage": "A duration is 500ms, 5s, 10m, 2h, 3d, or a number of seconds, and more than 0 here.",
 }
 PERCENT = r"^\s*0*(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?) ?%\s*$"
 _PERCENT_TEXT = {
