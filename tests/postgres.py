@@ -73,7 +73,7 @@ class PostgresServer:
     def _make(self) -> None:
         password = self.folder / "password"
         password.write_text(PASSWORD, "ascii")
-        if _is_root():
+        if is_root():
             for path in (self.folder, password):
                 shutil.chown(path, NOBODY)
         options = ["--username=postgres", "--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8"]
@@ -93,7 +93,7 @@ class PostgresServer:
     @property
     def _user(self) -> dict[str, Any]:
         """Who runs PostgreSQL, and where: it wants to be able to enter the folder that it is started in."""
-        return {"cwd": self.folder} | ({"user": NOBODY, "extra_groups": ()} if _is_root() else {})
+        return {"cwd": self.folder} | ({"user": NOBODY, "extra_groups": ()} if is_root() else {})
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.port}/{database}"
@@ -161,7 +161,7 @@ class PostgresServer:
         shutil.rmtree(self.folder)
 
 
-def _is_root() -> bool:
+def is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 

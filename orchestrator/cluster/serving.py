@@ -34,8 +34,10 @@ async def serve_worker(
     """Do jobs, at once so many of each queue as `slots` says, until `stop`; then hand all work over.
 
     The process ends at once where it finds that its work was given to another one. `out` is a folder that all workers
-    share, for the files of the runs; without one, files are in the record alone.
+    share, for the files of the runs; without one, files are in the record alone. Raises `JobQueueUnusable` before a job
+    is taken where the database's user may not write what a worker writes.
     """
+    await database.queue.check_rights("orchestrator")
     async with anyio.create_task_group() as tasks:
         owner = f"{socket.gethostname()}:{os.getpid()}"
         seams = database.journal, database.hand_over, database.cut_off, database

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -29,14 +30,17 @@ LIVENESS = {
     "tcp_user_timeout": 10_000,  # milliseconds
 }
 """How a dead peer is noticed within some 11 s, where the network says nothing. A URL may say otherwise."""
-PLANNING = "-c enable_hashjoin=off -c enable_mergejoin=off -c enable_sort=off"
+PLANNING = {"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_sort": "off"}
 """Has the next job found by walking an index in order. Where many jobs were just submitted, PostgreSQL's statistics do
 not know of them yet: it would join and sort all that wait for each one taken, 200 ms of 30,000 instead of 0.4."""
-SERVER_LIVENESS = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
+SERVER_LIVENESS = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
 """How the server notices that this process is gone: it keeps its locks until then."""
+_SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS asked (name, value)"
 PASSING = frozenset({"25006", "25P03"})
 """SQLSTATEs of a write to a standby, where the old address may lead for a while after a failover, and of a transaction
 that was idle for too long."""
+
+NOT_OURS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction)
 
 
 class JobQueueUnusable(OrchestratorError):
@@ -47,8 +51,8 @@ class JobQueueAway(OrchestratorError):
     """The queue's database cannot be reached now. What was asked may have been done or not; asking again is safe."""
 
 
-def conninfo_of(url: str, schema: str, application: str) -> str:
-    """Return how to connect: with what notices a dead peer, and the queue's schema where names are looked up.
+def conninfo_of(url: str, application: str) -> str:
+    """Return how to connect: with what notices a dead peer.
 
     Raises `JobQueueUnusable`, which does not repeat the URL: it may hold a password.
     """
@@ -56,18 +60,26 @@ def conninfo_of(url: str, schema: str, application: str) -> str:
         own = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise JobQueueUnusable("the database's URL cannot be read: expected postgresql://USER@HOST:PORT/NAME") from None
-    options = " ".join(
-        filter(None, [str(own.get("options") or ""), f"-c search_path={schema}", PLANNING, SERVER_LIVENESS])
-    )
-    return make_conninfo("", **{**LIVENESS, "application_name": application, **own, "options": options})
+    return make_conninfo("", **{**LIVENESS, "application_name": application, **own})
 
 
-def new_pool(conninfo: str, largest: int, name: str) -> AsyncConnectionPool:
+async def set_up(connection: AsyncConnection, schema: str) -> None:
+    """Have a new connection look names up in the queue's schema, outside of any transaction.
+
+    By a statement: a pooler refuses, or ignores, such options of a connection.
+    """
+    await connection.set_autocommit(True)
+    settings = {"search_path": schema, **PLANNING, **SERVER_LIVENESS}
+    await connection.execute(_SET, [list(settings), list(settings.values())])
+
+
+def new_pool(conninfo: str, schema: str, largest: int, name: str) -> AsyncConnectionPool:
     """Return a pool that is not open yet. It asks for no connection longer than some seconds, however long the
     database is away: who waits for it asks again."""
     return AsyncConnectionPool(
         conninfo,
-        configure=_configure,
+        # Not arguments of the pool's connections: Procrastinate gives those to one that it listens on itself.
+        configure=partial(set_up, schema=schema),
         min_size=1,
         max_size=largest,
         timeout=5.0,
@@ -75,11 +87,6 @@ def new_pool(conninfo: str, largest: int, name: str) -> AsyncConnectionPool:
         name=name,
         open=False,
     )
-
-
-async def _configure(connection: AsyncConnection) -> None:
-    # Not an argument of the pool's connections: Procrastinate gives it to those that it listens on itself.
-    await connection.set_autocommit(True)
 
 
 def is_lost(error: BaseException) -> bool:
@@ -98,7 +105,8 @@ def leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
 
 
 async def reach(pool: AsyncConnectionPool, call: Callable[[], Awaitable[T]]) -> T:
-    """Return what `call` returns, which may be done twice. Raises `JobQueueAway`."""
+    """Return what `call` returns, which may be done twice. Raises `JobQueueAway`, and `JobQueueUnusable` where its
+    tables are not there, or not for this user."""
     try:
         try:
             return await call()
@@ -108,9 +116,11 @@ async def reach(pool: AsyncConnectionPool, call: Callable[[], Awaitable[T]]) -> 
             await pool.check()  # the database may be back: its old connections are dead, all of them
             return await call()
     except (ConnectorException, psycopg.Error) as error:
+        cause = error.__cause__ if isinstance(error, ConnectorException) else error
+        if isinstance(cause, NOT_OURS):
+            raise JobQueueUnusable(f"the queue's tables cannot be used: {cause.diag.message_primary}") from error
         if not is_lost(error):
             raise
-        cause = error.__cause__ if isinstance(error, ConnectorException) else error
         raise JobQueueAway(f"the queue's database cannot be reached: {str(cause).strip()}") from error
 
 

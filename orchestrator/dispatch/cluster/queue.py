@@ -37,7 +37,7 @@ from orchestrator.dispatch.cluster.lease import WorkerLease
 from orchestrator.dispatch.cluster.queue_worker import TASK, QueueService, QueueWorker
 from orchestrator.dispatch.cluster.reaper import Reaper, Sweep
 from orchestrator.dispatch.cluster.reaping import GapRule
-from orchestrator.dispatch.cluster.schema import check_schema_name, prepare_schema
+from orchestrator.dispatch.cluster.schema import check_rights, check_schema_name, prepare_schema
 from orchestrator.dispatch.cluster.settings import WorkerTimes
 from orchestrator.dispatch.cluster.status import ClusterStatus, read_status
 from orchestrator.dispatch.cluster.watchdog import Watchdog
@@ -87,8 +87,8 @@ class JobQueue:
         check_schema_name(schema)
         self._schema = schema
         self._prefix = f"{schema}."
-        self._conninfo = conninfo_of(url, schema, application)
-        self._pool = new_pool(self._conninfo, max(connections, 3), f"{application}-queue")
+        self._conninfo = conninfo_of(url, application)
+        self._pool = new_pool(self._conninfo, schema, max(connections, 3), f"{application}-queue")
         self._connector = PsycopgConnector()
         self._jobs = JobManager(self._connector)
         self._log: FilteringBoundLogger = structlog.get_logger() if log is None else log
@@ -106,6 +106,15 @@ class JobQueue:
     async def prepare(self) -> None:
         """Make the tables, or bring them up to date. Safe again and again, and in many processes at once."""
         await reach(self._pool, lambda: prepare_schema(self._conninfo, self._schema))
+
+    async def check_rights(self, *schemas: str) -> None:
+        """Raise `JobQueueUnusable` where the user may not write to the queue's tables, and to all of these schemas."""
+
+        async def check() -> None:
+            async with self._pool.connection() as connection:
+                await check_rights(connection, [self._schema, *schemas])
+
+        await reach(self._pool, check)
 
     async def submit(
         self,

@@ -17,7 +17,7 @@ from procrastinate.schema import SchemaManager
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
-from orchestrator.dispatch.cluster.connections import JobQueueUnusable
+from orchestrator.dispatch.cluster.connections import JobQueueUnusable, set_up
 
 OWN = {
     "orchestrator-1-workers": """
@@ -47,6 +47,16 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,30}")
 """A schema's name: a queue's channel bears it, and a channel's name has 63 bytes."""
 _POST = re.compile(r"_(?:[5-9]\d)_post_")
 _WAIT_S = 0.1
+_WITHHELD = """
+    SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = ANY(%s) AND c.relname NOT LIKE '%%migrations' AND CASE c.relkind
+        WHEN 'r' THEN NOT (
+            has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+            AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')
+        )
+        WHEN 'S' THEN NOT has_sequence_privilege(c.oid, 'USAGE')
+        ELSE false END
+    ORDER BY 1"""
 
 
 def check_schema_name(schema: str) -> None:
@@ -73,13 +83,25 @@ def pending(shipped: Iterable[str], recorded: Iterable[str], older_alive: bool) 
     return found
 
 
+async def check_rights(connection: AsyncConnection, schemas: Sequence[str]) -> None:
+    """Raise `JobQueueUnusable` where the user may not write to all tables of these schemas."""
+    rows = await (await connection.execute(_WITHHELD, [list(schemas)])).fetchall()
+    if rows:
+        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        raise JobQueueUnusable(
+            f"the database's user may not write to {rows[0][0]}{more}: "
+            "grant it what a worker needs (docs/guides/cluster.md)"
+        )
+
+
 async def prepare_schema(conninfo: str, schema: str) -> None:
     """Make what is missing of the queue's tables. Guarantees: doing it again, or in many processes at once, is safe;
     a process that is killed in it leaves nothing half made.
 
     Raises `JobQueueUnusable` where the user may not do it, or where the schema holds what we did not make.
     """
-    async with await AsyncConnection.connect(conninfo, autocommit=True) as connection:
+    async with await AsyncConnection.connect(conninfo) as connection:
+        await set_up(connection, schema)
         if await _is_up_to_date(connection, schema):
             return
         try:

@@ -22,12 +22,13 @@ from orchestrator.journal.postgres.leases import Leases
 from orchestrator.journal.postgres.operations import JournalCall
 from orchestrator.journal.postgres.reading import PostgresReader
 from orchestrator.journal.postgres.schema import prepare
+from orchestrator.journal.postgres.sessions import keeps_sessions
 from orchestrator.journal.postgres.transaction import PostgresTransaction, TransactionLost
 from orchestrator.journal.postgres.upkeep import reclaim, remove_run
 from orchestrator.journal.postgres.wakes import Wakes
 from orchestrator.journal.postgres.writer import PostgresWriter
 from orchestrator.journal.postgres.writes import PostgresWrites
-from orchestrator.journal.protocols import DecideHolds, Fence, HeldCall, JournalError, RunManifest
+from orchestrator.journal.protocols import DecideHolds, Fence, HeldCall, JournalError, JournalUnusable, RunManifest
 from orchestrator.journal.timing import ClusterTiming
 
 
@@ -189,6 +190,11 @@ async def _prepared(database: Database, *, create: bool) -> str:
     try:
         connection = await database.connect()
         try:
+            if not await keeps_sessions(connection, database.connect):
+                raise JournalUnusable(
+                    "what pools connections before it gives each transaction another session: "
+                    "let it pool by session (PgBouncer: pool_mode=session)"
+                )
             return await prepare(connection, create=create)
         finally:
             await dropped(connection)

@@ -115,8 +115,8 @@ def test_migrations_are_applied_in_order_and_those_that_older_software_cannot_be
 
 
 def test_a_connection_notices_a_dead_peer_unless_its_url_says_otherwise() -> None:
-    made = conninfo_of("postgresql://u:p@h:1/d?keepalives_idle=99&options=-c%20statement_timeout%3D5000", "mine", "app")
-    for part in ("keepalives_idle=99", "tcp_user_timeout=10000", "application_name=app", "search_path=mine"):
+    made = conninfo_of("postgresql://u:p@h:1/d?keepalives_idle=99&options=-c%20statement_timeout%3D5000", "app")
+    for part in ("keepalives_idle=99", "tcp_user_timeout=10000", "application_name=app"):
         assert part in made
     assert "statement_timeout=5000" in made
 
@@ -124,7 +124,7 @@ def test_a_connection_notices_a_dead_peer_unless_its_url_says_otherwise() -> Non
 @pytest.mark.parametrize("url", ["postgres//u:hunter2@h/d", "postgresql://u:hunter2@h:port%zz/d", "hunter2", "a=b"])
 def test_a_url_that_cannot_be_read_is_not_repeated(url: str) -> None:
     with pytest.raises(JobQueueUnusable) as raised:
-        conninfo_of(url, "mine", "app")
+        conninfo_of(url, "app")
     assert "hunter2" not in str(raised.value)
     assert raised.value.__cause__ is None
 

@@ -110,3 +110,27 @@ async def test_a_user_who_may_not_make_tables_is_told_so(postgres_url: str, post
     with pytest.raises(JobQueueUnusable, match="permission denied") as raised:
         await prepare(url)
     assert "hunter2" not in str(raised.value)
+
+
+async def test_a_user_who_may_only_read_is_told_what_is_missing_before_a_job_is_taken(
+    postgres_url: str,
+) -> None:
+    await prepare(postgres_url)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS reader")
+        connection.execute("CREATE ROLE reader LOGIN PASSWORD 'reader-hunter2'")
+    url = postgres_url.replace("postgres:pg-canary-hunter2@", "reader:reader-hunter2@")
+    async with JobQueue(url, log=logger()) as jobs:
+        with pytest.raises(JobQueueUnusable, match="cannot be used"):
+            await jobs.status()
+        granted = "GRANT USAGE ON SCHEMA {0} TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA {0} TO reader"
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(granted.format(TABLES).encode())
+        assert (await jobs.status()).workers == ()
+        with pytest.raises(JobQueueUnusable, match=f"may not write to {TABLES}.orchestrator_upkeep and 9 more"):
+            await jobs.check_rights()
+        granted = "GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {0} TO reader;"
+        granted += "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {0} TO reader"
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(granted.format(TABLES).encode())
+        await jobs.check_rights()

@@ -27,12 +27,13 @@ from tests.postgres import PASSWORD, PostgresServer
 pytestmark = pytest.mark.anyio
 
 TABLES = "orchestrator_queue"
+BY_HAND = f"-c search_path={TABLES}"
 JOB = Job("r", Unit("build"))
 
 
 def run(url: str, statement: str, *given: Any) -> list[Any]:
     """Run a statement on the queue's tables, as somebody does who knows better."""
-    with psycopg.connect(conninfo_of(url, TABLES, "by hand"), autocommit=True) as connection:
+    with psycopg.connect(url, options=BY_HAND, autocommit=True) as connection:
         done = connection.execute(statement.encode(), given or None)
         return done.fetchall() if done.description else []
 
@@ -180,7 +181,7 @@ async def test_a_sweep_is_called_in_one_process_at_a_time_and_again_when_it_fail
 
 @pytest.fixture
 async def pool(postgres_url: str) -> Any:
-    async with new_pool(conninfo_of(postgres_url, TABLES, "test"), 5, "test") as found:
+    async with new_pool(conninfo_of(postgres_url, "test"), TABLES, 5, "test") as found:
         yield found
 
 
@@ -259,7 +260,7 @@ async def test_a_job_whose_fetch_was_not_answered_is_run(jobs: Any, postgres_ser
         await eventually(_served(jobs))
         # What such a fetch leaves behind: the row says that the worker has the job.
         ((worker,),) = run(url, f"SELECT id FROM orchestrator_workers WHERE queue = '{TABLES}.tasks'")
-        with psycopg.connect(conninfo_of(url, TABLES, "by hand")) as connection:
+        with psycopg.connect(url, options=BY_HAND) as connection:
             connection.execute("LOCK TABLE procrastinate_jobs IN EXCLUSIVE MODE")
             await anyio.sleep(1)  # the worker's fetch waits for the lock, and is cut off
             connection.execute("ALTER TABLE procrastinate_jobs DISABLE TRIGGER USER")
