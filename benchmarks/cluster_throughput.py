@@ -15,9 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import anyio
 
@@ -88,45 +89,60 @@ async def ready(database: ClusterDatabase, workers: int) -> None:
         await anyio.sleep(0.1)
 
 
-async def ours(url: str, log: Path, workers: int, units: int) -> dict[str, float]:
-    """Return turns a second from the submission to the run's last event, and CPU of the workers a turn."""
+async def ours(url: str, log: Path, workers: int, units: int, server: PostgresServer) -> dict[str, float]:
+    """Return turns a second from the submission to the run's last event, and what CPU a turn took."""
     command = [sys.executable, "-m", "benchmarks.cluster_throughput", "--work", url, "--log", str(log)]
     async with open_cluster(url) as database:
         processes = [subprocess.Popen(command, cwd=HERE.parent) for _ in range(workers)]  # noqa: ASYNC220  # they stay
         try:
             await ready(database, workers)
-            cpu, began = sum(map(cpu_of, processes)), time.perf_counter()
+            before, began = Cpu.of(processes, server), time.perf_counter()
             items = {"items": [f"S-{number}" for number in range(units)]}
             run = await submit_run(squad(units), RunOptions(inputs=items), database.record_new)
             while (await database.journal.runs(1))[0].status == "running":  # noqa: ASYNC110  # others work
                 await anyio.sleep(0.05)
             took = time.perf_counter() - began
-            cpu = sum(map(cpu_of, processes)) - cpu
+            took_cpu = Cpu.of(processes, server).since(before, units * TURNS)
             line = (await database.journal.runs(1))[0]
             assert (line.run, line.status, line.cost) == (run, "done", units * TURNS * 10), line
         finally:
             for process in processes:
                 process.kill()
                 process.wait()
-    return {"turns a second": units * TURNS / took, "us of CPU a turn": cpu / (units * TURNS) * 1e6}
+    return {"turns a second": units * TURNS / took, **took_cpu}
 
 
-def dbos(python: str, url: str, log: Path, workers: int, units: int) -> dict[str, float]:
+def dbos(python: str, url: str, log: Path, workers: int, units: int, server: PostgresServer) -> dict[str, float]:
     command = [python, str(HERE / "cluster_dbos.py"), url, str(log)]
     processes = [subprocess.Popen([*command, "work"]) for _ in range(workers)]
     try:
         time.sleep(6)  # they start: nothing tells that they listen
-        cpu = sum(map(cpu_of, processes))
+        before = Cpu.of(processes, server)
         said = subprocess.run([*command, "submit", str(units)], stdout=subprocess.PIPE, check=True, text=True).stdout
-        cpu = sum(map(cpu_of, processes)) - cpu
+        took_cpu = Cpu.of(processes, server).since(before, units * TURNS)
     finally:
         for process in processes:
             process.kill()
             process.wait()
-    return {
-        "turns a second": units * TURNS / float(said.split()[-1]),
-        "us of CPU a turn": cpu / (units * TURNS) * 1e6,
-    }
+    return {"turns a second": units * TURNS / float(said.split()[-1]), **took_cpu}
+
+
+class Cpu(NamedTuple):
+    """CPU seconds that the workers and PostgreSQL have taken so far."""
+
+    workers: float
+    server: float
+
+    @classmethod
+    def of(cls, processes: Sequence[subprocess.Popen[Any]], server: PostgresServer) -> Self:
+        return cls(sum(map(cpu_of, processes)), cpu_of_server(server))
+
+    def since(self, before: Self, turns: int) -> dict[str, float]:
+        """Return what was taken since `before`, a turn."""
+        return {
+            "us of CPU a turn": (self.workers - before.workers) / turns * 1e6,
+            "us of PostgreSQL's a turn": (self.server - before.server) / turns * 1e6,
+        }
 
 
 def cpu_of_server(server: PostgresServer) -> float:
@@ -171,14 +187,10 @@ def main() -> None:
                 for name in ("ours", "dbos") if given.dbos else ("ours",):
                     with server.database() as url, tempfile.TemporaryDirectory() as to:
                         log = Path(to) / "paid"
-                        before = cpu_of_server(server)
                         one = (
-                            anyio.run(ours, url, log, workers, given.units)
+                            anyio.run(ours, url, log, workers, given.units, server)
                             if name == "ours"
-                            else dbos(given.dbos, url, log, workers, given.units)
-                        )
-                        one["us of PostgreSQL's a turn"] = (
-                            (cpu_of_server(server) - before) / (given.units * TURNS) * 1e6
+                            else dbos(given.dbos, url, log, workers, given.units, server)
                         )
                         paid = len(log.read_bytes().splitlines())
                         assert paid == given.units * TURNS, f"{paid} turns were paid"
