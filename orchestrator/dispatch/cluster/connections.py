@@ -30,9 +30,10 @@ LIVENESS = {
     "tcp_user_timeout": 10_000,  # milliseconds
 }
 """How a dead peer is noticed within some 11 s, where the network says nothing. A URL may say otherwise."""
-PLANNING = {"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_sort": "off"}
+PLANNING = {"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_sort": "off", "jit": "off"}
 """Has the next job found by walking an index in order. Where many jobs were just submitted, PostgreSQL's statistics do
-not know of them yet: it would join and sort all that wait for each one taken, 200 ms of 30,000 instead of 0.4."""
+not know of them yet: it would join and sort all that wait for each one taken, 200 ms of 30,000 instead of 0.4. What is
+sorted all the same then looks so dear that PostgreSQL would compile it: 8 ms for each look at how the workers stand."""
 SERVER_LIVENESS = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
 """How the server notices that this process is gone: it keeps its locks until then."""
 _SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS asked (name, value)"
