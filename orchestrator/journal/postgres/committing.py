@@ -55,18 +55,19 @@ class Committer:
         Raise what psycopg raises: then this try is among the `doubtful`, if it may have been committed.
         """
         compressed = await compress_new(operations, self.remembered.bodies)
-        loaded = await load(connection, operations, self.remembered.runs, doubtful)
-        if done := [found for mark, found in doubtful.items() if mark in loaded.committed]:
-            await connection.execute("ROLLBACK")
-            self._settle(done[0], doubtful)
-            return done[0]
-        self._old_marks += doubtful
-        doubtful.clear()
-        decided = decide(loaded.rows, operations)
-        mark = os.urandom(16)
-        old = self._old_marks[:]
-        doubtful[mark] = decided
-        async with connection.pipeline():
+        # One pipeline for both halves: its end would have the server no longer watch that the transaction goes on.
+        async with connection.pipeline() as pipeline:
+            loaded = await load(connection, pipeline, operations, self.remembered.runs, doubtful)
+            if done := [found for mark, found in doubtful.items() if mark in loaded.committed]:
+                await connection.execute("ROLLBACK")
+                self._settle(done[0], doubtful)
+                return done[0]
+            self._old_marks += doubtful
+            doubtful.clear()
+            decided = decide(loaded.rows, operations)
+            mark = os.urandom(16)
+            old = self._old_marks[:]
+            doubtful[mark] = decided
             await self.store(connection, decided, compressed)
             await mark_commit(connection, mark, old)
             await connection.execute("COMMIT")

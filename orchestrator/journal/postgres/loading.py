@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from orchestrator.journal.postgres.connecting import PostgresConnection, watched
+from orchestrator.journal.postgres.connecting import PostgresConnection
 from orchestrator.journal.postgres.deciding import Loaded, RunCells, StepCells, UnitCells
 from orchestrator.journal.postgres.operations import GiveSignal, JournalCall, placed
 from orchestrator.journal.postgres.texts import value_in
@@ -79,20 +79,25 @@ class LoadedBatch:
 
 async def load(
     connection: PostgresConnection,
+    pipeline: psycopg.AsyncPipeline,
     operations: Sequence[JournalCall],
     known_runs: set[str],
     marks: Collection[bytes] = (),
+    *,
+    begins: bool = True,
 ) -> LoadedBatch:
-    """Begin a transaction, lock the runs and read what the operations concern. In an open one, know no runs.
+    """Begin a transaction, lock the runs and read what the operations concern, in the connection's `pipeline`. In one
+    that has begun, know no runs.
 
-    `known_runs` were there before, so that none is made; `marks` are those of commits whose fate is not known.
+    `known_runs` were there before, so that none is made; `marks` are those of commits whose fate is not known. When it
+    returns, the server watches that the transaction does not stand still.
     """
     batch = _Batch(operations)
-    found = await batch.load(connection, known_runs, marks)
+    found = await batch.load(connection, pipeline, known_runs, marks, begins=begins)
     while any(op.makes_run and op.run not in found.rows.runs for op in operations):
         known_runs.clear()  # another process has removed one since
         await connection.execute("ROLLBACK")
-        found = await batch.load(connection, known_runs, marks)
+        found = await batch.load(connection, pipeline, known_runs, marks, begins=begins)
     return found
 
 
@@ -110,22 +115,28 @@ class _Batch:
         self.lost = {(run, place) for run, place, row in rows if row.bill is not None and row.bill.agent is None}
         self.signals = {(op.run, op.key) for op in operations if isinstance(op, GiveSignal)}
 
-    async def load(self, connection: PostgresConnection, known_runs: set[str], marks: Collection[bytes]) -> LoadedBatch:
+    async def load(
+        self,
+        connection: PostgresConnection,
+        pipeline: psycopg.AsyncPipeline,
+        known_runs: set[str],
+        marks: Collection[bytes],
+        *,
+        begins: bool,
+    ) -> LoadedBatch:
         made = [run for run in self.made if run not in known_runs]
-        is_open = connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
-        async with connection.pipeline():
-            if not is_open:
-                await connection.execute(BEGIN)
-            new = await asked(connection, _MAKE, made) if made else None
-            runs = await asked(connection, _LOCK, self.runs)
-            found = [
-                (await asked(connection, statement, *columns(keys)), take)
-                for statement, keys, take in self._questions()
-                if keys
-            ]
-            drives = await asked(connection, _DRIVES, self.driven) if self.driven else None
-            committed = await asked(connection, _COMMITTED, list(marks)) if marks else None
-        await watched(connection)
+        if begins:
+            await connection.execute(BEGIN)
+        new = await asked(connection, _MAKE, made) if made else None
+        runs = await asked(connection, _LOCK, self.runs)
+        found = [
+            (await asked(connection, statement, *columns(keys)), take)
+            for statement, keys, take in self._questions()
+            if keys
+        ]
+        drives = await asked(connection, _DRIVES, self.driven) if self.driven else None
+        committed = await asked(connection, _COMMITTED, list(marks)) if marks else None
+        await pipeline.sync()
         loaded = LoadedBatch()
         is_new = set() if new is None else {run for (run,) in await new.fetchall()}
         for row in await runs.fetchall():
@@ -133,8 +144,10 @@ class _Batch:
             run.is_new = run.run in is_new
         for cursor, take in found:
             take(loaded.rows, await cursor.fetchall())
-        for run, place, data in await self._turns(connection) if self.lost else ():
-            loaded.rows.turns[run, place] = (await value_in(connection, data)).agent
+        if self.lost:
+            for run, place, data in await self._turns(connection):
+                loaded.rows.turns[run, place] = (await value_in(connection, data)).agent
+            await pipeline.sync()
         loaded.rows.drives = {} if drives is None else dict(await drives.fetchall())
         loaded.committed = set() if committed is None else {mark for (mark,) in await committed.fetchall()}
         return loaded

@@ -74,9 +74,9 @@ class PostgresTransaction(PostgresWrites):
 
     async def _do(self, operation: JournalCall) -> Any:
         compressed = await compress_new((operation,), self._committer.remembered.bodies)
-        loaded = await load(self.connection, (operation,), set())
-        decided = decide(loaded.rows, (operation,))
-        async with self.connection.pipeline():
+        async with self.connection.pipeline() as pipeline:
+            loaded = await load(self.connection, pipeline, (operation,), set(), begins=False)
+            decided = decide(loaded.rows, (operation,))
             await self._committer.store(self.connection, decided, compressed)
         await watched(self.connection)
         self._decided.append(decided)

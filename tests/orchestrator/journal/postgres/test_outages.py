@@ -14,7 +14,9 @@ import psycopg
 import pytest
 from anyio import to_thread
 
-from orchestrator.journal.postgres.connecting import DatabaseAway
+from orchestrator.journal.postgres.connecting import Database, DatabaseAway, dropped
+from orchestrator.journal.postgres.loading import load
+from orchestrator.journal.postgres.operations import AppendEvents
 from orchestrator.journal.postgres.transaction import TransactionLost
 from orchestrator.journal.protocols import Go, Journal, JournalUnusable, RunBusy, RunExists, RunManifest
 from orchestrator.journal.timing import ClusterTiming
@@ -193,6 +195,25 @@ async def test_a_server_that_stands_still_is_waited_for_and_goes_on(
         finally:
             _go_on(backends)
         assert {3} <= {found.seq for found in await journal.events("r")}
+
+
+async def test_a_writer_that_stands_still_between_its_halves_holds_up_others_for_a_while_only(
+    postgres_url: str,
+) -> None:
+    database = Database.of(postgres_url, ClusterTiming(stalled_s=0.3), warn=print)
+    async with opened(postgres_url) as other:
+        await other.append("r", [event(1)])
+        connection = await database.connect()
+
+        async def stand_still() -> None:
+            async with connection.pipeline() as pipeline:
+                await load(connection, pipeline, [AppendEvents(run="r")], set())
+                await other.append("r", [event(2)])
+
+        with anyio.fail_after(PATIENCE_S), pytest.raises(psycopg.OperationalError):
+            await stand_still()
+        await dropped(connection)
+        assert [found.seq for found in await other.events("r")] == [1, 2]
 
 
 def _go_on(pids: list[int]) -> None:
