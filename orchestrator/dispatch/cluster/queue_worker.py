@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 import anyio
-from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
+from procrastinate import App, BaseRetryStrategy, JobContext, RetryDecision
 from procrastinate.exceptions import JobAborted
 from procrastinate.job_context import AbortReason
 from procrastinate.jobs import DeleteJobCondition
@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 from structlog.typing import FilteringBoundLogger
 
 from orchestrator.dispatch.cluster.connections import RETRY_S, Persistence
+from orchestrator.dispatch.cluster.grouping import GroupingConnector
 from orchestrator.dispatch.cluster.job import Job, JobHandler, JobPutOff, delay_s, job_of
 from orchestrator.dispatch.cluster.lease import WorkerLease
 from orchestrator.dispatch.cluster.settings import EXIT_FENCED, WorkerTimes
@@ -79,7 +80,7 @@ class QueueWorker:
     _app: App = field(init=False)
 
     def __post_init__(self) -> None:
-        connector = PsycopgConnector()
+        connector = GroupingConnector(before=self.lease.hold)
         self._app = App(connector=connector)
         self.jobs = self._app.job_manager = WorkerJobs(
             connector,
@@ -116,8 +117,8 @@ class QueueWorker:
         try:
             await asyncio.wait({worker, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if not worker.done():
-                self.jobs.stopping = True
                 worker.cancel()
+                await self.jobs.stop()
                 await self._drain(worker)
         except asyncio.CancelledError:
             self.jobs.stopping = True
@@ -125,6 +126,7 @@ class QueueWorker:
             for running in list(self._running.values()):
                 running.task.cancel()
             with anyio.CancelScope(shield=True):
+                await self.jobs.stop()
                 await asyncio.wait({worker})
             raise
 

@@ -7,12 +7,15 @@ all of that through its `JobManager`, which an app lets one set: this one does n
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
+import psycopg
 from procrastinate import BaseConnector
 from procrastinate.exceptions import ConnectorException, UniqueViolation
 from procrastinate.jobs import Job as QueuedJob
@@ -26,6 +29,8 @@ from orchestrator.dispatch.cluster.lease import WorkerLease
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 """When a job is due that may run at once, whatever any clock says."""
+MOST_AT_ONCE = 16
+"""Jobs that are taken in one trip."""
 _NO_JOB = 0
 """No job has this id: a notification that bears it only wakes."""
 
@@ -47,6 +52,9 @@ class WorkerJobs(JobManager):
         self._queue, self._slots = queue, slots
         self._lease, self._persist, self._log = lease, persist, log
         self._held = set[int]()
+        self._ready = deque[QueuedJob]()
+        """Jobs that are ours, and that the worker has not been given yet."""
+        self._at_once = 1
         self._notified = 0
         self._doubtful_until = 0.0
         self._tell: NotificationCallback | None = None
@@ -55,6 +63,7 @@ class WorkerJobs(JobManager):
     async def register_worker(self) -> int:
         worker = await self._persist(super().register_worker)
         self._held.clear()
+        self._ready.clear()
         await self._lease.register(worker, self._queue, self._slots, lambda: len(self._held))
         return worker
 
@@ -76,29 +85,60 @@ class WorkerJobs(JobManager):
         return []
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> QueuedJob | None:
-        if time.monotonic() < self._doubtful_until and (job := await self._unanswered(worker_id)):
-            return self._hold(job)
+        if not self._ready:
+            await self._make_ready(queues, worker_id)
+        if self.stopping:
+            await self._give_back()
+        return self._ready.popleft() if self._ready else None
+
+    async def stop(self) -> None:
+        """Take no job any more, and give those back that were taken and have not begun."""
+        self.stopping = True
+        await self._give_back()
+
+    async def _give_back(self) -> None:
+        while self._ready:
+            try:
+                await self.retry_job(self._ready.popleft(), LONG_AGO)
+            except (ConnectorException, psycopg.Error) as error:
+                if not is_lost(error):
+                    raise  # else it is left to a reaper
+
+    async def _make_ready(self, queues: Iterable[str] | None, worker: int) -> None:
+        """Take jobs, if there are any."""
+        if time.monotonic() < self._doubtful_until and await self._found_unanswered(worker):
+            return
         while not self.stopping:
             notified = self._notified
             try:
-                job = await super().fetch_job(queues, worker_id)
+                await self._take(queues, worker)
             except ConnectorException as error:
                 if isinstance(error.__cause__, ForeignKeyViolation):
                     self._lease.lost("its number is gone")
                 if not is_lost(error):
                     raise
-                # The fetch may have been committed: then the job is ours, and no worker would ever run it.
+                # The fetch may have been committed: then the jobs are ours, and no worker would ever run them.
                 self._doubtful_until = time.monotonic() + self._lease.times.timeout_s
-                job = await self._unanswered(worker_id)
-            if job is not None:
-                return self._hold(job)
+                await self._found_unanswered(worker)
             # The worker forgets what it was notified of while it asked: another job may have come since.
-            if notified == self._notified:
-                return None
-        return None
+            if self._ready or notified == self._notified:
+                return
 
-    async def _unanswered(self, worker: int) -> QueuedJob | None:
-        """Return a job that the database says this worker has, and that it does not know of."""
+    async def _take(self, queues: Iterable[str] | None, worker: int) -> None:
+        """Take as many jobs as there are slots for: one at first, so that a few jobs are shared among workers, then
+        twice as many each time, as long as there are enough."""
+        asked = max(1, min(self._at_once, self._slots - len(self._held)))
+        take = super().fetch_job
+        answers = await asyncio.gather(*(take(queues, worker) for _ in range(asked)), return_exceptions=True)
+        self._ready += [self._hold(job) for job in answers if isinstance(job, QueuedJob)]
+        self._at_once = min(2 * self._at_once, MOST_AT_ONCE) if len(self._ready) == asked else 1
+        for error in answers:
+            if isinstance(error, BaseException):
+                raise error
+
+    async def _found_unanswered(self, worker: int) -> bool:
+        """Return whether there are jobs that the database says this worker has, and that it did not know of: they are
+        ready now."""
         known = set[int]()
 
         async def held() -> list[QueuedJob]:
@@ -109,7 +149,9 @@ class WorkerJobs(JobManager):
             return list(await self.list_jobs_async(status=Status.DOING.value, worker_id=worker))
 
         jobs = await self._persist(held)
-        return next((job for job in jobs if job.id not in known | self._held), None)
+        unknown = [self._hold(job) for job in jobs if job.id not in known | self._held]
+        self._ready += unknown
+        return bool(unknown)
 
     def _hold(self, job: QueuedJob) -> QueuedJob:
         assert job.id is not None
@@ -118,7 +160,6 @@ class WorkerJobs(JobManager):
 
     async def finish_job(self, job: QueuedJob, status: Status, delete_job: bool) -> None:
         async def finish() -> None:
-            await self._lease.hold()
             await super(WorkerJobs, self).finish_job(job, status, delete_job)
 
         await self._say(job, finish)
@@ -137,7 +178,6 @@ class WorkerJobs(JobManager):
         delay = timedelta(0) if retry_at is None else retry_at - datetime.now(UTC)
 
         async def retry() -> None:
-            await self._lease.hold()
             at = LONG_AGO if delay <= timedelta(0) else await self._now() + delay
             try:
                 await super(WorkerJobs, self).retry_job(job, at, priority, queue, lock)

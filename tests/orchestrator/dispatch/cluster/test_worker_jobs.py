@@ -20,15 +20,19 @@ pytestmark = pytest.mark.anyio
 
 
 class LateConnector(InMemoryConnector):
-    """Loses the answer of a fetch when told to, and lets something happen while the list of jobs is on its way."""
+    """Loses the answer of a fetch when told to, and lets something happen while that, or the list of jobs, is on its
+    way."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loses_fetch = False
+        self.when_fetched: Callable[[], Awaitable[Any]] | None = None
         self.meanwhile: Callable[[], Awaitable[Any]] | None = None
 
     async def fetch_job_one(self, *given: Any, **named: Any) -> dict[str, Any]:
         row = await super().fetch_job_one(*given, **named)
+        if self.when_fetched is not None:
+            await self.when_fetched()
         if self.loses_fetch:
             self.loses_fetch = False
             raise ConnectorException from psycopg.OperationalError("server closed the connection unexpectedly")
@@ -62,6 +66,10 @@ async def worker_jobs(count: int) -> tuple[LateConnector, WorkerJobs, int]:
     return connector, jobs, (await connector.register_worker_one())["worker_id"]
 
 
+def under_way(connector: LateConnector) -> set[int]:
+    return {number for number, job in connector.jobs.items() if job["status"] == "doing"}
+
+
 async def test_a_job_whose_fetch_was_not_answered_is_found() -> None:
     connector, jobs, worker = await worker_jobs(1)
     connector.loses_fetch = True
@@ -81,3 +89,38 @@ async def test_a_job_that_ends_while_the_unanswered_ones_are_listed_is_not_run_a
     assert second is not None
     assert second.task_name == "t1", "t0 is in the list, as it ended only afterwards"
     assert await jobs.fetch_job(["q"], worker) is None
+
+
+async def test_all_jobs_of_a_fetch_that_was_not_answered_are_found() -> None:
+    connector, jobs, worker = await worker_jobs(3)
+    found = [await jobs.fetch_job(["q"], worker)]
+    connector.loses_fetch = True
+    found += [await jobs.fetch_job(["q"], worker) for _ in range(2)]
+    assert [job and job.task_name for job in found] == ["t0", "t2", "t1"]
+    assert await jobs.fetch_job(["q"], worker) is None
+
+
+async def test_many_jobs_are_taken_at_once_and_few_are_left_to_others() -> None:
+    connector, jobs, worker = await worker_jobs(20)
+    taken = []
+    for _ in range(9):
+        assert await jobs.fetch_job(["q"], worker) is not None
+        taken.append(len(under_way(connector)))
+    assert taken == [1, 3, 3, 7, 7, 7, 7, 9, 9], "twice as many each time, but no more than it has slots for"
+
+
+async def test_what_was_taken_and_has_not_begun_is_given_back_by_a_worker_that_stops() -> None:
+    connector, jobs, worker = await worker_jobs(9)
+    begun = [await jobs.fetch_job(["q"], worker) for _ in range(4)]
+    assert len(under_way(connector)) > len(begun)
+    await jobs.stop()
+    assert under_way(connector) == {job.id for job in begun if job is not None}
+    assert await jobs.fetch_job(["q"], worker) is None, "it takes no more"
+
+
+async def test_a_worker_that_stops_while_it_takes_jobs_begins_none_of_them() -> None:
+    connector, jobs, worker = await worker_jobs(3)
+    assert await jobs.fetch_job(["q"], worker) is not None
+    connector.when_fetched = jobs.stop
+    assert await jobs.fetch_job(["q"], worker) is None
+    assert len(under_way(connector)) == 1
