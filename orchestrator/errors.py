@@ -80,7 +80,7 @@ class NotAChoice(OrchestratorError):
     def __init__(self, task: str, field: str, value: object, among: Iterable[str]) -> None:
         self.among = tuple(among)
         told = cut(repr(value), SHOWN_VALUE)
-        super().__init__(f"`{field}` of {task} came to {told}, which is none of {', '.join(self.among) or 'nothing'}")
+        super().__init__(f"`{field}` of {task} is {told}, which is not one of {', '.join(self.among) or 'nothing'}")
         self.task, self.field, self.value = task, field, value
 
 
@@ -299,7 +299,7 @@ class ToolUnusable(OrchestratorError):
     def __init__(self, tool: str, why: str) -> None:
         super().__init__(f"the tool '{tool}' cannot be loaded: {why}")
         self.tool, self.why = tool, why
-        self.hint = "put it right, or take the tool out of `tools:`"
+        self.hint = "correct it, or remove the tool from `tools:`"
         """What to do about it."""
 
 

@@ -53,7 +53,7 @@ def _in_markdown(source: DocumentText, found: list[Problem]) -> Node:
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise SpecError([source.problem(span(source, 0, 0), "too-large", f"the file has more than {MAX_BYTES} bytes")])
     if not text.strip():
-        raise SpecError([source.problem(span(source, 0, 0), "empty-file", "the file says nothing")])
+        raise SpecError([source.problem(span(source, 0, 0), "empty-file", "the file is empty")])
     if _TOML.match(text):
         message, hint = "front matter in TOML is not read", "write it in YAML, between two lines of ---"
         raise SpecError([source.problem(span(source, 0, 3), "bad-front-matter", message, hint)])
@@ -67,7 +67,7 @@ def _in_markdown(source: DocumentText, found: list[Problem]) -> Node:
         return front
     assert isinstance(front.value, Mapping)
     if BODY in front.value:
-        message = f"'{BODY}' stands here, and below the front matter again"
+        message = f"'{BODY}' is in the front matter, and again below it"
         found.append(front.problem((BODY,), "duplicate-key", message, "keep the text below", key=True))
     return Node({**front.value, BODY: body}, front.mark, source, {**front.keys, BODY: body.mark})
 

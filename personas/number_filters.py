@@ -13,7 +13,7 @@ from personas.limits import Rendering
 from providers.documents.values import kind_of_value
 
 MOST_SHOWN = 60
-"""Characters of a text that is no number, in the message."""
+"""Characters of a text that is not a number, in the message."""
 
 _NUMERIC: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
@@ -87,7 +87,7 @@ def _real(name: str, value: Any, default: float | None) -> float:
     what = "none" if value is None else kind_of_value(value)
     if isinstance(value, str):
         what = repr(f"{value[:MOST_SHOWN]}..." if len(value) > MOST_SHOWN else value)
-    raise ValueError(f"{what} is no number: {_advice(value)}{name}(0) takes 0 in its place")
+    raise ValueError(f"{what} is not a number: {_advice(value)}{name}(0) takes 0 in its place")
 
 
 def _advice(value: Any) -> str:

@@ -39,7 +39,7 @@ def test_messages_are_found_beside_their_codes(tmp_path) -> None:
         '    self.error(path, "bad-key", name)\n'
         "    self.error(path, 'other', 'a message of another code')\n"
     )
-    found = messages_in([tmp_path], {"bad-key"})
+    found = messages_in([tmp_path / "a.py"], {"bad-key"})
     assert list(found["bad-key"]) == ["... is one thing", "it is too long", "it is too short: ... of ..."]
     assert is_of("'...' is not a field of ...", "a.yaml:1:1: error[x]: 'agnt' is not a field of a task")
     assert not is_of("'...' is not a field of ...", "a.yaml:1:1: error[x]: 'agnt' is a field")

@@ -90,7 +90,7 @@ class HttpSpec:
         seen = set[str]()
         for name in self.headers:
             if _HEADER.fullmatch(name) is None or name.lower() in OWN_HEADERS:
-                return name, "it is no header that can be set: it belongs to the request itself"
+                return name, "this header cannot be set: it belongs to the request itself"
             if name.lower() in seen:
                 return name, "it is said twice, in other letters"
             seen.add(name.lower())

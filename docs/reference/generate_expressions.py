@@ -34,7 +34,7 @@ OPERATORS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "`//` `%` `**`": ("The whole part of a quotient, its rest, a power.", ("7 // 2", "7 % 2", "2 ** 10")),
     "`~`": ("Joins two values as text.", ("'S-' ~ 3",)),
-    "`==` `!=`": ("Whether two values are equal. A text is no number: compare like with like.", ("1 == '1'",)),
+    "`==` `!=`": ("Whether two values are equal. A text is not a number: compare like with like.", ("1 == '1'",)),
     "`<` `<=` `>` `>=`": ("Order, of two numbers or two texts.", ("2 < 10", "'2' < '10'")),
     "`in` `not in`": (
         "Whether a list has an item, a text a part, a mapping a key.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,12 +18,13 @@ SHORTEST = 8
 Assigned = Mapping[str, Sequence[ast.Assign]]
 
 
-def messages_in(folders: Sequence[Path], codes: Collection[str]) -> Mapping[str, Collection[str]]:
-    """Return the messages of each code in the Python files of some folders, in their order."""
+def messages_in(files: Iterable[Path], codes: Collection[str]) -> Mapping[str, Collection[str]]:
+    """Return the messages of each code in Python files, in their order."""
     found: dict[str, dict[str, None]] = {code: {} for code in codes}
     written = re.compile(f'"(?:{"|".join(codes)})",')
-    texts = (file.read_text("utf-8") for folder in folders for file in sorted(folder.rglob("*.py")))
-    for source in filter(written.search, texts):  # to parse all would take seconds
+    for source in filter(
+        written.search, (file.read_text("utf-8") for file in files)
+    ):  # to parse all would take seconds
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.FunctionDef):
                 for code, text in _beside_codes(node, codes):

@@ -129,7 +129,7 @@ def binding_of(
             ip_network(proxy)
         except ValueError:
             hint = "--trusted-proxy 10.0.0.1, or a network: 10.0.0.0/24"
-            raise Unusable(f"--trusted-proxy {proxy}: it is no address", hint) from None
+            raise Unusable(f"--trusted-proxy {proxy}: it is not an address", hint) from None
     token = _token(token_file, environ)
     if token is None and not _is_loopback(host):
         raise Unusable(

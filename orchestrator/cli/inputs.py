@@ -102,7 +102,7 @@ def _names_a_file(text: str) -> bool:
 
 def _file(path: str, kind: InputType) -> RawInput | UnreadInput:
     if not path:
-        return UnreadInput("no file is named", "@notes.md reads a file, @@ stands for an @ that is meant as it is")
+        return UnreadInput("no file is named", "@notes.md reads a file, @@ is a plain @")
     return read_given(path, kind)
 
 

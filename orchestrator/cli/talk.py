@@ -241,7 +241,7 @@ class Talk:
             self._printer.add(delta.delta.text)
         elif isinstance(delta.delta, Restarted):
             self._end_line()
-            self.console.say(f"void; the answer begins anew: {printable(delta.delta.reason)}")
+            self.console.say(f"void; the answer begins again: {printable(delta.delta.reason)}")
 
     def _end_line(self) -> None:
         if self._printer is not None and not self.as_json:
@@ -314,7 +314,7 @@ class Talk:
 
     async def _undo(self, argument: str) -> None:
         if argument and not argument.isdecimal():
-            self._mistake(f"/undo takes how many exchanges: {argument!r} is no number")
+            self._mistake(f"/undo takes how many exchanges: {argument!r} is not a number")
             return
         undone = await self.session.undo(int(argument or 1))
         if not undone:

@@ -153,7 +153,7 @@ class _Checker:
             if is_there:
                 yield from self.value((*at, "at", path), f"{what} at {path}", inner, found)
         if expect.each is not None:
-            yield Check((*at, "each"), _is_list(value), f"{what} is no list: {_short(_json(value))}")
+            yield Check((*at, "each"), _is_list(value), f"{what} is not a list: {_short(_json(value))}")
             for index, one in enumerate(value if _is_list(value) else ()):
                 yield from self.value((*at, "each"), f"{what}[{index}]", expect.each, one)
 
@@ -165,7 +165,7 @@ class _Checker:
         except SchemaTooCostly as error:
             return Check(at, False, f"the schema cannot be used: {error}")
         except ValueError as error:
-            return Check(at, False, f"{what} is no JSON: {error}")
+            return Check(at, False, f"{what} is not JSON: {error}")
         told = "" if broken is None else f"{what} at {broken.json_path}: {broken.message[:300]}"
         return Check(at, broken is None, told)
 
@@ -179,12 +179,12 @@ def _sizes(at: Path, what: str, expect: ValueExpect, value: Any, text: str) -> I
         if isinstance(value, list | dict):
             yield _in_range((*at, "items"), f"the elements of {what}", len(value), expect.items)
         else:
-            yield Check((*at, "items"), False, f"{what} is no list: {_short(text)}")
+            yield Check((*at, "items"), False, f"{what} is not a list: {_short(text)}")
     if expect.number is not None:
         if isinstance(value, int | float) and not isinstance(value, bool):
             yield _in_range((*at, "number"), what, value, expect.number)
         else:
-            yield Check((*at, "number"), False, f"{what} is no number: {_short(text)}")
+            yield Check((*at, "number"), False, f"{what} is not a number: {_short(text)}")
 
 
 def _in_range(at: Path, what: str, value: float, wanted: Range) -> Check:
@@ -305,7 +305,7 @@ def _secrets(facts: RunFacts) -> Iterator[Check]:
         **{f"call {i} of {call.tool}": _json(call.arguments) for i, call in enumerate(facts.tools, 1)},
     }
     leaks = [where for where, text in texts.items() if hidden(text, guess=False).count(MASK) > text.count(MASK)]
-    yield Check(("secrets",), not leaks, f"what looks like a key stands in {', '.join(leaks)}")
+    yield Check(("secrets",), not leaks, f"what looks like a key is in {', '.join(leaks)}")
 
 
 def _at(value: Any, path: str) -> tuple[bool, Any]:

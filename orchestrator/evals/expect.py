@@ -37,7 +37,7 @@ def _pattern(text: str) -> str:
     try:
         regex.compile(text)
     except regex.error as error:
-        raise PydanticCustomError("invalid-value", "{text}", {"text": f"this is no pattern: {error}"}) from None
+        raise PydanticCustomError("invalid-value", "{text}", {"text": f"this is not a pattern: {error}"}) from None
     return text
 
 
@@ -65,10 +65,10 @@ class ValueExpect(StrictModel):
     noun: ClassVar[str] = "an expectation of a value"
     contains: TextOrTexts | None = Field(
         default=None,
-        description="All of these stand in it, upper and lower case as here.",
+        description="It contains all of these, in upper and lower case as here.",
         examples=["Given", ["Given", "Then"]],
     )
-    lacks: TextOrTexts | None = Field(default=None, description="None of these stands in it.", examples=["TODO"])
+    lacks: TextOrTexts | None = Field(default=None, description="It contains none of these.", examples=["TODO"])
     matches: PatternText | None = Field(
         default=None, description="A regular expression that is found in it.", examples=["(?i)who"]
     )
@@ -88,7 +88,7 @@ class ValueExpect(StrictModel):
     )
     at: dict[NonEmpty, ValueExpect] | None = Field(
         default=None,
-        description="What stands at a path in it: names and numbers with points between.",
+        description="The value at a path in it: names and numbers with points between.",
         examples=[{"stories.0.title": {"contains": "shop"}}],
     )
     each: ValueExpect | None = Field(
@@ -236,7 +236,7 @@ class Expect(StrictModel):
 
     noun: ClassVar[str] = "the expectations"
     run: RunExpect | None = Field(
-        default=None, description="What the whole run comes to.", examples=[{"status": "done", "cost": "<= 0.40"}]
+        default=None, description="How the whole run ends.", examples=[{"status": "done", "cost": "<= 0.40"}]
     )
     outputs: dict[NonEmpty, ValueExpect] | None = Field(
         default=None,
@@ -245,12 +245,12 @@ class Expect(StrictModel):
     )
     tasks: dict[NonEmpty, TaskExpect] | None = Field(
         default=None,
-        description="What its tasks come to, by id.",
+        description="How its tasks end, by id.",
         examples=[{"stories": {"output": {"contains": "Given"}}}],
     )
     turns: Turns | None = Field(
         default=None,
-        description="Which agents take turns, in this order; others may stand between.",
+        description="Which agents take turns, in this order; there may be others between them.",
         examples=[["mary", "john", {"any_order": ["winston", "sally"]}]],
     )
     tools: list[ToolExpect] | None = Field(
@@ -263,7 +263,7 @@ class Expect(StrictModel):
     )
     files: dict[NonEmpty, FileExpect] | None = Field(
         default=None,
-        description="What the files are that it writes, by path; `*` and `**` stand for any.",
+        description="What the files are that it writes, by path; `*` and `**` match any.",
         examples=[{"report/brief.md": {"contains": "# Brief"}}],
     )
     judge: list[JudgeExpect] | None = Field(
@@ -273,6 +273,6 @@ class Expect(StrictModel):
     )
     secrets: Literal["none"] | None = Field(
         default=None,
-        description="With `none`, nothing that looks like a key stands in any output, file or tool call.",
+        description="With `none`, no output, file or tool call contains what looks like a key.",
         examples=["none"],
     )

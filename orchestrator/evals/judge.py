@@ -158,4 +158,4 @@ def _label(line: str, place: str) -> Label:
             raise TypeError(f"good is {good!r}, not true or false")
         return Label(str(written["text"]), str(written["rubric"]), good)
     except (ValueError, KeyError, TypeError) as error:
-        raise RecordingUnusable(f"{place} is no label: {error}", _LABEL) from error
+        raise RecordingUnusable(f"{place} is not a label: {error}", _LABEL) from error

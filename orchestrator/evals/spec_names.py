@@ -38,7 +38,7 @@ def checked_against(
     for index, case in enumerate(spec.cases):
         at: Path = ("cases", index)
         if (slug := slug_of(case.name)) in names:
-            findings.error((*at, "name"), "duplicate-name", f"another case is called like '{case.name}'")
+            findings.error((*at, "name"), "duplicate-name", f"another case has the name '{case.name}'")
         names.add(slug)
         _Case(findings, plan, (*at, "expect")).check(case.expect)
         if case.expect.judge and spec.judge is None:

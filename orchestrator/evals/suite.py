@@ -96,7 +96,12 @@ def load_suite(parsed: ParsedFile, load: LoadSquad) -> Suite:
     squad_file = file.parent / spec.squad
     if not squad_file.is_file():
         findings = Findings.after(node, found)
-        findings.error(("squad",), "unreadable-file", f"there is no file {squad_file}", "it stands beside this one")
+        findings.error(
+            ("squad",),
+            "unreadable-file",
+            f"there is no file {squad_file}",
+            "write its path from the folder of this file",
+        )
         raise SpecError(in_order(findings.found))
     squad = load(str(squad_file), ())
     findings = Findings.after(node, checked_against(spec, node, found, squad.outline(), squad.catalog.providers))
@@ -138,7 +143,7 @@ def _schemas(node: Node, beside: Path, findings: Findings) -> dict[str, Any]:
         except Exception as error:  # jsonschema's own, which is imported where it is used
             if type(error).__name__ != "SchemaError":
                 raise
-            findings.error(path, "bad-schema", f"{name} is no JSON Schema: {error}")
+            findings.error(path, "bad-schema", f"{name} is not a JSON Schema: {error}")
     return found
 
 

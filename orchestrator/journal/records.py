@@ -99,4 +99,6 @@ def is_good_id(run: str) -> bool:
 def refuse_bad_id(run: str) -> None:
     """Raise `JournalUnusable` for an id that names no file: locks, folders and exports are called by it."""
     if not is_good_id(run):
-        raise JournalUnusable(f"{run[:60]!r} is no run's id: up to {LONGEST_ID} letters, digits, '.', '_' and '-'")
+        raise JournalUnusable(
+            f"{run[:60]!r} is not the id of a run: up to {LONGEST_ID} letters, digits, '.', '_' and '-'"
+        )

@@ -88,7 +88,7 @@ def _object(file: str, text: str) -> dict[str, Any]:
         made = json.loads(_without_comments(text), object_hook=_read)
     except json.JSONDecodeError as error:
         mark = Mark(error.lineno, error.colno, 1, error.pos, error.pos + 1)
-        raise SpecError([source.problem(mark, "bad-json", f"this is no JSON: {error.msg}")]) from None
+        raise SpecError([source.problem(mark, "bad-json", f"this is not JSON: {error.msg}")]) from None
     except RecursionError:
         raise SpecError([source.problem(Mark(1, 1, 0, 0, 0), "bad-json", "the file nests too deeply")]) from None
     if not isinstance(made, dict):

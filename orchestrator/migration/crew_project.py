@@ -103,7 +103,7 @@ def _file(folder: Path, name: str, file: Path | None, coded: _CodeFile | None, n
         return NamesInText(str(coded.file), coded.text, {})
     made = LooseFile(str(file), read_text(file))
     for twice in made.twice:
-        notes.add("changed", f"{file.name}: {twice}", "stands twice; the last one counts, as it did there")
+        notes.add("changed", f"{file.name}: {twice}", "is there twice; the last one counts, as it did there")
     return made
 
 

@@ -112,7 +112,7 @@ class CrewSquad:
                 made[ours] = f"{made[ours]}\n\n{text}" if ours in made else text
             elif theirs == "role":
                 made["title"] = key.replace("_", " ")
-                self.notes.add("changed", place, "has no role: its name stands for it", "write title and role")
+                self.notes.add("changed", place, "has no role: its name is used", "write title and role")
         self.notes.add("carried", place, "role, goal and backstory are title, goal and identity")
         self._model(f"{place}.llm", own, given.pop("llm", None), made)
         tools = self._tools(place, ("agents", own), given.pop("tools", None))
@@ -173,7 +173,7 @@ class CrewSquad:
         else:
             named = name if isinstance(name, str) else shown(llm)
             todo = "model: PROVIDER/MODEL (orchestrator providers ls), or tier: worker"
-            self.notes.add("missing", place, f"{named} is no model of the catalog", todo)
+            self.notes.add("missing", place, f"{named} is not a model of the catalog", todo)
             self.comments["agents", own].append(f"llm: {named} -> {todo}")
         self._sampling({name: more.get(name) for name in ("temperature", "max_tokens")}, made)
 
@@ -274,7 +274,7 @@ class CrewSquad:
             return self._agent_ids[part.key]
         if named is not None and part is None:
             todo = f"write the role, goal and backstory of {shown(named)} into the agent {MANAGER}"
-            self.notes.add("missing", "crew.manager_agent", f"{shown(named)} is no agent of the YAML", todo)
+            self.notes.add("missing", "crew.manager_agent", f"{shown(named)} is not an agent of the YAML", todo)
         own = identifier(MANAGER, self.agents, MANAGER)
         made: SquadFields = {
             "title": "Crew Manager",
@@ -332,7 +332,7 @@ class CrewSquad:
         text = self._written(place, "description", given)
         if text is None:
             text = key.replace("_", " ")
-            self.notes.add("changed", place, "has no description: its name stands for it", "write a description")
+            self.notes.add("changed", place, "has no description: its name is used", "write a description")
         fields["description"] = self.texts.text(place, text)
         if manager is not None and agent not in (None, manager):
             fields["description"] += f"\n\nThis is work for {agent}."

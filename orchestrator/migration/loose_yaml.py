@@ -37,7 +37,7 @@ class LooseFile:
             loader = _Loader(self.source.text)
             root = loader.get_single_node()
             if root is None:
-                raise self.error((), "empty-file", "the file says nothing")
+                raise self.error((), "empty-file", "the file is empty")
             if not isinstance(root, yaml.MappingNode):
                 raise self.error((), "wrong-type", "the file must be a mapping: `name:` with fields below")
             self._look(root, ())
@@ -91,7 +91,7 @@ class _Loader(_BASE):  # type: ignore[misc]  # one of two classes
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         super().flatten_mapping(node)
         if len(node.value) > MAX_NODES:
-            raise yaml.constructor.ConstructorError(None, None, "merge keys come to too much", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, "merge keys make too many values", node.start_mark)
 
 
 _Loader.yaml_implicit_resolvers = {

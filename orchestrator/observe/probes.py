@@ -83,7 +83,7 @@ class ProbeListener:
         asked = None
         with anyio.move_on_after(REQUEST_S):
             asked = request_of(await _head(stream), _is_local(stream))
-        answer = told(400, "this is no request of HTTP/1.1") if asked is None else await self._answered(asked)
+        answer = told(400, "this is not an HTTP/1.1 request") if asked is None else await self._answered(asked)
         head = f"HTTP/1.1 {answer.status} {_REASONS[answer.status]}\r\ncontent-type: {answer.media_type}\r\n"
         head += f"content-length: {len(answer.body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n"
         body = b"" if asked is not None and asked.method == "HEAD" else answer.body

@@ -104,7 +104,9 @@ class Position(NamedTuple):
                 return cls(int(ended), int(number), process)
             case ["0"]:
                 return cls(0)
-        raise ValueError(f"{text!r} is no position of a stream: give the `position` of a delta, or '0' for all of it")
+        raise ValueError(
+            f"{text!r} is not a position in a stream: give the `position` of a delta, or '0' for all of it"
+        )
 
 
 class DeltaLog:

@@ -108,10 +108,10 @@ def first_day(since: str, today: date) -> date:
     """Return the day that `30d` (so many days, today among them) or `2026-11-01` begins with. Raise `ValueError`."""
     found = _SINCE.fullmatch(since.strip())
     if found is None:
-        raise ValueError(f"'{since[:40]}' is no time: write 7d, 30d or a day like 2026-11-01")
+        raise ValueError(f"'{since[:40]}' is not a time: write 7d, 30d or a day like 2026-11-01")
     day = today - timedelta(days=int(found[1]) - 1) if found[1] else date.fromisoformat(found[2])
     if not today - timedelta(days=MOST_DAYS) < day <= today:
-        raise ValueError(f"'{since[:40]}' is no time to look at: from today back to {MOST_DAYS - 1} days before it")
+        raise ValueError(f"'{since[:40]}' is not a day to look at: from today back to {MOST_DAYS - 1} days before it")
     return day
 
 

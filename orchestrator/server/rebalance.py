@@ -53,7 +53,7 @@ class RebalanceAsked(BaseModel):
         if not self.preview and not self.reason.strip():
             raise ValueError("give a reason: those who see the change later read it")
         if self.undo is not None and not self.change.is_empty:
-            raise ValueError("undo stands alone: it restores what was set before that version")
+            raise ValueError("undo cannot be combined: it restores what was set before that version")
         return self
 
     @property
@@ -122,7 +122,7 @@ async def rebalance(state: ServerState, asked: RebalanceAsked, *, channel: str) 
             before, after = entry.before, entry.after
             state.manager.look()
     except ControlDamaged as error:
-        raise RequestRefused(500, str(error), "move that file away to begin anew", "control_damaged") from error
+        raise RequestRefused(500, str(error), "move that file away to start again", "control_damaged") from error
     outlook = None
     if asked.preview and differences(before, after, {}):
         outlook = await state.outlooks.outlook(
@@ -184,7 +184,7 @@ async def changes_shown(state: ServerState, most: int) -> list[ChangeShown]:
     try:
         entries = await anyio.to_thread.run_sync(ControlLog(state.folder).entries, most)
     except ControlDamaged as error:
-        raise RequestRefused(500, str(error), "move that file away to begin anew", "control_damaged") from error
+        raise RequestRefused(500, str(error), "move that file away to start again", "control_damaged") from error
     return [
         ChangeShown(
             version=entry.after.version,

@@ -157,7 +157,7 @@ class AgentSpec(StrictModel):
     )
     untrusted: UntrustedSpec | None = Field(
         default=None,
-        description="What follows once it has read text that others wrote. Default: the squad's.",
+        description="What happens once it has read text that others wrote. Default: the squad's.",
         examples=[{"risky_tools": "deny"}],
     )
     approvals: ApprovalsSpec | None = Field(
@@ -167,7 +167,7 @@ class AgentSpec(StrictModel):
     )
     guardrails: GuardrailsSpec | None = Field(
         default=None,
-        description="What is checked of what it is told and of its answers.",
+        description="Checks of its input and of its answers.",
         examples=[{"output": [{"max_words": 300, "on_fail": "retry"}]}],
     )
     budget: BudgetSpec | None = Field(

@@ -178,7 +178,7 @@ class Roster:
             before = [of_all_accounts(one) for one in spec.models[:at]]
             every = f"{name.partition('/')[0]}/*"
             if (first := next((one for one in before if one in (of_all_accounts(name), every)), None)) is not None:
-                told = f"{name!r} is never reached: {first!r} stands before it"
+                told = f"{name!r} is never reached: {first!r} comes before it"
                 self.findings.error((*path, at), "no-effect", told)
         return not unknown
 
@@ -211,7 +211,7 @@ class Roster:
         else:
             if text.strip():
                 return text
-            self.findings.error(path, "empty-file", f"'{written}' says nothing")
+            self.findings.error(path, "empty-file", f"'{written}' is empty")
         return None
 
     def _tier(self, path: Path, tier: str) -> None:
@@ -349,7 +349,7 @@ class Roster:
             return (self.tools[name],)
         if name in SWITCHED_OFF:
             self.findings.error(
-                place, "unknown-tool", f"{name} is off unless the squad says how far", SWITCHED_OFF[name]
+                place, "unknown-tool", f"{name} is switched off until the squad allows it", SWITCHED_OFF[name]
             )
             return ()
         if (server := self.mcp.server_of(name)) is None:

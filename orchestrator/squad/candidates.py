@@ -73,11 +73,11 @@ class Candidates:
         """Return the choice of a task's or a step's agent, None where `agent` is a name."""
         if spec.agent is None or "${{" not in spec.agent:
             if spec.agent is not None and spec.agents is not None:
-                message = f"'agents' has no meaning beside one agent, '{spec.agent}'"
+                message = f"'agents' has no meaning with one agent, '{spec.agent}'"
                 hint = "choose one of them: agent: ${{ tasks.triage.output.who }}"
                 self.findings.error((*path, "agents"), "misplaced-field", message, hint, key=True)
             return None
-        name = self.texts.value((*path, "agent"), spec.agent, scope, "a name or one expression that comes to one")
+        name = self.texts.value((*path, "agent"), spec.agent, scope, "a name or one expression that gives one")
         listed = None if spec.agents is None else self._listed((*path, "agents"), spec.agents)
         return AgentChoice(name, self._among(path, name, scope, listed))
 
@@ -87,7 +87,7 @@ class Candidates:
         values = values_allowed(self.texts.schema_read(on, scope))
         if values is None:
             if not has_default and (*path, "on") not in self.findings.broken:
-                message = "what 'on' comes to is not known: a value without a case fails the task"
+                message = "the values of 'on' are not known: one without a case fails the task"
                 hint = "add the case default, or give what is read an output_schema with an enum"
                 self.findings.warn((*path, "cases"), "missing-case", message, hint)
             return
@@ -95,12 +95,12 @@ class Candidates:
         path_read = path_in(on) or ()
         missing = [shown(one) for one in without if is_let_through(path_read, one, scope.conditions)]
         if missing and not has_default:
-            message = f"no case for {', '.join(missing)}, which 'on' may come to"
+            message = f"no case for {', '.join(missing)}, a possible value of 'on'"
             self.findings.error((*path, "cases"), "missing-case", message, "add it, or the case default", key=True)
         reached = {case_of(one, cases) for one in values}
         for case in names:
             if case not in reached:
-                message = f"'on' never comes to '{case}'"
+                message = f"'on' never has the value '{case}'"
                 told = nearest(case, [text for one in values if (text := case_text(one)) is not None])
                 self.findings.warn((*path, "cases", case), "unreachable-case", message, told)
 
@@ -118,7 +118,7 @@ class Candidates:
         """Return the agents that may be meant, those that the schema lists before all that there are."""
         declared: Collection[str] = self.spec.agents if listed is None else listed
         if not declared and not self._is_unsure():
-            self.findings.error((*path, "agent"), "unknown-agent", "there is no agent to choose", "declare agents")
+            self.findings.error((*path, "agent"), "unknown-agent", "no agent can be chosen here", "declare agents")
         values = values_allowed(self.texts.schema_read(name, scope))
         if values is None:
             return tuple(declared)

@@ -119,7 +119,7 @@ class NestedSpec(StrictModel):
 
 
 class HumanSpec(StrictModel):
-    """How long a person who takes part is waited for."""
+    """How long to wait for a person who takes part."""
 
     noun: ClassVar[str] = "a human"
     timeout: PositiveDuration = Field(
@@ -183,7 +183,7 @@ class ConversationSpec(StrictModel):
     )
     positions: dict[NonEmpty, NonEmpty] | None = Field(
         default=None,
-        description="In a debate: what each side stands for, by participant.",
+        description="In a debate: the position of each side, by participant.",
         examples=[{"ann": "tabs", "bob": "spaces"}],
     )
     independent_first_round: bool = Field(
@@ -216,7 +216,7 @@ class ConversationSpec(StrictModel):
     )
     human: HumanSpec | None = Field(
         default=None,
-        description="How long a person who takes part is waited for. Default: for ever.",
+        description="How long to wait for a person who takes part. Default: forever.",
         examples=[{"timeout": "3d", "on_timeout": "skip"}],
     )
     mentions: bool | None = Field(

@@ -123,7 +123,7 @@ class Conversations:
         moderator = str(getattr(spec, called[0]))
         if own is not None and moderator in names_of(spec):
             place: Path = (*path, "participants", names_of(spec).index(moderator))
-            message = f"'{moderator}' is the {own}, and cannot take part beside that"
+            message = f"'{moderator}' is the {own}, and cannot be a participant, too"
             self.findings.error(place, "duplicate-name", message)
         return moderator
 
@@ -242,13 +242,13 @@ class Conversations:
         for index, name in enumerate(names):
             place = (*path, "participants", index)
             if name in names[:index]:
-                self.findings.error(place, "duplicate-name", f"'{name}' takes part already")
+                self.findings.error(place, "duplicate-name", f"'{name}' is listed already")
             elif isinstance(spec.participants[index], NestedSpec):
                 self._nested(place, name)
             elif name != HUMAN and not self._is_nested(name):
                 self.agent(place, name)
         if set(names) == {HUMAN} and spec.pattern != "hierarchical":  # there an agent manages
-            self.findings.error((*path, "participants"), "invalid-value", "at least one agent must take part")
+            self.findings.error((*path, "participants"), "invalid-value", "at least one participant must be an agent")
 
     def _terminate(self, path: Path, spec: TerminateSpec, speakers: Sequence[str]) -> Termination:
         named = [name for name in _CONDITIONS if getattr(spec, name) is not None]
@@ -259,7 +259,7 @@ class Conversations:
                 path, "one-of", f"a condition has exactly one of {', '.join(_CONDITIONS)}; here: {found}", hint
             )
         if spec.from_ is not None and spec.text is None:
-            self.findings.error((*path, "from"), "misplaced-field", "'from' stands with 'text' only", key=True)
+            self.findings.error((*path, "from"), "misplaced-field", "'from' belongs to 'text'", key=True)
         elif spec.from_ is not None and spec.from_ not in speakers:
             message = f"'{spec.from_}' does not take part in this conversation"
             self.findings.error((*path, "from"), "unknown-agent", message, nearest(spec.from_, speakers))

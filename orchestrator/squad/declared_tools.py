@@ -71,7 +71,7 @@ def _read(reading: ToolReading, name: str, entry: ToolEntry, place: Place) -> tu
         return ()
     kind = entry.kinds[0]
     for field in entry.misplaced(kind):
-        reading.findings.error((*place, field), "misplaced-field", f"'{field}' means nothing beside '{kind}'", key=True)
+        reading.findings.error((*place, field), "misplaced-field", f"'{field}' has no meaning with '{kind}'", key=True)
     return tuple(_with_terms(one, entry) for one in readers()[kind](reading, name, entry, place))
 
 

@@ -72,7 +72,7 @@ class HistorySpec(StrictModel):
     )
     summarise_over_tokens: Positive | None = Field(
         default=None,
-        description="Older messages are summarised once they come to more tokens than this. The same as `compact_at` "
+        description="Older messages are summarised once they have more tokens than this. The same as `compact_at` "
         "with a number of tokens.",
         examples=[12000],
     )

@@ -99,7 +99,7 @@ class Expressions:
             if scope.task is None and not scope.has_inputs_only and source in self.spec.tasks:
                 meant = f"tasks.{source}.output"
             if meant:
-                message, hint = f"'{source}' is no expression, so it stays as it is", f"write ${{{{ {meant} }}}}"
+                message, hint = f"'{source}' is not an expression, so it stays unchanged", f"write ${{{{ {meant} }}}}"
                 self.findings.within(path, 0, len(source), "other-braces", message, hint, "warning")
             return self.sandbox.expression_text(source)
         self._warn_of_other_braces(path, source, scope)
@@ -156,14 +156,14 @@ class Expressions:
         for start, end in expression_spans(source):
             if self._stays(source[start + 3 : end - 2], scope):
                 shown = source[start:end]
-                message = f"'{shown}' reads nothing of this squad, so it stays as it is"
+                message = f"'{shown}' reads nothing of this squad, so it stays unchanged"
                 hint = f"say so, if it is meant: {as_quotation(shown)}"
                 if (read := task_of_workflow(source[start + 3 : end - 2])) in self.spec.tasks:
                     hint = f"write ${{{{ tasks.{read}.output }}}}"
                 self.findings.within(path, start, end - start, "other-braces", message, hint, "warning")
         for marks, meant in self._meant(source, scope):
             shown = source[marks.start : marks.start + marks.length]
-            message, hint = f"'{shown}' is no expression, so it stays as it is", f"write ${{{{ {meant} }}}}"
+            message, hint = f"'{shown}' is not an expression, so it stays unchanged", f"write ${{{{ {meant} }}}}"
             if (fault := self._fault_in(meant, scope)) is not None:
                 code, why, remedy = fault
                 is_enough = code not in ("unknown-input", "not-an-ancestor") or not remedy
@@ -256,7 +256,7 @@ class Expressions:
             spans += [(one.start, one.start + one.length) for one, _ in self._meant(text, NamesInScope())]
             for start, end in spans:
                 name = next((part for part in reversed(path) if isinstance(part, str)), "")
-                message = f"'{text[start:end]}' is not rendered here: '{name}' is no template"
+                message = f"'{text[start:end]}' is not rendered here: '{name}' is not a template"
                 hint = "write the value itself"
                 self.findings.found.append(
                     self.findings.node.problem(path, "not-a-template", message, hint, severity="warning")

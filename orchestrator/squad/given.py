@@ -128,7 +128,7 @@ def _image(raw: RawInput) -> InputImage | UnreadInput:
     kind = image_type(raw.data)
     if kind is not None:
         return InputImage(clean(raw.name), kind, raw.data)
-    what = "is empty" if not raw.data else "is none of PNG, JPEG, GIF and WebP by its first bytes"
+    what = "is empty" if not raw.data else "is not PNG, JPEG, GIF or WebP, by its first bytes"
     return UnreadInput(f"'{raw.name}' {what}", "" if not raw.data else "save it as one of them")
 
 
@@ -139,7 +139,7 @@ def _of_data_url(name: str, text: str) -> InputImage | UnreadInput:
     found = _DATA_URL.match(text)
     if found is None:
         hint = f"-i {name}=@photo.png on the command line, a Path or bytes in Python, or a data:image/png;base64, URL"
-        return UnreadInput("a text is no image", hint)
+        return UnreadInput("a text is not an image", hint)
     try:
         data = base64.b64decode(text[found.end() :], validate=True)
     except (binascii.Error, ValueError):

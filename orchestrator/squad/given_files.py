@@ -15,7 +15,7 @@ from orchestrator.squad.spec import InputSpec
 from providers.documents.problems import nearest
 from providers.documents.unicode import printable
 
-_LITERAL = "@@ stands for an @ that is meant as it is"
+_LITERAL = "@@ is a plain @"
 _MISSING = dict.fromkeys(("file", "image"), "a path counts from the folder that you are in; - reads what is piped in")
 SHOWN = 200
 """Characters of a path that a message has room for."""

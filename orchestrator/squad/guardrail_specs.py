@@ -60,13 +60,13 @@ class GuardrailSpec(StrictModel):
     )
     on_fail: OnFail = Field(
         default="block",
-        description="What follows where the text does not pass: `block` fails the work, `retry` sends an answer back "
+        description="What happens if the text does not pass: `block` fails the work, `retry` sends an answer back "
         "(at most twice), `escalate` lets a person decide.",
         examples=["retry"],
     )
     message: NonEmpty | None = Field(
         default=None,
-        description="What is told of a text that does not pass. Default: our own words.",
+        description="The message about a text that does not pass. Default: a standard message.",
         examples=["it holds a card number"],
     )
 
@@ -78,7 +78,7 @@ class GuardrailsSpec(StrictModel):
     input: list[GuardrailSpec] | None = Field(
         default=None,
         min_length=1,
-        description="Checks of what it is told.",
+        description="Checks of its input.",
         examples=[[{"max_chars": 20000}]],
     )
     output: list[GuardrailSpec] | None = Field(
@@ -151,11 +151,11 @@ def _check(path: Path, name: str, spec: GuardrailSpec, agents: Mapping[str, Any]
         findings.error((*path, "schema", *fault), "bad-schema", message, advice_on_schema(spec.schema_ or {}, fault))
     if spec.on_fail == "retry" and path[-2] == "input":
         hint = "block, or escalate"
-        findings.error((*path, "on_fail"), "invalid-value", "what an agent is told cannot be sent back", hint)
+        findings.error((*path, "on_fail"), "invalid-value", "an input cannot be retried, only an answer", hint)
     if spec.must is not None and spec.regex is None:
-        findings.error((*path, "must"), "misplaced-field", "`must` stands beside a regex")
+        findings.error((*path, "must"), "misplaced-field", "`must` belongs to `regex`")
     if (spec.agent is None) != (spec.rubric is None):
-        findings.error(path, "missing-field", "an agent judges by a rubric: give both")
+        findings.error(path, "missing-field", "`agent` and `rubric` go together: give both")
     if spec.agent is not None:
         _check_judge((*path, "agent"), name, spec.agent, agents, findings)
 
@@ -166,4 +166,4 @@ def _check_judge(path: Path, name: str, judge: str, agents: Mapping[str, Any], f
         findings.unknown(path, "agent", judge, names)
     elif judge == name or any(judges_of(agents[judge].guardrails)):
         why = "judges itself" if judge == name else "is judged by another agent in its turn"
-        findings.error(path, "cycle", f"the agent '{judge}' {why}: a judge has no judge")
+        findings.error(path, "cycle", f"the agent '{judge}' {why}: a judge cannot have a judge")

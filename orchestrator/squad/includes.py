@@ -125,7 +125,7 @@ class _Merger:
                 self._marks[group, name] = node.keys.get(name)
                 continue
             there = self.parsed.root.mark_of((group, name), key=True) if taken.get(name) is None else first.mark
-            message = f"'{name}' stands in {first.source.file}, line {there.line}, already"
+            message = f"'{name}' is already in {first.source.file}, line {there.line}"
             hint = "give one of them another name"
             self.found.append(root.problem((group, name), "duplicate-key", message, hint, key=True))
 

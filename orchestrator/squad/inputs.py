@@ -194,7 +194,7 @@ def _fitting(kind: InputType, value: Any) -> str:
 def _check_schema(name: str, declared: InputSpec, findings: Findings) -> None:
     path = ("inputs", name, "schema")
     if declared.type in ("file", "image"):
-        message = f"input '{name}' is of type {declared.type}, of which a schema says nothing"
+        message = f"input '{name}' is of type {declared.type}, to which a schema does not apply"
         findings.error(path, "invalid-value", message, "leave it out, or declare it as type: object")
         return
     for inner, message in Schemas().faults(declared.schema_ or {}):

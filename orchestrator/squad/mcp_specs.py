@@ -173,11 +173,16 @@ def check_servers(servers: Mapping[str, McpSpec], findings: Findings) -> None:
 
 def _program(spec: McpSpec) -> Iterator[tuple[Path, str, str, str]]:
     if spec.headers:
-        yield ("headers",), "misplaced-field", "a program gets no headers", "env: [NAME] hands it variables"
+        yield ("headers",), "misplaced-field", "a program has no headers", "env: [NAME] hands it variables"
     if isinstance(spec.command, str) and not spec.args and re.search(r"\s", spec.command.strip()):
-        yield ("command",), "invalid-value", "no shell reads it, so it is one word", f"command: {_list(spec.command)}"
+        yield (
+            ("command",),
+            "invalid-value",
+            "no shell reads it: write a list",
+            f"command: {_list(spec.command)}",
+        )
     if spec.command == []:
-        yield ("command",), "invalid-value", "there is no program in it", 'command: [uvx, "mcp-server-git"]'
+        yield ("command",), "invalid-value", "it names no program", 'command: [uvx, "mcp-server-git"]'
     for name, text in spec.variables.items():
         at: Path = ("env",) if isinstance(spec.env, list) else ("env", name)
         if not _VARIABLE_NAME.fullmatch(name):
@@ -198,9 +203,9 @@ def _address(spec: McpSpec) -> Iterator[tuple[Path, str, str, str]]:
     for name, text in spec.headers.items():
         at: Path = ("headers", name)
         if name.lower() in _OWN_HEADERS or not _HEADER.fullmatch(name):
-            yield at, "bad-header", "it is no header that can be set", ""
+            yield at, "bad-header", "this header cannot be set", ""
         elif "\n" in text or "\r" in text:
-            yield at, "invalid-value", "a header is one line", ""
+            yield at, "invalid-value", "a header must be one line", ""
         elif _is_secret(name, text):
             yield at, "secret-in-file", "a key belongs in the environment", "write ${NAME}, and set that variable"
 

@@ -116,7 +116,7 @@ MemoryField = Annotated[
 def check_name(squad: str, findings: Findings) -> None:
     """Report a squad's name that its memory cannot be kept under: `squad/agent` is what an agent keeps alone."""
     if "/" in squad or len(squad) > MOST_NAME:
-        why = "has a '/', which stands between a squad and its agent" if "/" in squad else "is too long"
+        why = "has a '/', which separates a squad and its agent" if "/" in squad else "is too long"
         hint = f"memory is kept by the squad's name: at most {MOST_NAME} characters, and no '/'"
         findings.error(("name",), "invalid-name", f"the name of a squad that remembers {why}", hint)
 

@@ -265,7 +265,7 @@ def _history(spec: HistorySpec | None, findings: Findings) -> History:
     if spec is None:
         return History()
     if spec.summarise_over_tokens is not None and spec.compact_at is not None:
-        message = "summarise_over_tokens and compact_at say the same"
+        message = "summarise_over_tokens and compact_at mean the same"
         findings.error(("defaults", "history", "compact_at"), "one-of", message, "leave one of them out")
         return History(spec.keep_last, spec.summarise_over_tokens)
     return History(spec.keep_last, spec.summarise_over_tokens, spec.compact_at)
@@ -289,7 +289,7 @@ def _check_ends(
         )
         path: Path = ("conversations", name, "terminate")
         if not any(broken[:3] == path for broken in findings.broken):
-            findings.error(path, "unbounded", f"the conversation '{name}' could go on for ever", hint, key=True)
+            findings.error(path, "unbounded", f"the conversation '{name}' could go on forever", hint, key=True)
 
 
 def _asked(talk: ConversationSpec) -> tuple[str | None, ...]:

@@ -102,7 +102,7 @@ class Schemas:
             if pattern not in self._costly:
                 self._costly[pattern] = costly(pattern)
             if self._costly[pattern]:
-                yield path, f"the pattern {_cut(pattern)!r} takes for ever on some texts"
+                yield path, f"the pattern {_cut(pattern)!r} takes forever on some texts"
 
 
 _TYPES: Mapping[str, str] = {

@@ -98,7 +98,7 @@ class LimitsSpec(StrictModel):
         default=None,
         ge=1000,
         le=16_000_000,
-        description="Characters that one text with `${{ }}` comes to; a longer one fails the task. "
+        description="Characters that one text with `${{ }}` may have; a longer one fails the task. "
         f"Default: `{TEXT_CAP}`.",
         examples=[1000000],
     )
@@ -147,7 +147,7 @@ class SquadSpec(StrictModel):
     description: str = Field(default="", description="What it is for.", examples=["Writes the weekly report."])
     offline: Literal["never", "auto", "always"] = Field(
         default="never",
-        description="Whether the offline stub answers in place of models, for nothing and from this machine alone: "
+        description="Whether the offline stub answers in place of models, at no cost, on this machine: "
         "`never`, `auto` (where no provider has a key) or `always`.",
         examples=["auto"],
     )
@@ -205,7 +205,7 @@ class SquadSpec(StrictModel):
     )
     untrusted: UntrustedSpec | None = Field(
         default=None,
-        description="What follows once an agent has read text that others wrote.",
+        description="What happens once an agent has read text that others wrote.",
         examples=[{"risky_tools": "deny"}],
     )
     approvals: ApprovalsSpec | None = Field(

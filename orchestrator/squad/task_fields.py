@@ -105,7 +105,7 @@ class FieldChecks:
     def of_step(self, path: Path, spec: StepSpec, earlier: Mapping[str, StepSpec]) -> None:
         """Check those of a step after `earlier` ones."""
         if spec.id in earlier:
-            self.findings.error((*path, "id"), "duplicate-name", f"a step before this one is called '{spec.id}' too")
+            self.findings.error((*path, "id"), "duplicate-name", f"an earlier step is called '{spec.id}', too")
         elif not spec.id.isidentifier() or spec.id in WORDS_OF_THE_LANGUAGE:
             self.findings.error((*path, "id"), "invalid-name", f"'{spec.id}' cannot be used in expressions")
         kinds = KINDS[:2]

@@ -46,7 +46,7 @@ AgentsField = Annotated[
     list[NonEmpty] | None,
     Field(
         min_length=1,
-        description="The agents that an `agent` in `${{ }}` may come to. Default: what a schema lists, else all.",
+        description="The agents that an `agent` in `${{ }}` may choose. Default: what a schema lists, else all.",
         examples=[["billing", "tech"]],
     ),
 ]
@@ -133,7 +133,7 @@ class ApprovalSpec(StrictModel):
     )
     timeout: PositiveDuration | None = Field(
         default=None,
-        description="How long to wait for an answer, on the clock. Default: for ever.",
+        description="How long to wait for an answer, on the clock. Default: forever.",
         examples=["3d"],
     )
     on_timeout: Literal["pause", "approve", "reject"] = Field(
@@ -156,7 +156,7 @@ class ReviseSpec(StrictModel):
         ge=1,
         le=100,
         description="How often a person may ask for changes: with 3 there are up to 4 results, the first one included. "
-        "After that `revise` is no choice any more. In `repeat` it counts the results themselves.",
+        "After that `revise` cannot be chosen any more. In `repeat` it counts the results themselves.",
         examples=[3],
     )
 
@@ -169,7 +169,7 @@ class RepeatSpec(StrictModel):
     other_names: ClassVar[Mapping[str, str]] = REPEAT_NAMES
     examples: ClassVar[Mapping[str, str]] = {"until": '"${{ output.ok }}"'}
     until: Condition = Field(
-        description="The work is done when this holds. It reads `output`, what the work came to this time, and "
+        description="The work is done when this holds. It reads `output`, the result of this attempt, and "
         "`steps.ID.output`.",
         examples=["${{ output.ok }}", "${{ steps.review.output.ok }}"],
     )

@@ -184,7 +184,7 @@ class Tasks:
                 hint = advice_on_schema(spec.output_schema, inner)
                 self.findings.error((*path, "output_schema", *inner), "bad-schema", message, hint)
             if word := says_nothing(spec.output_schema):
-                message = f"'{word}' is no keyword of JSON Schema, so this schema allows anything"
+                message = f"'{word}' is not a keyword of JSON Schema, so this schema allows anything"
                 hint = f"write {{type: object, properties: {{{word}: {{type: string}}}}}}"
                 self.findings.warn((*path, "output_schema"), "empty-schema", message, hint)
             for inner, message in self.schemas.costly_patterns(spec.output_schema):
@@ -297,7 +297,7 @@ class Tasks:
             return None
         here = (*path, "repeat")
         if spec.repeat.max_attempts is None:
-            self._unbounded(here, "'repeat' could go on for ever without 'max_attempts'", "max_attempts: 3")
+            self._unbounded(here, "'repeat' could go on forever without 'max_attempts'", "max_attempts: 3")
         steps = {step.id: step for step in spec.steps or ()}
         made = {"output": self.squads.output_of(scope.task)} if spec.squad is not None else {}
         inner = NamesInScope(scope.task, steps, (), (*scope.names, "output"), {**scope.schemas, **made})

@@ -48,7 +48,7 @@ class ArgSpec(StrictModel):
     )
     required: bool = Field(
         default=True,
-        description="Whether a call must give it, where it has no default. What it stands in is left out without it.",
+        description="Whether a call must give it, where it has no default. Without it, what contains it is left out.",
         examples=[False],
     )
     enum: list[Any] | None = Field(

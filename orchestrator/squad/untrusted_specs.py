@@ -21,7 +21,7 @@ from providers.documents.models import StrictModel
 
 
 class UntrustedSpec(StrictModel):
-    """What follows once an agent has read text that others wrote: a web page, a mail, what a stranger's server says."""
+    """What happens once an agent has read text that others wrote: a web page, a mail, what a stranger's server says."""
 
     noun: ClassVar[str] = "an untrusted"
     risky_tools: RiskyTools | None = Field(
@@ -44,8 +44,8 @@ def refuse_in_instructions(agents: Mapping[str, AgentPlan], untrusted: tuple[str
         for field, reads in _read(agent):
             for one in untrusted:
                 if any(read[:2] in (("inputs",), ("inputs", one)) for read in reads):
-                    message = f"the input '{one}' is untrusted, and would stand in the system message of '{name}'"
-                    hint = "read it in the description of a task: what others wrote is fenced there"
+                    message = f"the input '{one}' is untrusted, and would become part of the system message of '{name}'"
+                    hint = "read it in the description of a task: there it is fenced"
                     findings.error(("agents", name, field), "untrusted-instructions", message, hint)
 
 
@@ -56,7 +56,7 @@ def refuse_in_schemas(tasks: Mapping[str, TaskPlan], untrusted: tuple[str, ...],
             reads = names_in_schema(work)
             for one in untrusted:
                 if any(read[:2] in (("inputs",), ("inputs", one)) for read in reads):
-                    message = f"the input '{one}' is untrusted, and would stand in a schema that a model is told"
+                    message = f"the input '{one}' is untrusted, and would become part of a schema that a model reads"
                     findings.error(("tasks", name, *path, "output_schema"), "untrusted-instructions", message)
 
 
@@ -76,8 +76,8 @@ def warn_of_both(name: str, tools: tuple[Tool, ...], policy: RiskyTools | None, 
     reads = [tool.name for tool in tools if tool.untrusted]
     if policy == "allow" and risky and reads:
         message = (
-            f"the agent '{name}' reads what others wrote ({', '.join(reads[:3])}) and may call {', '.join(risky[:3])} "
-            "without anybody's word"
+            f"the agent '{name}' reads untrusted text ({', '.join(reads[:3])}) and may call {', '.join(risky[:3])} "
+            "without approval"
         )
         hint = "leave out `risky_tools: allow`, or give the tools to another agent"
         findings.warn(("agents", name), "risky-after-untrusted", message, hint)

@@ -77,7 +77,7 @@ def _decoded(text: str) -> Vector:
     except (binascii.Error, ValueError):
         raise BadReply("the reply's vector is not base64") from None
     if len(data) % FLOAT_BYTES:
-        raise BadReply("the reply's vector in base64 is no row of float32s")
+        raise BadReply("the reply's vector in base64 is not a row of float32s")
     made = array("f", data)
     if sys.byteorder == "big":
         made.byteswap()

@@ -29,7 +29,7 @@ AZURE_PATHS = {"": AZURE_PATH, "/v1": AZURE_PATH, "/openai": AZURE_PATH, "/model
 DEPLOYMENTS = "/openai/deployments/"
 HARMLESS = re.compile(r"(?:api[-_]version|version|beta)=[A-Za-z0-9.-]{1,24}", re.IGNORECASE)
 """A parameter that is sent with every call. Any other could be a secret, and addresses are printed."""
-_BRACKETS = "an address of IPv6 stands in brackets, as http://[::1]:11434"
+_BRACKETS = "an IPv6 address is written in brackets, as http://[::1]:11434"
 LOCAL_ENDINGS = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 WHOLE = {
     "openai-chat": re.compile(r"/(?:chat/)?completions$|/(?:responses|embeddings|models|chat)$"),
@@ -185,7 +185,7 @@ def _place_problem(parts: SplitResult) -> str | None:
     except ValueError:
         port = 0
     if port == 0:
-        return "its port is no number from 1 to 65535"
+        return "its port is not a number from 1 to 65535"
     return None if parts.hostname else "it names no host"
 
 

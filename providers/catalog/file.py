@@ -166,7 +166,7 @@ def _limit_problems(limit: LimitShape) -> Iterable[str]:
 
 def _refusal_problems(refusal: RefusalShape) -> Iterable[str]:
     if not refusal.code and len(refusal.says.replace(ANYTHING, "").strip()) < SHORTEST_WORDS:
-        yield f"needs a code, or at least {SHORTEST_WORDS} characters of what is said: fewer stand in any message"
+        yield f"needs a code, or at least {SHORTEST_WORDS} characters of what is said: fewer would match other messages"
     if refusal.until is not None and refusal.means != "quota":
         yield f"has an end, a {refusal.until}'s, and means {refusal.means}: only a quota comes back"
 

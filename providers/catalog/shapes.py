@@ -89,7 +89,9 @@ class QuirksShape(StrictModel):
         default_factory=dict, description="Merged into each tool call of the history.", examples=[{"type": "function"}]
     )
     null_content: bool = Field(
-        default=True, description="Whether null may stand beside tool calls without text.", examples=[False]
+        default=True,
+        description="Whether the text of a message with tool calls may be null.",
+        examples=[False],
     )
     reasoning_field: Word | None = Field(
         default=None,

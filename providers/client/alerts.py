@@ -129,7 +129,7 @@ def signing_key(budget: DailyBudget, environ: Mapping[str, str]) -> bytes | None
     try:
         key = base64.b64decode(secret.removeprefix(ENCODED), validate=True)
     except binascii.Error:
-        message = f"what follows {ENCODED} is no base64"
+        message = f"what follows {ENCODED} is not base64"
         raise CatalogError([variable_problem(budget.webhook_secret_env, message)]) from None
     if not key:  # everybody could sign by it
         raise CatalogError([variable_problem(budget.webhook_secret_env, f"nothing follows {ENCODED}")])

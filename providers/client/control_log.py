@@ -153,7 +153,7 @@ class ControlLog:
             before, after = RoutingControl.read(record["before"]), RoutingControl.read(record["after"])
             return ControlEntry(record["at"], record["by"], record["reason"], before, after, record["restores"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ControlDamaged(self.file, f"a line of it is no change ({error!r})") from error
+            raise ControlDamaged(self.file, f"a line of it is not a change ({error!r})") from error
 
 
 class ControlFollower:

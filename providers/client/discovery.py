@@ -120,7 +120,7 @@ def _wait(environ: Mapping[str, str]) -> float:
     except ValueError:
         wait = -1.0
     if not 0 < wait <= 600:
-        raise CatalogError([variable_problem(WAIT, "the value is no number of seconds")])
+        raise CatalogError([variable_problem(WAIT, "the value is not a number of seconds")])
     return wait
 
 

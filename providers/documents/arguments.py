@@ -109,7 +109,7 @@ def _decoder(seen: _Soundness, *, strict: bool) -> json.JSONDecoder:
 
 
 def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is none of its values")
+    raise ValueError(f"{constant} is not one of its values")
 
 
 def _finite(digits: str) -> float:

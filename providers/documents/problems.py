@@ -294,7 +294,7 @@ CODES: Mapping[str, str] = {
     "bad-key": "A key that is not text.",
     "several-documents": "More than one YAML document in the file.",
     "unknown-alias": "An alias (`*name`) without an anchor (`&name`) before it.",
-    "recursive-alias": "An alias inside the value that it stands for.",
+    "recursive-alias": "An alias inside its own value.",
     # Fields
     "unknown-field": "A field that does not exist at this place.",
     "missing-field": "A required field is missing.",

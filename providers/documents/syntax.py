@@ -27,7 +27,7 @@ def syntax_problem(source: DocumentText, error: yaml.MarkedYAMLError) -> Problem
         if ": " in text[text.rfind("\n", 0, at.index) + 1 : at.index]:
             message, hint = "a second ': ' on the line", "put a value that holds ': ' in quotes"
         else:  # its key looks like a further line of the value above
-            message = "a field may not stand deeper than the value above it"
+            message = "a field may not be indented deeper than the value above it"
             hint = "this line is indented too far: indent it as the line above"
             if glued := _glued_above(source, at.line):
                 mark, hint = glued

@@ -98,7 +98,7 @@ def csv_text(rows: Any, delimiter: str = ",") -> str:
     """
     _check_delimiter(delimiter)
     if not isinstance(rows, list | tuple):
-        raise ValueError(f"{kind_of_value(rows)} is no table: a table is a list of mappings, one for each row")
+        raise ValueError(f"{kind_of_value(rows)} is not a table: a table is a list of mappings, one for each row")
     names: dict[str, None] = {}
     for place, row in enumerate(rows, 1):
         if not isinstance(row, Mapping):

@@ -164,7 +164,7 @@ def _unknown(root: Node, path: Path, here: ModelClass) -> Problem:
         if meant is None:
             hint = nearest(last, [name for name in fields if name not in given])
         elif meant in given:
-            hint = f"did you mean '{meant}'? It stands here already: leave '{last}' out"
+            hint = f"did you mean '{meant}'? That one is here already: remove '{last}'"
         else:
             hint = f"did you mean '{meant}'?{_example(here, meant, root.at(path))}"
     return root.problem(path, "unknown-field", f"'{last}' is not a field of {here.noun}", hint, key=True)

@@ -205,7 +205,7 @@ class _Builder:
                 self._stop(_too_deep(self.source, self._mark_of(deep)))
             self._stop(syntax_problem(self.source, error))
         if self.root is None or (self.root.value is None and not self.source.text[slice(*self.root.mark[3:])].strip()):
-            self._stop(self.source.problem(Mark(1, 1, 0, 0, 0), "empty-file", "the file says nothing"))
+            self._stop(self.source.problem(Mark(1, 1, 0, 0, 0), "empty-file", "the file is empty"))
         assert self.root is not None
         return self.root
 
@@ -294,7 +294,9 @@ class _Builder:
         if known is None:
             code = "recursive-alias" if name in self.anchors else "unknown-alias"
             message = (
-                f"*{name} stands inside its own value" if name in self.anchors else f"no &{name} stands before *{name}"
+                f"*{name} is inside its own value"
+                if name in self.anchors
+                else f"there is no anchor &{name} before *{name}"
             )
             self.found.append(self.source.problem(self._mark_of(event), code, message))
             self._drop()
@@ -345,9 +347,7 @@ class _Builder:
             parent.key, parent.expects_key = None, False
         elif text in parent.keys:
             line = parent.keys[text].line
-            self._refuse_key(
-                node.mark, "duplicate-key", f"'{text}' stands here again; it stands on line {line} already"
-            )
+            self._refuse_key(node.mark, "duplicate-key", f"'{text}' appears again; it is already on line {line}")
         else:
             parent.key, parent.expects_key = text, False
             parent.keys[text] = node.mark

@@ -55,7 +55,7 @@ def _check_agent(shape: PolicyShape, agent: AgentShape, path: Path, findings: Fi
     """Report what of an agent's routing is never read, and a task type that looks like a misspelt one."""
     for key, first in (("tier", "chain"), ("tier", "model"), ("chain", "model")):
         if getattr(agent, key) and getattr(agent, first):
-            message = f"'{key}' is never read: the {first} beside it goes first"
+            message = f"'{key}' is never read: the {first} next to it counts"
             findings.error((*path, key), _DEAD, message, key=True)
     affinity: Path = ("affinity", path[-1])
     is_routed = path[0] == "agents" and (agent.chain or agent.tier or agent.model)
@@ -74,7 +74,7 @@ def _check_order(shape: PolicyShape, findings: Findings) -> None:
     last_resort = shape.last_resort or []
     for at, tier in enumerate(last_resort):
         if tier in last_resort[:at]:
-            findings.error(("last_resort", at), _DEAD, f"'{tier}' is never reached: it stands before")
+            findings.error(("last_resort", at), _DEAD, f"'{tier}' is never reached: it comes before")
     limits = shape.timeouts.given()
     for phase in ("connect", "first_token", "between_chunks"):
         if limits.get(phase, 0) > limits.get("total", inf):
@@ -152,7 +152,7 @@ def _check_checks(shape: PolicyShape, known: KnownNames) -> None:
 def _check_twice(names: list[str], path: Path, findings: Findings) -> None:
     for at, name in enumerate(names):
         if name in names[:at]:
-            findings.error((*path, at), "duplicate-name", f"'{name}' stands here twice")
+            findings.error((*path, at), "duplicate-name", f"'{name}' is listed twice")
 
 
 def _check_budget(shape: BudgetShape, findings: Findings) -> None:

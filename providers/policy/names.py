@@ -36,7 +36,7 @@ class KnownNames:
             every = f"{name.partition('/')[0]}/*"
             covered = next((seen for seen in kept if seen in (name, of_all_accounts(name), every)), None)
             if mistake is None and covered is not None:
-                mistake = "no-effect", f"{written!r} is never reached: {covered!r} stands before it", ""
+                mistake = "no-effect", f"{written!r} is never reached: {covered!r} comes before it", ""
             self._report((*path, at), mistake)
             kept[name] = None
         return tuple(kept)
@@ -51,7 +51,7 @@ class KnownNames:
         """Return the name of one model as events spell it; `several` says where all of a provider's may stand."""
         spelled, mistake = self.candidate(name)
         if mistake is None and spelled.endswith("/*"):
-            mistake = "bad-candidate", f"{name!r} names several models, and here stands one", several
+            mistake = "bad-candidate", f"{name!r} names several models, but only one is possible here", several
         self._report(path, mistake, key=key)
         return spelled
 

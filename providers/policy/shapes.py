@@ -104,7 +104,7 @@ class TimeoutsShape(StrictModel):
 
     noun: ClassVar[str] = "timeouts"
     connect: PositiveDuration = Field(
-        default=Timeouts().connect, description="Until the connection stands.", examples=["5s"]
+        default=Timeouts().connect, description="Until there is a connection.", examples=["5s"]
     )
     first_token: PositiveDuration = Field(
         default=Timeouts().first_token, description="Until the first piece of an answer.", examples=["10s"]
@@ -152,7 +152,7 @@ class StreamShape(StrictModel):
     noun: ClassVar[str] = "stream"
     on_break: Literal["error", "restart", "resume"] = Field(
         default="error",
-        description="A streamed answer breaks off: `error` ends the turn, `restart` asks anew, `resume` has it "
+        description="A streamed answer breaks off: `error` ends the turn, `restart` asks again, `resume` has it "
         "continued.",
         examples=["restart"],
     )
@@ -189,7 +189,7 @@ class BudgetShape(StrictModel):
     )
     alert_at: list[Share] = Field(
         default_factory=lambda: [0.5, 0.8, 1.0],
-        description="Shares of a cap at which an alert is told. Default: 50%, 80% and 100%.",
+        description="Shares of a cap at which an alert is sent. Default: 50%, 80% and 100%.",
         examples=[["50%", "90%"]],
     )
     unknown_price: Literal["refuse", "allow"] = Field(
@@ -318,7 +318,7 @@ class PolicyShape(StrictModel):
     )
     providers: dict[str, Any] = Field(
         default_factory=dict,
-        description="Providers by name: what is laid over the catalog's rows, and new ones.",
+        description="Providers by name: changes to the catalog's rows, and new ones.",
         examples=[{"groq": {"limits": [{"metric": "requests", "spacing": "500ms"}]}}],
     )
     tools: Any = Field(

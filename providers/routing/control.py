@@ -81,7 +81,7 @@ class RoutingControl:
                 int(record["version"]), {name: float(w) for name, w in record["weights"].items()}, strategy, holds
             )
         except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"this is no record of what operators have set: {error!r}") from error
+            raise ValueError(f"this is not a record of what operators have set: {error!r}") from error
 
 
 def _read_hold(record: Mapping[str, Any]) -> OperatorHold:

@@ -116,7 +116,7 @@ def _check_providers(shape: ScenarioShape, catalog: Catalog, findings: Findings)
         if region is not None and region not in shape.regions:
             findings.unknown((*path, "region"), "region", region, shape.regions)
         if row and sum(row.errors.values()) > 1:
-            findings.error((*path, "errors"), "out-of-range", "'errors' come to more than all calls", key=True)
+            findings.error((*path, "errors"), "out-of-range", "'errors' add up to more than 100 %", key=True)
 
 
 def _check_loads(shape: ScenarioShape, catalog: Catalog, policy: Policy, findings: Findings) -> None:

@@ -45,7 +45,7 @@ def _fault(address: IpAddress, *, allow_private: bool) -> str:
     if str(address) in METADATA or address.is_link_local:
         return f"{address} is a link-local address, where clouds keep a machine's secrets"
     if address.is_multicast or address.is_unspecified:
-        return f"{address} is no single machine's"
+        return f"{address} is not the address of a single machine"
     if isinstance(address, IPv6Address) and (address.ipv4_mapped or address in NAT64[0]):
         return ""  # what it stands for is looked at
     if address.is_loopback or address.is_private or not address.is_global:

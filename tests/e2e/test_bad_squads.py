@@ -38,8 +38,8 @@ def aliases() -> str:
 NO_SQUADS = {
     "not UTF-8": (b"name: caf\xe9\n", ":1:10: error[not-utf8]: byte 0xe9 is not UTF-8"),
     "UTF-16": ("name: x".encode("utf-16"), ":1:1: error[not-utf8]: the file is UTF-16 or UTF-32"),
-    "empty": (b"", ":1:1: error[empty-file]: the file says nothing"),
-    "comments only": (b"# nothing\n", ":1:1: error[empty-file]: the file says nothing"),
+    "empty": (b"", ":1:1: error[empty-file]: the file is empty"),
+    "comments only": (b"# nothing\n", ":1:1: error[empty-file]: the file is empty"),
     "NUL": (b"name: a\x00b\n", ":1:8: error[control-character]: the character U+0000 is not allowed in a file"),
     "100,000 brackets": (b"[" * 100_000, ":1:51: error[too-large]: the file has more than 50 levels"),
     "100,000 mappings": (b"{a: " * 100_000, ":1:201: error[too-large]: the file has more than 50 levels"),
@@ -48,7 +48,7 @@ NO_SQUADS = {
     "2 MB of comment": (b"# " + b"x" * 2_000_000, ":1:1: error[too-large]: the file has more than 1048576 bytes"),
     "2 MB of tasks": (b"tasks:\n" + b"  t: {agent: a}\n" * 131_072, "error[too-large]: the file has more than 1048576"),
     "20,001 values": (b"- x\n" * 20_001, "error[too-large]: the file has more than 20000 values"),
-    "duplicate key": (b"name: a\nversion: 1\nname: b\n", ":3:1: error[duplicate-key]: 'name' stands here again"),
+    "duplicate key": (b"name: a\nversion: 1\nname: b\n", ":3:1: error[duplicate-key]: 'name' appears again"),
     "tag": (
         b"name: !!python/object/apply:os.system ['touch pwned']\n",
         ":1:7: error[tag]: the tag tag:yaml.org,2002:python/object/apply:os.system is refused",

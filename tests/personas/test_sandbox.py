@@ -245,12 +245,12 @@ def test_a_text_has_the_fields_that_its_class_names():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("89,50", "'89,50' is no number: a number has a decimal point and no commas"),
-        ("seit 2020", "'seit 2020' is no number"),
-        ("", "'' is no number"),
-        ("nan", "'nan' is no number"),
-        ("x" * 1_000, f"'{'x' * 60}...' is no number"),
-        (None, "none is no number"),
+        ("89,50", "'89,50' is not a number: a number has a decimal point and no commas"),
+        ("seit 2020", "'seit 2020' is not a number"),
+        ("", "'' is not a number"),
+        ("nan", "'nan' is not a number"),
+        ("x" * 1_000, f"'{'x' * 60}...' is not a number"),
+        (None, "none is not a number"),
     ],
 )
 @pytest.mark.parametrize("name", ["int", "float"])

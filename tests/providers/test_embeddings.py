@@ -145,7 +145,7 @@ NAN = b'{"data": [{"index": 0, "embedding": [NaN, 1]}]}'
         (openai_reply(row(0, [1, None])), "something else than numbers"),
         (openai_reply(row(0, {"x": 1})), "not an array"),
         (openai_reply(row(0, "???")), "not base64"),
-        (openai_reply(row(0, base64.b64encode(b"abc").decode())), "no row of float32s"),
+        (openai_reply(row(0, base64.b64encode(b"abc").decode())), "not a row of float32s"),
         (openai_reply(row(0, packed(math.nan))), "not finite"),
         (openai_reply(row(0, [1e39])), "not finite"),
         (openai_reply(row(0, [10**400])), "not finite"),

@@ -124,7 +124,7 @@ def _text_of(file: str) -> str:
     except OSError as error:
         raise Unusable(f"cannot read {file}: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise Unusable(f"{file} is no UTF-8 text") from None
+        raise Unusable(f"{file} is not UTF-8 text") from None
 
 
 for _name, (_choice, _help) in ANSWERS.items():

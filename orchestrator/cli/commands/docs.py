@@ -62,7 +62,7 @@ def docs_command(context: click.Context, words: tuple[str, ...], search: bool, i
     folder = documentation_folder()
     pages = pages_in(folder)
     if not pages:
-        raise Unusable(f"the pages are missing: {folder} has none", "install the package anew")
+        raise Unusable(f"the pages are missing: {folder} has none", "install the package again")
     if search:
         _search(words, pages)
         return

@@ -129,7 +129,7 @@ def new_persona(
     console, home = Console(settings_of(context)), _folder(folder)
     if not _NAME.fullmatch(name):
         slug = "-".join(re.findall(r"\w+", name))[:64]
-        raise Unusable(f"{printable(name)!r} is no name of a persona", f"write {slug}" if slug else "write my-reviewer")
+        raise Unusable(f"{printable(name)!r} is not a persona's name", f"write {slug}" if slug else "write my-reviewer")
     if tier is not None and tier not in (tiers := load_policy(settings_of(context))[0].tiers):
         raise Unusable(f"there is no tier {printable(tier)!r}", nearest(tier, tiers))
     if base == name:
@@ -147,7 +147,7 @@ def new_persona(
         raise Unusable(f"{file} is there already", "give the new one another name")
     click.echo(f"wrote {file}")
     if name in packaged().names():  # type: ignore[attr-defined]  # the packaged source lists them
-        console.hint(f"it stands before the library's {name}: `extends` cannot reach that one from here")
+        console.hint(f"it is found before the library's {name}: `extends` cannot reach that one from here")
     is_usual = home == own_folder()
     key, persona = in_flow(name), in_flow(name if is_usual else _from_here(file))
     console.say(f"in the squad: agents: {{{key}: {{persona: {persona}}}}}")

@@ -150,7 +150,7 @@ def _is_allowed(name: str, arguments: Mapping[str, Any], approve: ApproveChoice,
 
 def _squad(file: str | None, settings: Settings) -> Squad | None:
     if file is not None and not Path(file).exists() and Path(file).suffix not in (".yaml", ".yml"):
-        raise Unusable(f"{file} is no squad file, and no argument", "an argument is KEY=VALUE")
+        raise Unusable(f"{file} is neither a squad file nor an argument", "an argument is KEY=VALUE")
     return None if file is None else load_squad(file, settings)
 
 

@@ -154,7 +154,7 @@ class ServerApi:
         if reply.status in (401, 403) and code == "no_access":
             if reply.status == 403:
                 return NotLetIn(message)
-            hint = f"set {TOKEN_VARIABLE} to what stands in `{TOKEN_FILE}` in the server's state folder"
+            hint = f"set {TOKEN_VARIABLE} to the content of `{TOKEN_FILE}` in the server's state folder"
             return NotLetIn(f"{self.url} refuses the token", hint)
         if code == "other_host":
             return ServerAway(message, f"start it with --allowed-host {urlsplit(self.url).hostname}")
@@ -183,7 +183,7 @@ def server_url(text: str) -> str:
     except ValueError:
         is_one = False
     if not is_one or parts.query or parts.fragment:
-        raise Unusable(f"--server {text}: it is no address of a server", "--server http://127.0.0.1:8700")
+        raise Unusable(f"--server {text}: it is not the address of a server", "--server http://127.0.0.1:8700")
     if parts.username is not None:
         raise Unusable("--server: an address holds no password", f"set {TOKEN_VARIABLE}")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"

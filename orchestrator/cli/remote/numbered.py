@@ -50,5 +50,5 @@ def _event(fields: dict[str, bytes]) -> StreamedEvent:
     try:
         document = json.loads(fields["data"])
     except ValueError as error:
-        raise StreamUnreadable(f"an event is no JSON: {error}") from None
+        raise StreamUnreadable(f"an event is not JSON: {error}") from None
     return StreamedEvent(ident, fields.get("event", b"").decode("ascii"), document)

@@ -228,7 +228,7 @@ async def _to_its_end(
             await shown.speech.over.wait()
         tasks.cancel_scope.cancel()
     interruption.check()
-    assert last is not None, "what nothing interrupted came to its end"
+    assert last is not None, "what was not interrupted came to its end"
     return last
 
 

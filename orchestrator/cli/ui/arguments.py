@@ -94,7 +94,7 @@ class SinceOption(click.ParamType):  # type: ignore[type-arg]  # as above
     name = "when"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Since:
-        wrong = f"{value!r} is no time: write 7d (that long ago), a day as 2026-11-21, or today"
+        wrong = f"{value!r} is not a time: write 7d (that long ago), a day as 2026-11-21, or today"
         return _since(str(value).strip()) or self.fail(wrong, param, ctx)
 
 

@@ -59,7 +59,7 @@ def _lines(use: ClusterUse) -> Iterator[tuple[str, str]]:
     for queue, waited in use.jobs.items():
         half, most, longest = _waited(waited)
         yield queue, f"half began within {half}, 99% within {most}, the longest waited {longest}"
-    yield "limits", f"{use.exceeded:,} calls came to a provider past its limit"
+    yield "limits", f"{use.exceeded:,} calls exceeded a provider's limit"
     if use.lost:
         yield "ledger", f"workers lost it {use.lost:,} times, and went on alone"
     if use.unfinished:

@@ -29,7 +29,7 @@ def telling(say: Callable[[str], None], show: Callable[[str], None]) -> Emit:
             case ProviderExchange():
                 show(exchange_lines(event))
             case SubscriberTrouble(who, reason):
-                say(f"{who} is not told of all that happens: {reason}")
+                say(f"{who} does not receive all events: {reason}")
             case LedgerEmptied():
                 say("the ledger of limits had lost its counts; what this process used is counted again")
             case LedgerRegained():

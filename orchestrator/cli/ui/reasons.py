@@ -159,7 +159,7 @@ def reason_lines(reasons: Reasons, *, last: str = "failed") -> Iterator[str]:
     yield from (f"not done: {row}: {why or 'the run ended before it'}" for row, why in skipped[:MOST_FAILURES])
     if len(skipped) > MOST_FAILURES:
         yield f"not done: and {len(skipped) - MOST_FAILURES} more"
-    yield from (f"output {name} cannot be told: {why}" for name, why in reasons.outputs.items())
+    yield from (f"output {name} cannot be computed: {why}" for name, why in reasons.outputs.items())
 
 
 def budget_text(event: Document) -> str:

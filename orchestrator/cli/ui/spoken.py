@@ -103,13 +103,16 @@ class SpokenLines:
             case ToolCallDelta():
                 return self._rest(answer)  # which tool it calls is an event of the run
             case Restarted(reason):
-                return [*self._rest(answer), self._line(answer, f"(void; the answer begins anew: {printable(reason)})")]
+                return [
+                    *self._rest(answer),
+                    self._line(answer, f"(void; it begins again: {printable(reason)})"),
+                ]
             case Resumed(reason):
                 return [*self._rest(answer), self._line(answer, f"(broke off and goes on: {printable(reason)})")]
             case AnswerEnded(ok=ok):
                 lines = self._rest(answer)
                 if not ok:
-                    lines.append(self._line(answer, "(void: this came to no answer)"))
+                    lines.append(self._line(answer, "(void: there was no answer)"))
                 del self._answers[delta.answer]
                 return lines
             case _:

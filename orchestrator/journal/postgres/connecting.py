@@ -37,7 +37,7 @@ PAUSE_S = (0.05, 2.0)
 """Between two tries to reach a database that is away: at first, and at most."""
 HINT = (
     "is the server running, and are host, port, user, password and database right? "
-    "The password may also stand in PGPASSWORD or in ~/.pgpass"
+    "The password may also be in PGPASSWORD or in ~/.pgpass"
 )
 MOST_LENT = 4
 """Connections of a process for each use: a thousand processes are at one server."""
@@ -86,7 +86,7 @@ class Database:
             conninfo = make_conninfo("", **{**DEFAULTS, **{name: value for name, value in given.items() if value}})
         except psycopg.Error:
             # Its message may quote a password with a character that must be escaped in a URL.
-            raise JournalUnusable(f"{where} is no URL that PostgreSQL reads: %-escape what is special in it") from None
+            raise JournalUnusable(f"{where} is not a URL of PostgreSQL: %-escape special characters") from None
         # A query that is cancelled is logged as a warning, which Python would print on stderr where nobody logs.
         if not (logger := logging.getLogger("psycopg")).handlers:
             logger.addHandler(logging.NullHandler())

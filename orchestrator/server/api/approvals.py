@@ -106,7 +106,7 @@ def approval_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter
                 digest=given.digest,
             )
         except errors.AnsweredAlready as error:
-            raise RequestRefused(409, str(error), "the answer that came first stands", "already_answered") from None
+            raise RequestRefused(409, str(error), "the answer that came first counts", "already_answered") from None
         except errors.QuestionChanged as error:
             raise RequestRefused(409, str(error), error.hint, "question_changed") from None
         except errors.CommentMissing as error:

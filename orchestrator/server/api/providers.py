@@ -61,7 +61,7 @@ def provider_routes(state: ServerState, viewer: Any, operator: Any) -> APIRouter
         try:
             return await rebalance(state, asked, channel="api")
         except StaleVersion as stale:
-            hint = "read it anew, and send the change again if it is still meant"
+            hint = "read it again, and repeat the change if you still want it"
             error = ErrorWords(code="stale_version", message=str(stale), hint=hint)
             body = RebalanceConflict(error=error, present=control_shown(state, stale.present))
             return ToldJson(body.model_dump(), 409)

@@ -113,7 +113,7 @@ def out_of_money(used: Sequence[Used], size: RequestSize, now: float) -> Gateway
         return GatewayFailure(429, "quota", text, OUT_OF_QUOTA)
     text = (
         f"the key's budget of {label} does not pay for this request: {dollars(round(spent))} of it are spent; "
-        f"it begins anew at {_instant(first.resets_at)}"
+        f"it begins again at {_instant(first.resets_at)}"
     )
     return GatewayFailure(429, "quota", text, OUT_OF_QUOTA, retry_after=max(1.0, ceil(first.resets_at - now)))
 

@@ -346,7 +346,7 @@ def _block_of(part: Part) -> Iterator[Block]:
             try:
                 given = part.parse()
             except ValueError:
-                text = f"the model called the tool '{name}' with arguments that are no JSON object"
+                text = f"the model called the tool '{name}' with arguments that are not a JSON object"
                 raise GatewayFailure(502, "upstream", text, "bad_reply", may_retry=True) from None
             yield {"type": "tool_use", "id": ident, "name": name, "input": given}
 

@@ -107,7 +107,7 @@ def _unreadable(error: ValidationError) -> GatewayFailure:
     # Of what may be a text or a list, both are told: a list is not wrong for being no text.
     first = next((one for one in found if one["type"] not in ("string_type", "list_type")), found[0])
     if first["type"] == "json_invalid":
-        return invalid(f"the body is no JSON: {first['msg'].removeprefix('Invalid JSON: ')}")
+        return invalid(f"the body is not JSON: {first['msg'].removeprefix('Invalid JSON: ')}")
     path = ""
     for part in first["loc"]:
         if isinstance(part, int):

@@ -40,7 +40,7 @@ class KeyBudget:
         """Return what `5usd/day`, `$5/day` or `0.5/hour` means. Raise `ValueError`."""
         match = _BUDGET.fullmatch(text.strip())
         if match is None or match[2].lower() not in get_args(Period):
-            raise ValueError(f"{text!r} is no budget: write 5usd/day, 0.50usd/hour or 100usd/month")
+            raise ValueError(f"{text!r} is not a budget: write 5usd/day, 0.50usd/hour or 100usd/month")
         return cls(float(match[1]), cast(Period, match[2].lower()))
 
 
@@ -96,10 +96,10 @@ class ClientKeys:
         Raise `ValueError` for a name that is taken, and for a name or a tag that is none.
         """
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name of a key: letters, digits, . _ @ and -, at most 64")
+            raise ValueError(f"{name!r} is not the name of a key: letters, digits, . _ @ and -, at most 64")
         for tag in more.get("tags", ()):
             if not _TAG.fullmatch(tag):
-                raise ValueError(f"{tag!r} is no tag: write NAME=VALUE, such as team=web")
+                raise ValueError(f"{tag!r} is not a tag: write NAME=VALUE, such as team=web")
         text = PREFIX + secrets.token_urlsafe(32)
         key = replace(Key(name, _digest(text), created=now, ends=text[-SHOWN:]), **more)
         with held(self.path, 0o700):
@@ -139,7 +139,7 @@ def _read(path: Path) -> tuple[Key, ...]:
     try:
         return tuple(_key_of(one) for one in json.loads(path.read_text("utf-8"))["keys"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} holds no keys ({error}): restore it, or remove it to begin anew") from None
+        raise ValueError(f"{path} holds no keys ({error}): restore it, or remove it to start again") from None
 
 
 def _key_of(one: Mapping[str, Any]) -> Key:

@@ -219,7 +219,7 @@ def _tools(asked: ChatBody) -> tuple[ToolSpec, ...]:
     given += [(f"functions[{i}]", "function", function) for i, function in enumerate(asked.functions or ())]
     for at, kind, function in given:
         if kind != "function" or function is None or not function.name:
-            raise invalid(f"'{at}' is no function with a name; others are not known here", at)
+            raise invalid(f"'{at}' is not a function with a name; nothing else is known here", at)
         parameters = function.parameters or NO_PARAMETERS
         made.append(ToolSpec(function.name, function.description or "", parameters))
     return tuple(made)

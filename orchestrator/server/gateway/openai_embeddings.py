@@ -51,7 +51,7 @@ def read_embeddings(body: bytes) -> VectorsAsked:
             words = "is no text; tokens are not taken: which model's they are is not known"
             raise invalid(f"'input[{number}]' {words}", f"input[{number}]")
         if not one.strip():
-            raise invalid(f"'input[{number}]' says nothing", f"input[{number}]")
+            raise invalid(f"'input[{number}]' is empty", f"input[{number}]")
         texts.append(one)
     return VectorsAsked(asked.model, tuple(texts), asked.dimensions, asked.encoding_format == "base64")
 

@@ -172,7 +172,7 @@ def _tools(offered: Sequence[Item]) -> Iterator[ToolSpec]:
                 yield ToolSpec(name, str(one.get("description") or ""), one.get("parameters") or NO_PARAMETERS)
             case _:
                 at = f"tools[{number}]"
-                raise invalid(f"'{at}' is no function with a name; others are not known here", at)
+                raise invalid(f"'{at}' is not a function with a name; nothing else is known here", at)
 
 
 def _choice(said: str | Item | None) -> str:

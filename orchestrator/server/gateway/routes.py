@@ -73,7 +73,7 @@ class Gateway:
         except ValueError as error:  # the file that holds them is damaged: none counts
             raise GatewayFailure(500, "ours", str(error), "keys_unreadable") from None
         if key is None:
-            raise GatewayFailure(401, "authentication", "this key is none of this gateway's", "invalid_api_key")
+            raise GatewayFailure(401, "authentication", "this is not a key of this gateway", "invalid_api_key")
         return key
 
     def allowed(self, key: Key | None, model: str) -> str:

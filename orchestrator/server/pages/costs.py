@@ -44,7 +44,7 @@ async def costs_values(asked: PageRequest) -> Mapping[str, Any]:
 
 
 def page_number(text: str) -> int:
-    """Return which page is meant: the first where the text is no number."""
+    """Return which page is meant: the first where the text is not a number."""
     return max(int(text), 1) if text.isdecimal() and len(text) < 7 else 1
 
 

@@ -153,7 +153,7 @@ async def run_act(asked: PageRequest) -> str | Mapping[str, Any]:
         case "resume":
             told, draft = await _resume(asked, run), {}
         case _:
-            told, draft = "This form is of another version of the page: load the page anew.", {}
+            told, draft = "This form belongs to another version of the page: reload the page.", {}
     return {"told": told, "draft": draft} if told else RunLinks(run, {}).path
 
 
@@ -171,7 +171,7 @@ async def _resume(asked: PageRequest, run: str) -> str:
         try:
             more["max_cost_usd"] = float(cap)
         except ValueError:
-            return f"“{cap[:40]}” is no amount: write it like 2.50."
+            return f"“{cap[:40]}” is not an amount: write it like 2.50."
         if not 0 < more["max_cost_usd"] < 1e9:
             return "The cap is an amount above 0."
     try:

@@ -111,7 +111,7 @@ class WarningsView(PartOfRun):
 
     def _finished(self, event: Event) -> None:
         for name, why in event.data.output_errors.items():
-            self._warn(event, f"the output {name} could not be told: {why}", "")
+            self._warn(event, f"the output {name} could not be computed: {why}", "")
 
     def _checked(self, event: Event) -> None:
         if not event.data.passed:

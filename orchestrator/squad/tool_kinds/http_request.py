@@ -71,7 +71,7 @@ def read_web(reading: ToolReading, name: str, entry: ToolEntry, place: Place) ->
     for index, host in enumerate(hosts):
         if _HOST.fullmatch(host) is None:
             hint = "a host as docs.python.org, *.wikipedia.org, or * for any public one"
-            reading.findings.error((*place, "web", index), "bad-address", f"'{host}' is no host", hint)
+            reading.findings.error((*place, "web", index), "bad-address", f"'{host}' is not a host", hint)
             return ()
     asked = "any public host" if "*" in hosts else ", ".join(hosts)
     description = entry.description or f"Return the text at an address of {asked}."

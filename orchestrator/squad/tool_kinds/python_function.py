@@ -67,12 +67,12 @@ def _code(reading: ToolReading, place: Place, path: str, function: str) -> CodeT
             hint = f'python: "{module.replace(".", "/")}.py:{last}"'
         else:
             hint = f'python: "{path if path.isidentifier() else "mytools"}.py:{function}"'
-        reading.findings.error(place, "invalid-value", f"'{path}' is no Python file", hint)
+        reading.findings.error(place, "invalid-value", f"'{path}' is not a Python file", hint)
         return None
     try:
         return code_of(path, reading.read)
     except (PathEscapes, PathRefused) as error:
-        hint = "a tool's file stands in the folder of the file that names it, or below"
+        hint = "a tool's file must be in the folder of the file that names it, or below"
         reading.findings.error(place, "unsafe-path", str(error), hint)
     except (CodeUnreadable, ValueError) as error:
         reading.findings.error(place, "bad-tool-file", str(error))

@@ -57,7 +57,7 @@ def read_reply(reply: HttpReply, candidate: Candidate, now: float) -> Response:
     if body.get("type") == "error" or is_error(body.get("error")) or ("content" not in body and says_error(body)):
         raise error_in(body, reply.headers, now, candidate.provider.refusals)
     if "content" not in body:
-        raise BadReply(f"the reply is no message: {excerpt(reply.body)}")
+        raise BadReply(f"the reply is not a message: {excerpt(reply.body)}")
     answer = MessagesAnswer()
     for item in blocks_in(body):
         answer.open(item).close()

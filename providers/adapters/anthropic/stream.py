@@ -210,5 +210,5 @@ def _stray(index: int) -> int:
 def _index(chunk: Mapping[str, Any]) -> int:
     index = chunk.get("index", 0)
     if index.__class__ is not int:
-        raise BadReply("a content block's index is no number")
+        raise BadReply("a content block's index is not a number")
     return int(index)

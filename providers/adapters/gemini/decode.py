@@ -91,7 +91,7 @@ def _chunks(body: bytes) -> list[dict[str, Any]]:
     parser = ObjectParser()
     chunks = [object_in(each) for each in parser.feed(body)]
     if parser.inside or not chunks:
-        raise BadReply(f"the reply is no array of objects: {excerpt(body)}")
+        raise BadReply(f"the reply is not an array of objects: {excerpt(body)}")
     return chunks
 
 
@@ -297,7 +297,7 @@ class ContentStream:
             self._take(body, [])
         if not self._seen:
             if stray := self._bodies.stray:
-                raise BadReply(f"the reply is no event stream: {excerpt(stray)}")
+                raise BadReply(f"the reply is not an event stream: {excerpt(stray)}")
             raise StreamBroken("the stream ended before its first event")
         if not self._answer.ended:
             raise StreamBroken("the stream ended without a finishReason")

@@ -30,7 +30,7 @@ class StreamedCalls:
         arguments = "" if no_members(given) else arguments_in(given)
         index = piece.get("index")
         if index is not None and (index.__class__ is not int or index < 0):
-            raise BadReply("a tool call's index is no number")
+            raise BadReply("a tool call's index is not a number")
         if not (call_id or name or arguments):
             return False
         self.heard += 1

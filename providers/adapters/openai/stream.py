@@ -128,7 +128,7 @@ class ChatStream:
             return BadReply("the reply is JSON, but no answer")
         if not stray or self._done:
             return self._stray_error() or StreamBroken("the stream ended before its first chunk")
-        return self._stray_error() or BadReply(f"the reply is no event stream: {excerpt(stray)}")
+        return self._stray_error() or BadReply(f"the reply is not an event stream: {excerpt(stray)}")
 
     def _take(self, body: Body, deltas: list[Delta]) -> bool:
         """Take the next chunk; return whether it was the last."""

@@ -105,10 +105,10 @@ def _of_postgres(cluster: Cluster, capacity: Capacity, cores: int, offered: floa
 
 
 def _past_limits(cluster: Cluster, use: ClusterUse) -> Iterator[str]:
-    """Yield why calls came to providers past their limits."""
+    """Yield why calls exceeded the limits of providers."""
     if not use.exceeded:
         return
-    told = f"{use.exceeded:,} calls came to providers past their limits: "
+    told = f"{use.exceeded:,} calls exceeded the limits of providers: "
     if cluster.ledger == "memory":
         yield told + "each worker counts for itself; share a ledger (`ledger: redis`)"
     elif cluster.stale:

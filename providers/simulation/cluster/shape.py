@@ -69,7 +69,7 @@ class PostgresShape(StrictModel):
     )
     end: Duration = Field(default=PostgresModel().end, description="The same to end one.", examples=["0.5ms"])
     heartbeat: Duration = Field(
-        default=PostgresModel().heartbeat, description="The same to tell that a worker lives.", examples=["0.09ms"]
+        default=PostgresModel().heartbeat, description="The same for a worker's heartbeat.", examples=["0.09ms"]
     )
     check: Duration = Field(
         default=PostgresModel().check, description="The same to check or settle a call's limits.", examples=["0.4ms"]
@@ -147,7 +147,7 @@ class ClusterShape(StrictModel):
     )
     poll: PositiveDuration = Field(default=Cluster().poll, description="How often they look.", examples=["1s"])
     heartbeat: PositiveDuration = Field(
-        default=Cluster().heartbeat, description="How often they tell that they live.", examples=["5s"]
+        default=Cluster().heartbeat, description="How often they send a heartbeat.", examples=["5s"]
     )
     takeover: Duration = Field(
         default=Cluster().takeover, description="How long after a death its work goes on elsewhere.", examples=["20s"]
@@ -180,7 +180,7 @@ def check_cluster(shape: ClusterShape, instances: int, message_delay: float, fin
     for server, row in (("postgres", shape.postgres), ("redis", shape.redis)):
         for at, (one, other) in enumerate(zip(row.away, row.away[1:], strict=False)):
             if other.begins < one.begins + one.lasts:
-                message = "it is away already: write one after the other"
+                message = "it is down already at that time: list the outages one after the other"
                 findings.error((*path, server, "away", at + 1), "out-of-range", message)
 
 

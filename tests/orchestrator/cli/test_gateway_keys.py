@@ -42,8 +42,8 @@ def test_a_key_is_shown_once_and_listed_by_its_end(call, tmp_path):
     ("more", "told"),
     [
         (("web",), "already"),
-        (("a b",), "no name of a key"),
-        (("x", "--tag", "team"), "no tag"),
+        (("a b",), "not the name of a key"),
+        (("x", "--tag", "team"), "not a tag"),
         (("x", "--budget", "5usd"), "5usd/day"),
         (("x", "--budget", "5usd/week"), "5usd/day"),
         (("x", "--budget", "1usd/day", "--budget", "2usd/day"), "same period"),

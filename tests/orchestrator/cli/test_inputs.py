@@ -88,7 +88,7 @@ def test_all_that_cannot_be_read_is_told_at_once(looks, call) -> None:
         "validate", "looks.yaml", "-i", "diff=@b.diff", "-i", "photo=a.diff", "-i", "text=@.env", "-i", "names=@"
     )
     assert made.code == 1
-    for words in ("there is no file 'b.diff'", "'a.diff' is none of PNG", "'.env' holds keys", "no file is named"):
+    for words in ("there is no file 'b.diff'", "'a.diff' is not PNG", "'.env' holds keys", "no file is named"):
         assert words in made.out
     assert "looks.yaml:3:3" in made.out
 

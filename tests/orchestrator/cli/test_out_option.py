@@ -38,8 +38,8 @@ def test_an_output_that_cannot_be_told_is_no_success(call, folder):
     (folder / "squad.yaml").write_text(text + "  bad: ${{ tasks[inputs.idea].output }}\n")
     ended = call("run", "squad.yaml", "--run-id", "r")
     assert (ended.code, ended.out) == (1, "file: brief.md\n")
-    assert "output bad cannot be told: 'tea' is unknown" in ended.err
-    assert "output bad cannot be told: 'tea' is unknown" in call("runs", "show", "latest").out
+    assert "output bad cannot be computed: 'tea' is unknown" in ended.err
+    assert "output bad cannot be computed: 'tea' is unknown" in call("runs", "show", "latest").out
     assert "next: orchestrator runs resume r --edited\n" in ended.err
     (folder / "squad.yaml").write_text(text)
     assert call("runs", "resume", "r", "--edited").out == "brief.md\n"

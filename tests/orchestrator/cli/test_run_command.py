@@ -55,7 +55,7 @@ def test_a_failure_that_the_run_goes_on_after_is_not_its_last(call, folder):
     )
     done = call("run", "b.yaml", "-i", "fee=89,50")
     assert done.code == 0
-    assert "failed, and gone on after it: a: '89,50' is no number" in done.err
+    assert "failed, and gone on after it: a: '89,50' is not a number" in done.err
     assert "last failure" not in done.err
 
 
@@ -63,7 +63,7 @@ def test_a_warning_is_shown_with_its_line_and_what_to_write(call, folder):
     text = (folder / "squad.yaml").read_text()
     (folder / "warned.yaml").write_text(text.replace("Write it down.", "'Write {{inputs.lone}} down.'"))
     shown = call("run", "warned.yaml", "--dry-run").err
-    assert "warning[other-braces]: '{{inputs.lone}}' is no expression, so it stays as it is, and no input" in shown
+    assert "warning[other-braces]: '{{inputs.lone}}' is not an expression, so it stays unchanged, and no input" in shown
     assert "^ declare 'lone' in inputs, and write ${{ inputs.lone }}" in shown
 
 

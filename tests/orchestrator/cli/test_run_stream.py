@@ -49,12 +49,12 @@ def test_two_answers_of_one_agent_are_told_apart_and_thoughts_from_answers():
 def test_what_is_void_is_told_as_that():
     assert lines_of(delta(TextDelta("Half an")), delta(Restarted("it broke")), delta(TextDelta("Whole\n"))) == [
         "[mary] Half an",
-        "[mary] (void; the answer begins anew: it broke)",
+        "[mary] (void; it begins again: it broke)",
         "[mary] Whole",
     ]
     assert lines_of(delta(TextDelta("Half")), delta(AnswerEnded(False))) == [
         "[mary] Half",
-        "[mary] (void: this came to no answer)",
+        "[mary] (void: there was no answer)",
     ]
 
 

@@ -56,7 +56,7 @@ def bound(host: str = "127.0.0.1", token: str | None = None, file: str | None = 
         ({"allowed": ["a.example:8700"]}, "a name alone"),
         ({"allowed": ["*"]}, "a name alone"),
         ({"allowed": [""]}, "a name alone"),
-        ({"proxies": ["nginx"]}, "no address"),
+        ({"proxies": ["nginx"]}, "not an address"),
     ],
 )
 def test_who_may_come_in_is_checked_before_anything_is_opened(given: dict[str, Any], wrong: str) -> None:

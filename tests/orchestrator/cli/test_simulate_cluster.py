@@ -35,7 +35,7 @@ def test_the_report_tells_what_is_short_and_what_to_do(call, mine):
     rows = {line.split("  ")[0]: line for line in done.out.splitlines()}
     assert {"providers *", "task slots", "worker CPU", "PostgreSQL", "connections", "Redis"} <= set(rows)
     assert " that came\n" in done.out
-    assert "0 calls came to a provider past its limit" in rows["limits"]
+    assert "0 calls exceeded a provider's limit" in rows["limits"]
     assert "  - providers: their limits allow 5,7" in done.out
     assert done.out.isascii()
     assert call("validate", mine).code == 0

@@ -75,7 +75,7 @@ def test_what_happened_stands_beside_the_same_policy_and_another_one(call, folde
         ([Record().turns("home/own", 2)], [], 2, "no provider that was asked then is in the catalog: home"),
         ([], ["outage"], 2, "takes the place of outage"),
         ([], ["--runs", "3"], 2, "recorded traffic has its own turns"),
-        ([], ["--since", "soon"], 2, "'soon' is no time"),
+        ([], ["--since", "soon"], 2, "'soon' is not a time"),
     ],
 )
 @pytest.mark.few(3)
@@ -112,7 +112,7 @@ def test_since_is_said_in_many_ways(text, at):
 
 @pytest.mark.parametrize("text", ["", "soon", "-3d", "2026-13-01", "0001-01-01", "7 weeks", "9" * 400])
 def test_what_is_no_time_is_said_to_be_none(text):
-    with pytest.raises(click.BadParameter, match="is no time"):
+    with pytest.raises(click.BadParameter, match="is not a time"):
         SinceOption().convert(text, None, None)
 
 

@@ -159,7 +159,7 @@ def test_a_tool_that_cannot_be_loaded_ends_a_run_before_it_begins(call, folder):
     ended = call("run", "rates.yaml", "--offline", "--trust")
     assert ended.code == Exit.FAILED
     assert "the tool 'convert' cannot be loaded: mytools.py:1: ModuleNotFoundError" in ended.err
-    assert "hint: put it right" in ended.err
+    assert "hint: correct it" in ended.err
     assert not json.loads(call("runs", "ls", "--json").out or "[]")
 
 

@@ -92,7 +92,7 @@ def test_labels_are_read_a_line_each(tmp_path: Path) -> None:
 def test_a_line_that_is_no_label_is_named(tmp_path: Path, line: str) -> None:
     file = tmp_path / "labels.jsonl"
     file.write_text(f'{{"text": "a", "rubric": "r", "good": true}}\n{line}\n')
-    with pytest.raises(RecordingUnusable, match=r"labels\.jsonl:2 is no label"):
+    with pytest.raises(RecordingUnusable, match=r"labels\.jsonl:2 is not a label"):
         read_labels(file)
 
 

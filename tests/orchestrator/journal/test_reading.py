@@ -266,7 +266,7 @@ def put(file: Path, texts: list[tuple[bytes, bytes]], about: bytes) -> None:
 async def test_an_id_that_names_no_file_is_refused(tmp_path: Path, run: str) -> None:
     file = await written(tmp_path / "journal.db")
     async with SqliteJournal(file) as journal:
-        with pytest.raises(JournalUnusable, match="no run's id"):
+        with pytest.raises(JournalUnusable, match="not the id of a run"):
             await journal.create(run, RunManifest("pair"))
     with closing(sqlite3.connect(file)) as db:
         db.execute("UPDATE runs SET run = ?", (run,))
@@ -278,7 +278,7 @@ async def test_an_id_that_names_no_file_is_refused(tmp_path: Path, run: str) -> 
             lambda: journal.is_driven(run),
         ]
         for ask in calls:
-            with pytest.raises(JournalUnusable, match="no run's id"):
+            with pytest.raises(JournalUnusable, match="not the id of a run"):
                 await ask()
     assert sorted(path.name for path in tmp_path.iterdir() if "journal.db" not in path.name) == []
 

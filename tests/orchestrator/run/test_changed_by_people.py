@@ -30,7 +30,7 @@ async def test_a_call_is_made_with_the_arguments_that_a_person_wrote() -> None:
     assert (gate.editable, json.loads(gate.shown["arguments"])) == ("arguments", {"to": "x"})
     for choice, edited, why in [
         ("approve", '{"to": 1}', r"\$\.to: 1 is not of type 'string'"),
-        ("approve", "{", "are no JSON"),
+        ("approve", "{", "are not JSON"),
         ("approve", " ", "cannot be empty"),
         ("approve", f'"{"x" * (1 << 20)}"', "may have 1,048,576 characters"),
         ("reject", CHANGED, "only what is approved can be changed"),

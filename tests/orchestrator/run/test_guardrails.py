@@ -147,8 +147,8 @@ async def test_each_utterance_of_a_conversation_and_each_brief_is_checked() -> N
         ({"schema": {"type": "objec"}}, "bad-schema", "objec"),
         ({"agent": "nobody", "rubric": "r"}, "unknown-agent", "nobody"),
         ({"agent": "ann", "rubric": "r"}, "cycle", "the agent 'ann' judges itself"),
-        ({"agent": "bob"}, "missing-field", "an agent judges by a rubric"),
-        ({"max_words": 3, "must": "match"}, "misplaced-field", "`must` stands beside a regex"),
+        ({"agent": "bob"}, "missing-field", "`agent` and `rubric` go together"),
+        ({"max_words": 3, "must": "match"}, "misplaced-field", "`must` belongs to `regex`"),
         ({"max_words": 0}, "out-of-range", "max_words"),
         ({"pattern": "x"}, "unknown-field", "pattern"),
     ],
@@ -162,7 +162,7 @@ def test_wrong_ones_are_told_before_a_run(output: dict[str, Any], code: str, wor
 
 
 def test_what_an_agent_is_told_cannot_be_sent_back() -> None:
-    with pytest.raises(PlanError, match="what an agent is told cannot be sent back"):
+    with pytest.raises(PlanError, match="an input cannot be retried, only an answer"):
         guarded({"max_words": 3}, sides={"input": [{"max_words": 3, "on_fail": "retry"}]}).plan()
 
 

@@ -235,7 +235,7 @@ async def test_a_run_that_waits_for_leave_goes_on_with_the_same_fences() -> None
 )
 async def test_it_may_not_stand_in_a_system_message(ann: dict[str, Any]) -> None:
     inputs = {"mail": {"type": "string", "untrusted": True}}
-    with pytest.raises(PlanError, match="untrusted, and would stand in the system message of 'ann'"):
+    with pytest.raises(PlanError, match="untrusted, and would become part of the system message of 'ann'"):
         squad({"a": "Do it."}, people={"ann": ann}, inputs=inputs).plan({"mail": "x"})
 
 
@@ -286,7 +286,7 @@ async def test_what_a_sub_squad_is_given_stands_in_no_system_message(tmp_path: A
 def test_it_may_not_stand_in_a_schema() -> None:
     inputs = {"mail": {"type": "string", "untrusted": True}}
     task = {"agent": "ann", "description": "Do it.", "output_schema": {"enum": ["${{ inputs.mail }}"]}}
-    with pytest.raises(PlanError, match="untrusted, and would stand in a schema"):
+    with pytest.raises(PlanError, match="untrusted, and would become part of a schema"):
         squad({"a": task}, inputs=inputs).plan({"mail": "x"})
 
 

@@ -138,7 +138,7 @@ async def test_names_that_others_gave_are_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("since", ["", "0d", "401d", "2026-12-01", "2026-02-30", "yesterday", "-1d", "2020-01-01"])
 async def test_a_time_that_is_none_is_refused_with_what_to_write(since: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no time|day is out of range|day of month"):
+    with pytest.raises(ValueError, match=r"not a time|not a day|day is out of range|day of month"):
         first_day(since, date(2026, 11, 30))
 
 
@@ -147,7 +147,7 @@ async def test_a_wrong_time_is_told_in_the_page_and_by_the_api(tmp_path: Path) -
         assert (await server.http.get("/api/costs?since=soon")).json()["error"]["code"] == "invalid_request"
         assert (await server.http.get("/api/costs?by=colour")).status_code == 422
         page = await server.http.get("/costs?since=soon&page=99999999999")
-    assert (page.status_code, "&#39;soon&#39; is no time" in page.text) == (200, True)
+    assert (page.status_code, "&#39;soon&#39; is not a time" in page.text) == (200, True)
 
 
 def test_figures_of_the_calendar() -> None:

@@ -153,7 +153,7 @@ async def test_llm(python_folder: Path, tmp_path: Path) -> None:
         assert (await run(*ask, "--schema", "name, age int", "Hello", **home)).json == {"name": "Ann", "age": 7}
         refused = await run(python_folder / "llm", "-m", "boss", "--key", "sk-orch-no", "Hello", **home)
         assert refused.code != 0
-        assert "none of this gateway's" in refused.err
+        assert "not a key of this gateway" in refused.err
 
 
 async def test_curl(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ async def test_a_file_of_keys_that_cannot_be_read_is_told_among_the_settings(tmp
     async with served(manager_of(), tmp_path, keys) as server:
         assert "gateway-keys.json holds no keys" in await look(server, "/settings")
         shown = (await server.http.get("/api/settings")).json()
-        assert (shown["keys"], "remove it to begin anew" in shown["keys_problem"]) == ([], True)
+        assert (shown["keys"], "remove it to start again" in shown["keys_problem"]) == ([], True)
 
 
 async def test_a_secret_of_the_environment_is_masked_wherever_settings_hold_it(tmp_path: Path) -> None:

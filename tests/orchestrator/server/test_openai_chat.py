@@ -120,7 +120,7 @@ def test_functions_of_old_clients_are_tools() -> None:
         ({"max_tokens": 0}, "max_tokens", "greater"),
         ({"temperature": 3}, "temperature", "less"),
         ({"tool_choice": "maybe"}, "tool_choice", "auto"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0]", "no function"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0]", "not a function"),
         ({"response_format": {"type": "yaml"}}, "response_format", "json_object"),
     ],
 )

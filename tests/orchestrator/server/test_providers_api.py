@@ -89,7 +89,7 @@ async def test_a_change_is_shown_made_recorded_conflicts_and_is_undone(tmp_path:
         ({"resume": ["a"]}, 422, "neither drained nor paused"),
         ({}, 422, "nothing is to be changed"),
         ({"drain": ["a"], "reason": " "}, 422, "give a reason"),
-        ({"drain": ["a"], "undo": 1}, 422, "undo stands alone"),
+        ({"drain": ["a"], "undo": 1}, 422, "undo cannot be combined"),
         ({"drain": ["a"], "expected_version": None}, 422, "give expected_version"),
         ({"drain": ["a"], "no_such": 1}, 422, "no_such"),
         ({"pause": ["a"], "pause_for_s": 0}, 422, "pause_for_s"),

@@ -45,7 +45,7 @@ async def test_a_name_of_no_agent_fails_the_task_and_lists_the_agents() -> None:
     result, events = await run(routed(triage=triage, agents="ann bob"), manager)
     failed = of_type(events, "task.ended")[-1]
     assert (result.status, failed.error_kind) == ("failed", "NotAChoice")
-    assert failed.error == "`agent` of work came to 'dora', which is none of ann"
+    assert failed.error == "`agent` of work is 'dora', which is not one of ann"
     assert [agent for agent, _ in manager.asked] == ["ann"]
 
 
@@ -93,7 +93,7 @@ async def test_a_step_chooses_by_the_step_before_it() -> None:
         ({"agents": ["bob"]}, "ann bob cid", "unknown-agent", "may be 'cid', and 'agents' does not list it"),
         ({"agents": ["bob", "cid", "dan"]}, "ann bob cid", "unknown-agent", "no agent is called 'dan'"),
         ({"agents": ["bob", "bob", "cid"]}, "ann bob cid", "duplicate-name", "'bob' is listed already"),
-        ({"agent": "bob", "agents": ["bob"]}, "ann bob cid", "misplaced-field", "no meaning beside one agent, 'bob'"),
+        ({"agent": "bob", "agents": ["bob"]}, "ann bob cid", "misplaced-field", "no meaning with one agent, 'bob'"),
         ({"agent": "x${{ 1 }}"}, "ann bob cid", "bad-expression", "'agent' takes a name or one expression"),
         ({"agent": "${{ tasks.triage.output.whom }}"}, "ann bob cid", "unknown-attribute", "has no 'whom'"),
     ],
@@ -135,5 +135,5 @@ def test_an_input_that_names_no_agent_is_told_before_a_run() -> None:
         {"work": {"agent": "${{ inputs.who }}", "agents": ["ann"], "description": "Do it."}}, inputs={"who": {}}
     )
     given.foresee(given.plan({"who": "Ann"}))
-    with pytest.raises(PlanError, match="`agent` of work came to 'bob', which is none of ann"):
+    with pytest.raises(PlanError, match="`agent` of work is 'bob', which is not one of ann"):
         given.foresee(given.plan({"who": "bob"}))

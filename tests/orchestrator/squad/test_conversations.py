@@ -97,11 +97,11 @@ def test_what_limits_speakers() -> None:
         ("participants: [ann], terminate: {any: [{message: bob}, {max_turns: 2}]}", "unknown-agent", "'bob' does not"),
         ("participants: [ann], terminate: {any: [{tool: nod}, {max_turns: 2}]}", "unknown-tool", "no tool is called"),
         ("participants: [ann], terminate: {any: [{stop_message: false}, {max_turns: 2}]}", "invalid-value", "true"),
-        ("participants: [ann], terminate: {source: ann}", "unbounded", "could go on for ever"),
+        ("participants: [ann], terminate: {source: ann}", "unbounded", "could go on forever"),
         (
             "participants: [ann, bob], max_turns_per_speaker: {ann: 2}, terminate: {text: DONE}",
             "unbounded",
-            "the conversation 'c' could go on for ever",
+            "the conversation 'c' could go on forever",
         ),
         (
             "participants: [ann, bob], selector: lead, terminate: {max_turns: 9}",
@@ -147,7 +147,7 @@ def test_what_ends_a_conversation() -> None:
 
 def test_a_manager_may_ask_a_person_alone() -> None:
     assert conversation("pattern: hierarchical, participants: [human], manager: lead").participants == ("human",)
-    assert refused(f"participants: [human], {ENDS}") == [("invalid-value", "at least one agent must take part")]
+    assert refused(f"participants: [human], {ENDS}") == [("invalid-value", "at least one participant must be an agent")]
 
 
 def test_to_whom_each_may_hand_over() -> None:

@@ -143,11 +143,11 @@ async def test_reading_a_squad_runs_none_of_its_code(tmp_path):
         ('{python: "/etc/passwd.py"}', None, "it is absolute"),
         ('{python: "link.py"}', CODE, "symbolic link"),
         ("{python: mytools.py}", "def convert(:", "mytools.py:1: it is not Python"),
-        ("{python: mytools}", CODE, "is no Python file"),
+        ("{python: mytools}", CODE, "is not a Python file"),
         ("{description: x}", None, "exactly one of python"),
         ("{pyton: x.py}", None, "did you mean 'python'"),
         ("{python: mytools.py, timeout: 0}", CODE, "more than 0"),
-        ("{python: mytools.py, env: [X]}", CODE, "'env' means nothing beside 'python'"),
+        ("{python: mytools.py, env: [X]}", CODE, "'env' has no meaning with 'python'"),
         ("{command: []}", CODE, "'command' is empty"),
         ('{command: ["{x}"]}', CODE, "the program itself"),
         ('{command: [sh, -c, "echo {x}"]}', CODE, "reads its arguments as a program"),
@@ -158,7 +158,7 @@ async def test_reading_a_squad_runs_none_of_its_code(tmp_path):
         ("{programs: [bash]}", CODE, "bash runs whatever it is told"),
         ('{http: "https://{x}/y"}', CODE, "no address with a fixed host"),
         ("{http: https://a.com, method: FETCH}", CODE, "FETCH"),
-        ('{web: ["http://a.com"]}', CODE, "is no host"),
+        ('{web: ["http://a.com"]}', CODE, "is not a host"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place_before_a_run(tmp_path, tool, code, says):
@@ -456,7 +456,7 @@ def test_the_code_of_tools_and_servers_is_written_by_people_alone(tmp_path):
 def test_a_tool_that_is_off_says_how_it_is_declared(tmp_path, name):
     file = squad(tmp_path)
     file.write_text(file.read_text().replace("tools: [convert]", f"tools: [{name}]"))
-    with pytest.raises(PlanError, match=rf"{name} is off unless[^$]*tools: \{{{name}: "):
+    with pytest.raises(PlanError, match=rf"{name} is switched off until[^$]*tools: \{{{name}: "):
         Squad.from_file(file)
     squad(tmp_path, "{python: mytools.py}")
     declared = {"http_get": "web: [docs.python.org]", "run_command": "programs: [git]"}[name]

@@ -47,11 +47,11 @@ def told(text: str) -> list[tuple[str, str, str]]:
         ),
         (
             "tools: {count: {python: mytools:words}}\n" + TASK.replace("REST", ""),
-            ("invalid-value", "'mytools' is no Python file", 'python: "mytools.py:words"'),
+            ("invalid-value", "'mytools' is not a Python file", 'python: "mytools.py:words"'),
         ),
         (
             "tools: {count: {python: shop.tools.words}}\n" + TASK.replace("REST", ""),
-            ("invalid-value", "'shop.tools.words' is no Python file", 'python: "shop/tools.py:words"'),
+            ("invalid-value", "'shop.tools.words' is not a Python file", 'python: "shop/tools.py:words"'),
         ),
         (
             "inputs: {people: {type: csv}}\n" + TASK.replace("REST", ""),
@@ -84,7 +84,7 @@ def told(text: str) -> list[tuple[str, str, str]]:
             TASK.replace("REST", ", output_schema: {ok: bool, notes: str}"),
             (
                 "empty-schema",
-                "'ok' is no keyword of JSON Schema, so this schema allows anything",
+                "'ok' is not a keyword of JSON Schema, so this schema allows anything",
                 "write {type: object, properties: {ok: {type: string}}}",
             ),
         ),
@@ -150,17 +150,21 @@ def told(text: str) -> list[tuple[str, str, str]]:
         ),
         (
             TASK.replace("REST", "") + "outputs: {text: tasks.t.output}\n",
-            ("other-braces", "'tasks.t.output' is no expression, so it stays as it is", "write ${{ tasks.t.output }}"),
+            (
+                "other-braces",
+                "'tasks.t.output' is not an expression, so it stays unchanged",
+                "write ${{ tasks.t.output }}",
+            ),
         ),
         (
             TASK.replace("REST", "") + "outputs: {text: t}\n",
-            ("other-braces", "'t' is no expression, so it stays as it is", "write ${{ tasks.t.output }}"),
+            ("other-braces", "'t' is not an expression, so it stays unchanged", "write ${{ tasks.t.output }}"),
         ),
         (
             TASK.replace("REST", "") + "  u: {agent: bob, needs: [t], description: 'Check ${{ needs.t.output }}.'}\n",
             (
                 "other-braces",
-                "'${{ needs.t.output }}' reads nothing of this squad, so it stays as it is",
+                "'${{ needs.t.output }}' reads nothing of this squad, so it stays unchanged",
                 "write ${{ tasks.t.output }}",
             ),
         ),

@@ -54,7 +54,7 @@ def wrong(model: type[StrictModel], data: dict) -> list[Problem]:
 def test_a_field_that_stands_there_is_not_to_be_written_again():
     hints = hint_at(TaskSpec, {"prompt": "x", "description": "y", "descripton": "z"})
     for word in ("prompt", "descripton"):
-        assert hints[word] == f"did you mean 'description'? It stands here already: leave '{word}' out"
+        assert hints[word] == f"did you mean 'description'? That one is here already: remove '{word}'"
 
 
 def test_words_without_a_counterpart_say_what_to_do():

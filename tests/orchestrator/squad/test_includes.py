@@ -72,10 +72,10 @@ def test_what_nothing_uses_of_an_included_file_is_no_matter(tmp_path: Path) -> N
 
 def test_one_name_twice_is_told_with_both_places(tmp_path: Path) -> None:
     found = faults(tmp_path, {"team.yaml": TEAM}, agents={"ann": {"persona": PERSONA}})
-    assert found == [f"team.yaml duplicate-key: 'ann' stands in {tmp_path / 'outer.yaml'}, line 3, already"]
+    assert found == [f"team.yaml duplicate-key: 'ann' is already in {tmp_path / 'outer.yaml'}, line 3"]
     two = {"team.yaml": {"agents": TEAM["agents"]}, "more.yaml": {"agents": {"bob": {"persona": PERSONA}}}}
     found = faults(tmp_path, two, ["team.yaml", "more.yaml"], {"draft": {"agent": "ann", "description": "x"}})
-    assert [one.partition("'bob' stands in")[0] for one in found] == ["more.yaml duplicate-key: "]
+    assert [one.partition("'bob' is already in")[0] for one in found] == ["more.yaml duplicate-key: "]
 
 
 def test_a_mistake_in_an_included_file_is_told_there_with_its_line(tmp_path: Path) -> None:

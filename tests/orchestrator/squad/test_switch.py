@@ -62,7 +62,7 @@ async def test_a_value_without_a_case_fails_the_task_unpaid() -> None:
         result, events = await run(switched(sort=loose), manager)
         failed = of_type(events, "task.ended")[-1]
         assert (result.status, failed.error_kind) == ("failed", "NotAChoice")
-        assert failed.error == f"`switch` of work came to {kind!r}, which is none of billing, tech"
+        assert failed.error == f"`switch` of work is {kind!r}, which is not one of billing, tech"
         assert len(manager.asked) == 1
 
 
@@ -92,8 +92,8 @@ async def test_each_element_takes_a_case_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("cases", "more", "code", "told"),
     [
-        ({"billing": CASES["billing"]}, {}, "missing-case", "no case for 'tech', which 'on' may come to"),
-        ({**CASES, "tehc": CASES["billing"]}, {}, "unreachable-case", "'on' never comes to 'tehc'"),
+        ({"billing": CASES["billing"]}, {}, "missing-case", "no case for 'tech', a possible value of 'on'"),
+        ({**CASES, "tehc": CASES["billing"]}, {}, "unreachable-case", "'on' never has the value 'tehc'"),
         ({**CASES, "tech": {"description": "Do."}}, {}, "one-of", "a case has exactly one of agent, conversation"),
         ({**CASES, "tech": {"agent": "cid"}}, {}, "missing-field", "a case needs 'description'"),
         ({**CASES, "tech": {"agent": "cidd", "description": "x"}}, {}, "unknown-agent", "no agent is called 'cidd'"),
@@ -170,7 +170,7 @@ async def test_a_value_that_the_if_let_through_and_no_case_stands_for_fails_the_
         given = squad({"sort": SORT, "work": work}, inputs=inputs)
         result, _ = await run(given, answers("tech"), inputs={"on": on})
         assert result.tasks["work"] == status
-        assert ("none of billing" in result.errors.get("work", "")) == on, result.errors
+        assert ("not one of billing" in result.errors.get("work", "")) == on, result.errors
 
 
 def test_a_switch_on_what_is_not_known_needs_a_default_to_be_sure() -> None:

@@ -145,7 +145,7 @@ def test_a_name_of_the_squad_in_other_marks_is_told_with_what_to_write(text: str
         assert message.endswith("cannot read itself" if where == "description" else "not 'tasks'")
     else:
         assert hint == f"write ${{{{ {meant} }}}}"
-    assert f"'{text[3:-1]}' is no expression, so it stays as it is" in message
+    assert f"'{text[3:-1]}' is not an expression, so it stays unchanged" in message
 
 
 def test_a_hint_never_says_to_write_what_is_unknown_again() -> None:
@@ -173,7 +173,7 @@ def test_a_hint_for_other_marks_never_says_to_write_a_mistake(text: str, hint: s
     data = squad(description=f"On {text}.", more_tasks={"later": later})
     ((code, message, said),) = told(data)
     assert (code, said) == ("other-braces", hint)
-    assert f"'{text}' is no expression, so it stays as it is, and " in message
+    assert f"'{text}' is not an expression, so it stays unchanged, and " in message
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_formula_reads_no_input() -> None:
 async def test_what_a_workflow_reads_stays_as_it_is_and_is_told(text: str) -> None:
     it = squad(f"Explain {text} on ${{{{ inputs.topic }}}}.", {"role": f"Knows {text} on ${{{{ inputs.topic }}}}."})
     assert [(code, message) for code, message, _ in told(it)] == [
-        ("other-braces", f"'{text}' reads nothing of this squad, so it stays as it is")
+        ("other-braces", f"'{text}' reads nothing of this squad, so it stays unchanged")
     ] * 2
     request = await asked(it)
     assert f"Knows {text} on cats." in request.messages[0].text

@@ -121,10 +121,10 @@ def test_an_address_of_a_vendor_or_a_gateway(dialect: str, known: str, written: 
 @pytest.mark.parametrize(
     ("written", "why"),
     [
-        ("http://::1:11434/v1", "stands in brackets, as http://[::1]:11434"),
-        ("http://localhost:port", "its port is no number"),
-        ("http://localhost:99999", "its port is no number"),
-        ("http://localhost:0", "its port is no number"),
+        ("http://::1:11434/v1", "is written in brackets, as http://[::1]:11434"),
+        ("http://localhost:port", "its port is not a number"),
+        ("http://localhost:99999", "its port is not a number"),
+        ("http://localhost:0", "its port is not a number"),
         ("ftp://host/v1", "must begin with http:// or https://"),
         ("somewhere", "must begin with http:// or https://"),
         ("my host:11434", "holds spaces"),

@@ -71,8 +71,8 @@ def test_a_table_is_written_as_csv(rows, text):
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        ({"a": 1}, "a mapping is no table"),
-        ("a", "text is no table"),
+        ({"a": 1}, "a mapping is not a table"),
+        ("a", "text is not a table"),
         ([{"a": 1}, "x"], "row 2 is text: each row of a table is a mapping"),
         ([{"a": 1}, None], "row 2 is nothing"),
         ([{"a": 1}, {"a": [1]}], "row 2 has a list as 'a': a cell is text"),

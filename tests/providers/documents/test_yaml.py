@@ -131,7 +131,7 @@ def test_all_that_leaves_the_rest_readable_is_reported_at_once() -> None:
 
 
 def test_a_duplicate_key_names_the_first_line() -> None:
-    with pytest.raises(SpecError, match="'a' stands here again; it stands on line 1 already"):
+    with pytest.raises(SpecError, match="'a' appears again; it is already on line 1"):
         read_tree("a: 1\nb: 2\na: 3\n", "t.yaml")
 
 
@@ -235,8 +235,8 @@ def test_files_that_are_no_yaml(tmp_path: Path, data: bytes, line: int, column: 
         ("a: b: c", "a second ': ' on the line"),
         ("name:x\nagents: y\n", "a space is missing behind this ':'"),
         ("t:\n  a:x\n  b: y\n", "a space is missing behind this ':'"),
-        ("t:\n  a: x\n    b: y\n", "a field may not stand deeper than the value above it"),
-        ("a: x\r\n  b: y\r\n", "a field may not stand deeper than the value above it"),
+        ("t:\n  a: x\n    b: y\n", "a field may not be indented deeper than the value above it"),
+        ("a: x\r\n  b: y\r\n", "a field may not be indented deeper than the value above it"),
         ("a:\n\tb: 1\n", "a tab may not indent"),
         ("a:\n  b:\n    c: 1\n\td: 2\n", "a tab may not indent"),
         ("a: [\n", "the text ends before a '[' or '{' is closed"),

@@ -343,8 +343,8 @@ class TestProblems:
             ({"agents": {"dev": {"tier": "boss"}}, "affinity": {"dev": "worker"}}, "affinity.dev", "never read"),
             ({"agents": {"a": {"model": "groq/*"}}}, "agents.a.model", "names several models"),
             ({"agents": {"a": {"model": "groq/x"}}}, "agents.a.model", "serves no model 'x'"),
-            ({"agents": {"a": {"model": GROQ, "tier": "boss"}}}, "agents.a.tier", "the model beside it goes first"),
-            ({"agents": {"a": {"model": GROQ, "chain": ["openai/*"]}}}, "agents.a.chain", "model beside it"),
+            ({"agents": {"a": {"model": GROQ, "tier": "boss"}}}, "agents.a.tier", "the model next to it counts"),
+            ({"agents": {"a": {"model": GROQ, "chain": ["openai/*"]}}}, "agents.a.chain", "model next to it"),
             (
                 {"agents": {"a": {"task_type": "cod"}}, "task_types": {"code": {"prefer": ["groq"]}}},
                 "agents.a.task_type",

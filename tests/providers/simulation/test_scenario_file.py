@@ -50,7 +50,11 @@ def problems(**changes) -> dict[str, str]:
         ({"load": [{"count": 1, "abilities": ["tool"]}]}, "load.0.abilities.0", "did you mean 'tools'?"),
         ({"providers": {"groq": {"region": "eu"}}}, "providers.groq.region", "no region is called 'eu'"),
         ({"providers": {"groq": {"errors": {"server": "110%"}}}}, "providers.groq.errors.server", "is not a share"),
-        ({"providers": {"groq": {"errors": {"server": 0.6, "hangs": 0.6}}}}, "providers.groq.errors", "more than all"),
+        (
+            {"providers": {"groq": {"errors": {"server": 0.6, "hangs": 0.6}}}},
+            "providers.groq.errors",
+            "more than 100 %",
+        ),
         (
             {"providers": {"groq": {"errors": {"tired": 0.1}}}},
             "providers.groq.errors.tired",

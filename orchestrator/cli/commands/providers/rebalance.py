@@ -91,7 +91,7 @@ def _weight(text: str) -> tuple[str, float | None]:
 
 
 def _no_weight(text: str) -> tuple[str, float | None]:
-    raise Unusable(f"--weight {text}: it is no PROVIDER=W", "--weight groq=0.3, or --weight groq=default")
+    raise Unusable(f"--weight {text}: it is not PROVIDER=W", "--weight groq=0.3, or --weight groq=default")
 
 
 async def _rebalance(settings: Settings, named: str | None, change: Mapping[str, Any], as_json: bool) -> int:

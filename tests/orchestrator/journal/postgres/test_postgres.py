@@ -94,7 +94,7 @@ WRONG = [
     ("password", lambda url: url.replace(PASSWORD, f"wrong-{PASSWORD}"), "password authentication failed"),
     ("port", lambda url: _at_port(url, 1), "refused"),
     ("database", lambda url: url.replace("/test_", "/none_"), "does not exist"),
-    ("escape", lambda url: url.replace(PASSWORD, f"{PASSWORD}%zz"), "no URL that PostgreSQL reads"),
+    ("escape", lambda url: url.replace(PASSWORD, f"{PASSWORD}%zz"), "not a URL of PostgreSQL"),
     ("slash", lambda url: url.replace(PASSWORD, f"pg/{PASSWORD}"), "cannot be used"),
 ]
 
@@ -171,7 +171,7 @@ async def test_any_text_is_kept_as_it_is(postgres_url: str) -> None:
 async def test_what_is_no_id_is_refused_and_found_nowhere(postgres_url: str, run: str) -> None:
     async with opened(postgres_url) as journal:
         for call in (journal.create(run, RunManifest("one")), journal.append(run, [event(1)])):
-            with pytest.raises(JournalUnusable, match="no run's id"):
+            with pytest.raises(JournalUnusable, match="not the id of a run"):
                 await call
         assert await journal.events(run) == []
         assert not await journal.is_driven(run)
