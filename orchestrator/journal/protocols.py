@@ -134,6 +134,7 @@ class RunBusy(JournalError):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        """What to do about it; may be empty."""
 
 
 class JournalUnusable(JournalError):

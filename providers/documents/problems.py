@@ -288,6 +288,7 @@ CODES: Mapping[str, str] = {
     "control-character": "A character that YAML forbids, or that editors and YAML count differently.",
     "too-large": "The file has more bytes, levels or values than a file may have.",
     "bad-yaml": "The text is not YAML.",
+    "bad-json": "The text is not JSON.",
     "tag": "A YAML tag (`!name`); tags are refused.",
     "merge-key": "A YAML merge key (`<<`); it is not part of YAML 1.2.",
     "duplicate-key": "A key appears twice in one mapping.",
