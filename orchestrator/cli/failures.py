@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import click
 
-from orchestrator.cli.app import Settings
+from orchestrator.cli.app import COMMANDS, Settings
 from orchestrator.cli.exits import Exit, Unusable, cause_of, exit_of
 from orchestrator.cli.ui.console import Console, count, give_up_on
 from orchestrator.cli.ui.masking import mask_secrets
@@ -35,7 +35,7 @@ def tell(error: BaseException, arguments: Sequence[str]) -> int:
     lost = give_up_on(sys.stdout)
     if lost is not None and not isinstance(lost, BrokenPipeError):
         why = "it is closed" if lost.errno == errno.EBADF else lost.strerror or str(lost)
-        console.fail(f"stdout cannot be written: {why}", LOST)
+        console.fail(f"stdout cannot be written: {why}", LOST if _drives_a_run(arguments) else "")
         return int(Exit.FAILED)
     code = exit_of(error)
     if isinstance(error, click.ClickException):
@@ -51,6 +51,12 @@ def tell(error: BaseException, arguments: Sequence[str]) -> int:
         tell_failure(console, error, variables(arguments), internal=code is Exit.INTERNAL, verbose=verbose)
     give_up_on(sys.stderr)
     return int(code)
+
+
+def _drives_a_run(arguments: Sequence[str]) -> bool:
+    """Return whether a run may have been at work here."""
+    command = next((word for word in arguments if word in COMMANDS), "")
+    return command in ("run", "chat") or (command == "runs" and bool({"resume", "fork"} & {*arguments}))
 
 
 def _log_format(arguments: Sequence[str]) -> str | None:

@@ -114,7 +114,8 @@ class Questions(NamedTuple):
     def named(self, name: str | None) -> GateOpened:
         """Return the open question of this name, or the only one whose task, place or beginning is `name`.
 
-        None: the only one that there is. Raise `AnsweredAlready`, and `NoQuestion` where none or several are meant.
+        None: the only one that there is. Raise `AnsweredAlready` where none is left that is meant, and `NoQuestion`
+        where there was none, or several are meant.
         """
         ways: Sequence[Callable[[str], bool]] = (
             lambda one: name in (None, one),
@@ -124,10 +125,9 @@ class Questions(NamedTuple):
         found = next(filter(None, ([gate for gate in self.open if is_it(gate.name)] for is_it in ways)), [])
         if len(found) == 1:
             return found[0]
-        if not found and name is not None:
-            for one, answer in self.answered.items():
-                if name == one or name in _names(one):
-                    raise AnsweredAlready(one, answer.choice, answer.by)
+        for one, answer in () if found else reversed([*self.answered.items()]):
+            if name in (None, one) or name in _names(one):
+                raise AnsweredAlready(one, answer.choice, answer.by)
         raise NoQuestion(self.run, name, [gate.name for gate in found], [gate.name for gate in self.open])
 
 

@@ -44,25 +44,30 @@ def init_command(context: click.Context, folder: str, name: str | None, listed: 
         console.say("next: orchestrator init --template NAME DIR")
         return
     recipe = None if name is None else _named(name)
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise Unusable(f"{folder} is a file", "name a folder; one that is not there is made")
     files = {Path(folder) / path: content for path, content in (_surroundings() | _content(recipe)).items()}
     # All files before a word: stdout may be a pipe that closes early.
     told = [f"{'wrote' if write_new(file, content) else 'kept '}  {file}" for file, content in files.items()]
     click.echo("\n".join(told))
-    if recipe is not None:
-        _tell(recipe, Path(folder), console)
+    if recipe is not None and not _tell(recipe, Path(folder), console):
+        return
     into = f"./{folder}" if folder.startswith("-") else folder
     steps = [] if folder in ("", ".") else [f"cd {shlex.quote(into)}"]
     console.say(f"next: {' && '.join([*steps, FIRST_RUN if recipe is None else recipe.first_command])}")
 
 
-def _tell(recipe: Recipe, folder: Path, console: Console) -> None:
-    """Say what is to be known before the first run."""
+def _tell(recipe: Recipe, folder: Path, console: Console) -> bool:
+    """Say what is to be known before the first run. Return whether the recipe can be run there."""
     if (folder / SQUAD_FILE).read_bytes() != dict(recipe.files())[SQUAD_FILE]:
         console.warn(
             f"{folder / SQUAD_FILE} was there before, and is not the recipe's: name a new DIR to have all of it"
         )
+        console.say(f"next: orchestrator init --template {recipe.name} DIR")
+        return False
     if before := recipe.facts.get(BEFORE):
         console.hint(before.replace("`", ""))
+    return True
 
 
 def _named(name: str) -> Recipe:

@@ -30,6 +30,8 @@ CHROME = 7
 """Lines of the screen that are not rows: title, borders, head, the line of the rest, the budget."""
 NARROW = 90
 """Columns below which the table keeps only what tells how the run goes."""
+TINY = 40
+"""Columns below which only which task it is, and its state, can be read."""
 
 
 class TableScreen:
@@ -104,7 +106,7 @@ def render(progress: Progress, caps: Caps, now: float, width: int, height: int) 
     """Return the table and its budget line, cut to the screen. Text of models is shown as plain text."""
     title = printable(progress.squad) + (f"\n{STUB_NOTICE}" if progress.stub else "")
     table = Table(title=Text(title), box=rich.box.SIMPLE_HEAD, expand=False, pad_edge=False)
-    columns = ("task", "state", "time", "cost") if width < NARROW else WIDE
+    columns = WIDE if width >= NARROW else ("task", "state", "time", "cost") if width >= TINY else ("task", "state")
     for name in columns:
         right = name in ("tokens", "cost", "time", "try")
         table.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")

@@ -423,6 +423,13 @@ def test_doctor_names_a_routing_file_that_is_not_there():
     assert "none.yaml" in found[0].text
 
 
+def test_init_takes_no_file_for_its_folder(call, folder):
+    for more in ((), ("--template", "debate")):
+        done = call("init", "squad.yaml", *more)
+        assert done.code == 2
+        assert "error: squad.yaml is a file" in done.err
+
+
 def test_init_writes_what_runs(call, folder):
     done = call("init", "new")
     assert done.code == 0

@@ -165,6 +165,7 @@ def test_files_that_were_there_stay_and_a_squad_that_is_another_is_told(call, fo
     assert (folder / "squad.yaml").read_bytes() == mine
     assert "kept   squad.yaml" in done.out
     assert "squad.yaml was there before, and is not the recipe's" in done.err
+    assert done.err.endswith("next: orchestrator init --template debate DIR\n")
     assert (
         "was there before"
         not in call("init", "--template", "debate", "new").err + call("init", "--template", "debate", "new").err

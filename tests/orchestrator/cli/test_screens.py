@@ -53,6 +53,12 @@ def test_it_fits_the_terminal(width):
         assert len(line) <= width
 
 
+def test_a_tiny_terminal_shows_each_task_and_its_state():
+    shown = drawn(progress_of(TaskRow("review", "mary", "running"), TaskRow("approve", "", "gate")), width=30)
+    assert "review    running" in shown
+    assert "approve   awaiting approval" in shown
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_it_can_be_drawn_in_any_encoding(encoding):
     shown = drawn(progress_of(TaskRow("日本語", "мария", "ok")), encoding=encoding)

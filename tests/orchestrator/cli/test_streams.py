@@ -37,6 +37,13 @@ def test_results_that_are_lost_are_told_and_the_run_is_recorded(call, folder, wh
     assert [line["status"] for line in json.loads(call("runs", "ls", "--json").out)] == ["done"]
 
 
+def test_a_command_that_drives_no_run_speaks_of_none():
+    done = shell(f"completion bash {FULL}")
+    ended_badly(done, "No space left")
+    assert "hint" not in done.stderr
+    assert "`orchestrator runs resume`" in shell(f"run squad.yaml --offline {FULL}").stderr
+
+
 @pytest.mark.long
 def test_a_run_goes_on_where_its_log_is_lost(call, folder):
     done = shell(f"run squad.yaml --offline --run-id r --log-format json {STDERR_FULL}")
