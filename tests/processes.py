@@ -15,11 +15,19 @@ from tests.patience import PATIENCE_S
 ALL = [module.name for module in pkgutil.walk_packages(orchestrator.__path__, "orchestrator.")]
 OURS = [name for name in ALL if not name.startswith("orchestrator.server")]
 """What commands import at once: the server, with FastAPI, is loaded by `serve` alone."""
-LATER = ["anyio._backends._asyncio", "redis.asyncio", "rich.live", "rich.table", "rich.traceback", "structlog"]
+LATER = [
+    "anyio._backends._asyncio",
+    "graphlib",
+    "redis.asyncio",
+    "rich.live",
+    "rich.table",
+    "rich.traceback",
+    "structlog",
+]
 """What commands import only once they need it."""
 ROOT = Path(__file__).parents[1]
 WORLD = multiprocessing.get_context("forkserver")
-WORLD.set_forkserver_preload(["tests.orchestrator.crashes", "tests.e2e.command", *OURS, *LATER])
+WORLD.set_forkserver_preload([*OURS, *LATER, "tests.orchestrator.crashes", "tests.e2e.command", "tests.warmed"])
 
 
 def start(work: Any, *given: Any) -> ForkServerProcess:
