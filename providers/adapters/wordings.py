@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 
 from providers.adapters.error_report import ErrorReport
 from providers.catalog.refusals import Meaning
@@ -20,7 +21,16 @@ Find = Callable[[str], object]
 
 
 def _any(*patterns: str) -> Find:
-    return re.compile("|".join(patterns), re.IGNORECASE).search
+    """Return a search that compiles its pattern on use: a process that meets no refusal compiles none."""
+
+    @cache
+    def pattern() -> re.Pattern[str]:
+        return re.compile("|".join(patterns), re.IGNORECASE)
+
+    def search(text: str) -> object:
+        return pattern().search(text)
+
+    return search
 
 
 # ---- what does not fit
