@@ -94,7 +94,7 @@ class FileOrigin:
 
 @dataclass(frozen=True, slots=True)
 class HistoryFitted:
-    """No provider takes all of a turn's request: it goes without its older middle, which the model is told."""
+    """No provider takes all of a turn's request: its older middle is left out, and the model is told so."""
 
     agent: str
     turn: int
@@ -103,7 +103,7 @@ class HistoryFitted:
     shortened: int
     """Results of tools that are sent without their middle."""
     tokens: int
-    """What the request comes to, as an estimate."""
+    """Tokens of the request, as an estimate."""
     room: int
     """What it was fitted to, in tokens, as an estimate."""
 

@@ -254,7 +254,7 @@ DESCRIBED_FILTERS: Mapping[str, TemplateWord] = {
     "lower": _word(of_text(str.lower), "The text in small letters.", "'YES' | lower"),
     "map": _word(
         mapped,
-        "One `attribute` of each item, as a list; `'a.b'` goes further in. `default` stands in where an item lacks it,"
+        "One `attribute` of each item, as a list; `'a.b'` goes further in. `default` is used where an item lacks it,"
         " else that is an error.",
         "[{'id': 'S-1'}, {'id': 'S-2'}] | map(attribute='id')",
     ),

@@ -114,7 +114,7 @@ class PersonaSpec(StrictModel):
     )
     instructions: PromptText | None = Field(
         None,
-        description="A prompt of its own, which follows what is told of the other fields; where it stands alone it is "
+        description="A prompt of its own, which follows what the other fields say; without them it is "
         "all that a model is told. In a Markdown file it is the text below the front matter.",
         examples=["Answer in one sentence."],
     )

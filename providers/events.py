@@ -72,7 +72,7 @@ class AttemptEnded:
     """What an attempt that did not answer is taken to be billed for; None: nothing, or it answered, and its turn says
     it."""
     cost: int | None = None
-    """What `usage` comes to, in micro-USD; None: unknown."""
+    """What `usage` costs, in micro-USD; None: unknown."""
     in_doubt: bool = False
     """It was sent and its end is unknown, so the run's budgets count what it had reserved."""
     answer_cap: int | None = None
@@ -170,4 +170,4 @@ class LedgerRegained:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEmptied:
-    """The shared ledger has lost what was counted on it. What this process used is counted there anew."""
+    """The shared ledger has lost what was counted on it. What this process used is counted there again."""

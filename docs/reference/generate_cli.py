@@ -29,7 +29,7 @@ Made by `docs/reference/generate_cli.py` from the commands themselves; `orchestr
 - **Durations** are `500ms`, `90s`, `10m`, `2h`, `3d`; ages as well.
 - **Runs** are named by their id: `orchestrator runs ls` lists them.
 - An option that may be repeated is marked so. A value in the column "default" holds where the option is left out; what
-  stands in brackets in a text is a default, too.
+  is in brackets in a text is a default, too.
 - Keys of providers are read from the environment and a `.env` ([environment variables](environment.md)).
 """
 TYPES = {

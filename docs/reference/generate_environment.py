@@ -122,7 +122,7 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
         Variable("OTEL_SERVICE_NAME", "Who sends.", "`squad-orchestrator`", False),
         Variable("OTEL_RESOURCE_ATTRIBUTES", "`service.name=...` says the same.", "unset", False),
         Variable("OTEL_BSP_MAX_QUEUE_SIZE", "How many spans may wait to be sent.", f"{MOST_SPANS:,}", False),
-        Variable(CONTENT, "`true`: what models are asked and answer stands in the spans.", "it does not", False),
+        Variable(CONTENT, "`true`: the spans contain what models are asked and answer.", "it does not", False),
         Variable("TRACEPARENT", "The span that asks for the run (W3C Trace Context).", "a trace of its own", False),
     ),
     "The network": (

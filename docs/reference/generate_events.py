@@ -154,13 +154,13 @@ Every document has these fields, and beside them those of its type:
 - **Money** is USD in documents, in fields that end in `_usd`. In Python the field has no such ending and holds whole
   micro-USD (millionths of a USD).
 - **Nothing is left out**: what is not known is null, a list without items `[]`.
-- **Recorded** events stand in the run's journal: `runs show`, `explain` and a resumed run know them. The few others are
-  told to the process alone, by `notify`, and stand in no JSON output.
+- **Recorded** events are in the run's journal: `runs show`, `explain` and a resumed run know them. The few others are
+  told to the process alone, by `notify`, and are in no JSON output.
 - **Versions**: `run.finished` says `schema_version`, now {SCHEMA_VERSION}. Within a version types and fields are added,
   and none is taken away or changes its meaning: ignore what you do not know.
-- With `--stream`, documents of the type `delta` stand between the events: pieces of answers while they are written,
+- With `--stream`, documents of the type `delta` come between the events: pieces of answers while they are written,
   never recorded ([streaming](../guides/streaming.md)).
-- Keys that stand in the environment are masked in all texts.
+- Keys of the environment are masked in all texts.
 
 ## All events
 """

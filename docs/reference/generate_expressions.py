@@ -41,13 +41,13 @@ OPERATORS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("'b' in ['a', 'b']", "'no' in 'none of it'"),
     ),
     "`and` `or` `not`": (
-        "Truth. `and` and `or` come to one of their two values, as it is.",
+        "Truth. `and` and `or` give one of their two values, unchanged.",
         ("not []", "'' or 'nothing'", "1 and 2"),
     ),
     "`x if c else y`": ("One of two values. Without `else`: none.", ("'many' if 12 > 9 else 'few'",)),
     "`is` `is not`": ("Asks a [test](#tests).", ("none is none", "3 is not even")),
     "`|`": ("Hands a value to a [filter](#filters). Binds closer than arithmetic.", ("1 + 2 | string | length",)),
-    "`x.y` `x['y']`": ("The value of a key. A key that is no word needs brackets.", ("{'a-b': 1}['a-b']",)),
+    "`x.y` `x['y']`": ("The value of a key. A key that is not a word needs brackets.", ("{'a-b': 1}['a-b']",)),
     "`x[0]` `x[-1]` `x[1:3]`": ("An item of a list, counted from 0 or from the end; a part.", ("'abcdef'[1:3]",)),
     "`[...]` `{...}` `(...)`": ("A list, a mapping, brackets around an expression.", ("[1, 'a', none, true]",)),
 }
@@ -78,7 +78,8 @@ Made by `docs/reference/generate_expressions.py` from the code; every result on 
 
 `${{ }}` in a squad file holds an expression. It is evaluated in a sandbox when the field is used: it reads data and
 computes with it. It has no statements, no functions and no variables of its own. What a model or a person wrote is data
-and never becomes an expression. [Templates](../guides/templates.md) tells how to write braces that are no expression.
+and never becomes an expression. [Templates](../guides/templates.md) says how to write braces that are not an
+expression.
 
 ```yaml
 description: Review ${{ tasks.plan.output.stories | length }} stories for ${{ inputs.product | upper }}.
@@ -150,7 +151,7 @@ def code(text: str) -> str:
 
 def _places() -> Iterator[str]:
     yield from (
-        "## Where expressions stand, and what they read",
+        "## Where expressions can be used, and what they read",
         "",
         "`[]` is any entry of a list, a word in capitals any name. A field that takes anything but text is one",
         "expression and nothing beside it. Nothing else in a squad file is rendered.",
@@ -200,7 +201,7 @@ def _texts() -> Iterator[str]:
 
 
 def _truth() -> Iterator[str]:
-    yield from (TRUTH, "| the expression comes to | counts as |", "|---|---|")
+    yield from (TRUTH, "| the value of the expression | counts as |", "|---|---|")
     for value in VALUES:
         yield f"| {code(value)} | {_counts_as(value)} |"
     yield ELSEWHERE

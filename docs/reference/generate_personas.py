@@ -55,8 +55,8 @@ Eve}}`, is a
 persona on the spot. `extends` looks for its name in the same order. At most {ancestors} personas extend each other; a
 ring is refused.
 Nothing else is read: no home folder and no environment variable. `orchestrator personas ls` lists what is found."""
-OVERRIDE = """Fields of an agent beside `persona`, and fields of a persona beside `extends`, are laid over what the
-persona says:
+OVERRIDE = """Fields of an agent beside `persona`, and fields of a persona beside `extends`, change what the persona
+says:
 
 | field | what happens |
 |---|---|
@@ -66,8 +66,7 @@ persona says:
 | `instructions` of an agent | follow those of the persona |
 
 There is one exception. A `title` or a `role` of an agent beside a persona **of the library** makes another person of
-it: a lawyer
-who was taken from the analyst is not Mary, Business Analyst.
+it: a lawyer who was taken from the analyst is not Mary, Business Analyst.
 
 | beside `persona: analyst` | what is left of the analyst |
 |---|---|
@@ -94,7 +93,7 @@ A template reads
 | name | what it is |
 |---|---|
 | `persona` | its fields, `persona.title` for example, and `persona.display_name`: what it is called |
-| `instructions` | those of the persona and the agent; without a place in the template they stand at its end |
+| `instructions` | those of the persona and the agent; without a place in the template they are put at its end |
 | `inputs` | the inputs of the run |
 
 and has the [filters](expressions.md) of expressions. Without `template` it is `persona`:

@@ -32,7 +32,7 @@ budget: {max_cost_per_day: 2.50}
 
 `orchestrator schema routing` prints the JSON Schema that this page is made from, for [editors](editors.md).
 `orchestrator validate agent_routing.yaml` tells more: unknown names of providers, models and tiers, and what can never
-be used. Keys never stand in this file ([environment variables](environment.md)).
+be used. Keys are never in this file ([environment variables](environment.md)).
 
 """
 

@@ -26,7 +26,7 @@ This page has every field of it, made from the code that reads it by `docs/refer
 - A duration is `500ms`, `5s`, `10m`, `2h`, `3d`, or a number of seconds. Text with `${{ }}` may hold
   [expressions](expressions.md), as `${{ inputs.topic }}`.
 - YAML is version 1.2: `on`, `yes` and `no` are words, `true` and `false` are not.
-- There is no field for hooks: a program that runs squads can put some around its calls
+- There is no field for hooks: a program that runs squads can add some around its calls
   ([Python tools](../guides/python-tools.md)).
 
 A whole squad of a few lines:
@@ -47,7 +47,7 @@ outputs:
 """
 
 SECTIONS = [
-    Section("Top level", "", "These fields stand at the beginning of the lines."),
+    Section("Top level", "", "These are the fields at the top level."),
     Section(
         "Inputs",
         "InputSpec",
@@ -202,7 +202,7 @@ tasks:
     Section(
         "Revision",
         "ReviseSpec",
-        "`on_revise` stands beside `approval`, and says what runs again when a person answers `revise` and writes "
+        "`on_revise`, a field next to `approval`, says what runs again when a person answers `revise` and writes "
         "what to change. The example above has one.",
         level=3,
     ),
@@ -234,7 +234,7 @@ tasks:
         "Cases of a switch",
         "CaseSpec",
         "A case says what is done for one value. It has exactly one of `agent`, `conversation`, `steps` and `squad`. "
-        "What holds for every case, as `retry` and `timeout`, stands at the task.",
+        "What holds for every case, for example `retry` and `timeout`, is a field of the task.",
         level=3,
     ),
     Section(
@@ -375,7 +375,7 @@ tasks:
         "When a conversation ends",
         "TerminateSpec",
         "`terminate` has one condition, or several below `any` or `all`. Conditions are asked after each utterance, "
-        "or after each round of participants that speak at the same time. Nothing may go on for ever: without "
+        "or after each round of participants that speak at the same time. Nothing may go on forever: without "
         "`max_turns`, `tokens` or `time` at a place where they are sure to count, a budget or rounds must bound the "
         "conversation.",
         """```yaml
@@ -408,7 +408,7 @@ tasks:
     Section(
         "A conversation inside another",
         "NestedSpec",
-        "A participant may be a conversation: what it comes to is what it says. Conversations are at most four deep.",
+        "A participant may be a conversation: its result is what it says. Conversations are at most four deep.",
         """```yaml
 name: board
 agents: {ceo: {persona: pm}, pro: {persona: dev}, con: {persona: critic}, judge: {persona: judge}}
@@ -483,7 +483,7 @@ tasks: {build: {agent: ann, description: Build it.}}
     Section(
         "Tools: `http`",
         "ToolEntry",
-        "A request to a fixed host. Keys stand in the environment: `${NAME}` in `headers` and `query` reads one.",
+        "A request to a fixed host. Keys are in the environment: `${NAME}` in `headers` and `query` reads one.",
         """```yaml
 name: rates
 tools:
@@ -553,8 +553,8 @@ tasks: {tidy: {agent: ann, description: Correct the spelling.}}
     Section(
         "Memory",
         "MemorySpec",
-        "With `memory: true` agents remember facts and decisions over runs; a mapping says how. It stands at the "
-        "squad for all agents, or at one agent. [More](../guides/memory.md)",
+        "With `memory: true` agents remember facts and decisions over runs; a mapping says how. It is a field "
+        "of the squad, for all agents, or of one agent. [More](../guides/memory.md)",
         """```yaml
 name: sprint
 memory: true
@@ -571,7 +571,7 @@ tasks:
         "Knowledge",
         "KnowledgeSpec",
         "`knowledge` names documents that agents may look up: a folder or a file, a mapping, or a list of these. It "
-        "stands at the squad or at an agent. [More](../guides/memory.md#knowledge)",
+        "is a field of the squad or of an agent. [More](../guides/memory.md#knowledge)",
         """```yaml
 name: support
 knowledge: [docs, {path: contracts, include: ["*.md"], recall: 8}]
@@ -582,8 +582,8 @@ tasks: {answer: {agent: ann, description: How long is the warranty?}}
     Section(
         "Guardrails",
         "GuardrailsSpec",
-        "Guardrails check what an agent is told, before anything is paid for, and each of its answers. They stand at "
-        "an agent, a task, a step or a case. [More](../guides/guardrails.md)",
+        "Guardrails check what an agent is told, before anything is paid for, and each of its answers. They are "
+        "a field of an agent, a task, a step or a case. [More](../guides/guardrails.md)",
         """```yaml
 name: support
 inputs: {mail: {default: Where is my parcel?, untrusted: true}}
@@ -609,8 +609,8 @@ tasks: {answer: {agent: writer, description: "Answer: ${{ inputs.mail }}"}}
     Section(
         "Approvals of tool calls",
         "ApprovalsSpec",
-        "`approvals` says which tool calls a person is asked for, by what they may do. It stands at the squad or at "
-        "an agent; what a tool says itself comes first. [More](../guides/tools.md#approvals)",
+        "`approvals` says which tool calls a person is asked for, by what they may do. It is a field of the squad or "
+        "of an agent; what a tool says itself comes first. [More](../guides/tools.md#approvals)",
         """```yaml
 name: office
 approvals: {risky: ask, writes: allow}
@@ -627,7 +627,8 @@ tasks:
         "Text that others wrote",
         "UntrustedSpec",
         "`untrusted` says what follows once an agent has read text that others wrote: a web page, a mail, the answer "
-        "of an MCP server. It stands at the squad or at an agent. [More](../guides/security.md#text-that-others-wrote)",
+        "of an MCP server. It is a field of the squad or of an agent. "
+        "[More](../guides/security.md#text-that-others-wrote)",
         """```yaml
 name: mails
 untrusted: {risky_tools: deny}
@@ -639,7 +640,8 @@ tasks: {answer: {agent: ann, description: "Answer: ${{ inputs.mail }}"}}
     Section(
         "Budgets",
         "BudgetSpec",
-        "A budget has caps that no model call may pass. It stands at the squad, a task, an agent or a conversation; "
+        "A budget has caps that no model call may pass. It is a field of the squad, a task, an agent or a "
+        "conversation; "
         "caps nest. [More](../guides/budgets.md)",
         """```yaml
 name: thrifty

@@ -13,7 +13,7 @@ from orchestrator.evals.spec import json_schema
 PAGE = Path(__file__).with_name("test-file.md")
 HEAD = """# Test file
 
-A test file, `squad.test.yaml` beside `squad.yaml`, says what runs of a squad must come to. `orchestrator test` checks
+A test file, `squad.test.yaml` beside `squad.yaml`, says how runs of a squad must end. `orchestrator test` checks
 that from recordings of real runs, for nothing, or live. How to use it: [Testing squads](../guides/testing-squads.md).
 `orchestrator schema tests` prints its JSON Schema for [editors](editors.md). This page is made from the code by
 `docs/reference/generate_tests.py`.
@@ -37,7 +37,7 @@ cases:
 ```
 """
 SECTIONS = [
-    Section("Top level", "", "These fields stand at the beginning of the lines."),
+    Section("Top level", "", "These are the fields at the top level."),
     Section("Defaults", "CaseDefaults"),
     Section("Cases", "SuiteCase"),
     Section("What surrounds a case", "With"),

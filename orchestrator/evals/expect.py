@@ -60,7 +60,7 @@ def texts_of(written: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 class ValueExpect(StrictModel):
-    """What a text or another value must be. A value that is no text is checked as JSON, but for `equals` and `at`."""
+    """What a text or other value must be. A value that is not text is checked as JSON, except by `equals` and `at`."""
 
     noun: ClassVar[str] = "an expectation of a value"
     contains: TextOrTexts | None = Field(
@@ -97,7 +97,7 @@ class ValueExpect(StrictModel):
 
 
 class RunExpect(StrictModel):
-    """What the whole run must come to."""
+    """How the whole run must end."""
 
     noun: ClassVar[str] = "an expectation of the run"
     status: Literal["done", "failed", "rejected", "waiting", "paused", "stopped", "cancelled"] | None = Field(
@@ -123,7 +123,7 @@ class RunExpect(StrictModel):
 
 
 class TaskExpect(StrictModel):
-    """What a task must come to."""
+    """How a task must end."""
 
     noun: ClassVar[str] = "an expectation of a task"
     status: Literal["ok", "failed", "skipped", "cancelled", "not_started"] | None = Field(

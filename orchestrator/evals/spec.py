@@ -97,7 +97,7 @@ class GivenRecord(StrictModel):
     text: NonEmpty = Field(description="What is remembered.", examples=["It sells tea."])
     agent: NonEmpty | None = Field(
         default=None,
-        description="The agent in whose memory it is. Default: the memory of the squad.",
+        description="The agent that remembers it. Default: the memory of the squad.",
         examples=["mary"],
     )
     trust: Literal["user", "agent", "untrusted"] = Field(

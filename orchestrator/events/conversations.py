@@ -20,7 +20,7 @@ class UserSaid:
 
 @dataclass(frozen=True, slots=True)
 class ExchangesUndone:
-    """These exchanges of a chat are no longer told to anybody. They stay on record, and were paid for."""
+    """These exchanges of a chat are no longer sent to a model. They stay on record, and were paid for."""
 
     numbers: tuple[int, ...]
     """Of the exchanges, from 1."""
@@ -38,7 +38,7 @@ class ChatPartner:
 
 @dataclass(frozen=True, slots=True)
 class MessageSpoken:
-    """Somebody spoke in a conversation.
+    """A participant spoke in a conversation.
 
     Records of earlier releases lack the fields after `round`.
     """
@@ -53,7 +53,7 @@ class MessageSpoken:
     heard: tuple[str, ...] | None = field(default=None, compare=False)
     """Who is shown it from its next turn on, beside its speaker: of those who take part, moderate or pick."""
     asked: tuple[str, ...] = field(default=(), compare=False)
-    """Whom it delegates to: each is shown its own part alone."""
+    """The agents that it delegates to: each is shown its own part only."""
 
 
 EndKind = Literal[

@@ -81,7 +81,7 @@ class GateAnswered:
     """`terminal`, `--approve`, `cli` (another process), `api` (an embedding program), `timeout`, or `approval for the
     run`."""
     edited: str | None = None
-    """What stands instead of the part of the question that may be edited; None: nothing was."""
+    """What replaces the part of the question that may be edited; None: nothing was."""
     grant: str = ""
     """Approval of further calls of the run that is given with it: the question's `grant`; empty: none."""
     tool: str = ""

@@ -126,7 +126,7 @@ class RunFinished:
     run_id: str
     status: RunStatus
     outputs: Mapping[str, Any]
-    """What the squad's `outputs` came to, by name."""
+    """The values of the squad's `outputs`, by name."""
     artifacts: Mapping[str, str]
     """Path below the run's folder -> the SHA-256 of what was written there."""
     usage: Usage

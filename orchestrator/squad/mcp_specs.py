@@ -92,7 +92,7 @@ class McpSpec(StrictModel):
     )
     read_only: list[NonEmptyText] = Field(
         default_factory=list,
-        description="Its tools that change nothing, by your own word; all others count as risky.",
+        description="Its tools that, as you declare, change nothing; all others count as risky.",
         examples=[["log", "diff"]],
     )
     trust_annotations: bool = Field(

@@ -105,7 +105,7 @@ class QuirksShape(StrictModel):
     )
     gives_way: dict[Feature, list[Feature]] = Field(
         default_factory=dict,
-        description="What is not sent where any of the others is: for servers that refuse both together.",
+        description="What is not sent together with any of the others: for servers that refuse both together.",
         examples=[{"effort": ["tools"]}],
     )
     max_tools: Annotated[int, Field(gt=0)] | None = Field(
