@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,6 +124,9 @@ def _nothing(folder: Path, name: str, homes: set[Path]) -> NoCrew:
     hint = (
         f"name one of its crews: {named}" if deeper else "name the folder that has agents.yaml, crew.py or crew.jsonc"
     )
+    if not deeper and (made := [str(file) for file in _first_files(folder) if "Agent(" in _readable(file)]):
+        where = ", ".join(made[:3])
+        hint = f"agents are made in {where}, in a way that is not read: write them to agents.yaml and tasks.yaml"
     places = f"{folder}, {folder / 'config'}, or {folder / 'src' / '*' / 'config'}"
     return NoCrew(f"there is no {AGENTS} or {TASKS} in {places}, and no crew in Python or JSON", hint)
 
@@ -178,12 +183,22 @@ def _python(file: Path, notes: MigrationNotes) -> str:
 def _classes(package: Path) -> Classes:
     """Return the classes of a project's Python, as far as it can be read."""
     trees = []
-    for file, _ in zip(_python_files(package), range(_MOST_FILES), strict=False):
-        try:
-            trees.append(parsed(read_text(file)))
-        except (SyntaxError, SpecError):
-            continue  # what it would have told of is told by the name of the class
+    for file in _first_files(package):
+        with suppress(SyntaxError):  # what it would have told of is told by the name of the class
+            trees.append(parsed(_readable(file)))
     return classes_in(trees)
+
+
+def _readable(file: Path) -> str:
+    try:
+        return read_text(file)
+    except SpecError:
+        return ""
+
+
+def _first_files(package: Path) -> Iterator[Path]:
+    """Yield the files of Python below a folder, up to a bound."""
+    return islice(_python_files(package), _MOST_FILES)
 
 
 def _python_files(package: Path) -> Iterator[Path]:

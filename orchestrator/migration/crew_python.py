@@ -7,8 +7,9 @@ Source: CrewAI 1.15, `project/annotations.py` and `project/crew_base.py`: method
 from __future__ import annotations
 
 import ast
+import textwrap
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,6 +24,12 @@ class PythonCode(NamedTuple):
     """A value that is known only when the program runs."""
 
     text: str
+
+
+class CodeName(str):
+    """What a value is called that is known only when the program runs: a class, a method, a variable. No text."""
+
+    __slots__ = ()
 
 
 class CrewPart(NamedTuple):
@@ -168,6 +175,13 @@ def _part(within: ast.AST, scope: Scope, kind: str) -> CrewPart:
 def _called(name: str, call: ast.Call, scope: Scope) -> CrewPart:
     fields = {one.arg: one.value for one in call.keywords if one.arg is not None}
     key = _key_of(fields.pop("config", None))
+    for field_name, value in list(fields.items()):
+        match value:
+            case ast.Subscript(value=ast.Subscript() as entry, slice=ast.Constant(value=said)) if said == field_name:
+                own = _key_of(entry)  # description=tasks_config["x"]["description"]
+                if own is not None and key in (None, own):
+                    key = own
+                    del fields[field_name]
     return CrewPart(key or name, {name: value_of(value, scope) for name, value in fields.items()}, key is not None)
 
 
@@ -202,6 +216,8 @@ def value_of(node: ast.expr, scope: Scope = NOTHING) -> Any:
 
     A name is what it stands for in `scope`; one of an agent or a task stays.
     """
+    if (text := _text(node, scope)) is not None:
+        return text
     match node:
         case ast.Constant(value=str() | int() | float() | bool() | None as value):
             return value
@@ -217,7 +233,35 @@ def value_of(node: ast.expr, scope: Scope = NOTHING) -> Any:
             if _is_call(meant, "Agent") or _is_call(meant, "Task"):
                 return name
             return value_of(meant, {other: value for other, value in scope.items() if other != name})
-        case ast.Call() | ast.Name() | ast.Attribute() if _last_name(node) is not None:
-            return _last_name(node)
+        case ast.Call() | ast.Name() | ast.Attribute() if (called := _last_name(node)) is not None:
+            return CodeName(called)
     code = ast.unparse(node)
     return PythonCode(code if len(code) <= _SHOWN else code[:_SHOWN] + "…")
+
+
+def _text(node: ast.expr, scope: Scope) -> str | None:
+    """Return the text that an expression puts together, where all of it is written out."""
+    made: Callable[[str], str] = str
+    match node:
+        case ast.Constant(value=str(whole)):
+            return whole
+        case ast.JoinedStr(values=values):
+            parts = [_text(value, scope) for value in values]
+        case ast.FormattedValue(value=value, conversion=-1, format_spec=None):
+            parts = [_said(value, scope)]
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            parts = [_said(left, scope), _said(right, scope)]
+        case ast.Call(func=function, args=[text], keywords=[]) if _last_name(function) == "dedent":
+            parts = [_text(text, scope)]
+            made = textwrap.dedent
+        case ast.Call(func=ast.Attribute(value=text, attr="strip"), args=[], keywords=[]):
+            parts, made = [_text(text, scope)], str.strip
+        case _:
+            return None
+    return None if None in parts else made("".join(part for part in parts if part is not None))
+
+
+def _said(node: ast.expr, scope: Scope) -> str | None:
+    """Return a text, or what a name stands for that is bound to one."""
+    value = value_of(node, scope)
+    return value if isinstance(value, str) and not isinstance(value, CodeName) else None

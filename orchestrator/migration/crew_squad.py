@@ -34,7 +34,7 @@ from orchestrator.migration.crew_fields import (
     tool_counsel,
 )
 from orchestrator.migration.crew_project import CrewProject
-from orchestrator.migration.crew_python import PythonCode
+from orchestrator.migration.crew_python import CodeName, PythonCode
 from orchestrator.migration.crew_texts import CrewTexts, plain_text
 from orchestrator.migration.crew_values import file_in_run, number_within, once_each, shown
 from orchestrator.migration.notes import MigrationNotes
@@ -143,8 +143,9 @@ class CrewSquad:
         """Take a field that is a text, and tell of one that is none: code, say, or a list."""
         value = given.pop(name, None)
         text = plain_text(value)
-        if text is None and value is not None and not isinstance(value, str):
-            what = "is code" if isinstance(value, PythonCode) else "is no text"
+        is_code = isinstance(value, PythonCode | CodeName)
+        if text is None and value is not None and (is_code or not isinstance(value, str)):
+            what = "is code" if is_code else "is no text"
             self.notes.add("missing", f"{place}.{name}", f"{shown(value)}: {what}", "write it as text")
         return text
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from orchestrator.migration.crew_python import CodeName
 from orchestrator.migration.notes import MigrationNotes
 from orchestrator.squad.templates import as_quotation
 
@@ -60,4 +61,4 @@ def plain_text(value: object) -> str | None:
     """Return the text that a scalar of YAML is; None where it is none, or blank."""
     if isinstance(value, bool | int | float):
         return str(value)
-    return value.strip() or None if isinstance(value, str) else None
+    return value.strip() or None if isinstance(value, str) and not isinstance(value, CodeName) else None

@@ -15,7 +15,7 @@ from orchestrator.__main__ import main
 from orchestrator.migration.crew_classes import classes_in, schema_of
 from orchestrator.migration.crew_fields import RESERVED, identifier, model_of
 from orchestrator.migration.crew_project import NoCrew, read_project
-from orchestrator.migration.crew_python import PythonCode, crew_code, default_inputs, parsed
+from orchestrator.migration.crew_python import CodeName, CrewPart, PythonCode, crew_code, default_inputs, parsed
 from orchestrator.migration.crew_squad import CrewSquad
 from orchestrator.migration.crew_texts import CrewTexts
 from orchestrator.migration.notes import MigrationNotes
@@ -592,6 +592,45 @@ def test_a_crew_that_a_script_makes_is_read(tmp_path) -> None:
         read(tmp_path, start_dot_py=SCRIPT)
     problem = failed.value.problems[0]
     assert (problem.code, problem.file, problem.line) == ("not-an-ancestor", str(tmp_path / "start.py"), 7)
+
+
+TEXTS = '''
+NAME, YEAR = "x", 1
+TOPIC = "tea"
+ann = Agent(role=dedent("""
+    Writer"""), goal=f"Write on {TOPIC}.", backstory="Old " + TOPIC, llm=MODEL)
+bob = Agent(role=ROLE, goal="Write {}".format(1), backstory=f"{now()} {TOPIC!r}")
+one = Task(description=works["t"]["description"], expected_output=works["t"]["expected_output"], agent=ann)
+two = Task(description=works["t"]["expected_output"], agent=bob)
+'''
+
+
+def test_texts_are_put_together_where_all_of_them_is_written_out() -> None:
+    code = crew_code(TEXTS)
+    assert code.agents["ann"].fields == {
+        "role": "\nWriter",
+        "goal": "Write on tea.",
+        "backstory": "Old tea",
+        "llm": "MODEL",
+    }
+    assert [type(value) for value in code.agents["bob"].fields.values()] == [CodeName, CodeName, PythonCode]
+    assert code.tasks["one"] == CrewPart("t", {"agent": "ann"}, in_yaml=True)
+    assert not code.tasks["two"].in_yaml
+
+
+def test_a_name_is_no_text(tmp_path) -> None:
+    agents = "bob: {role: Editor, goal: Edit., backstory: Strict.}"
+    script = "bob = Agent(role=ROLE, config=agents['bob'])\nt = Task(config=tasks['t'], agent=bob)"
+    document, notes, _ = made(tmp_path, "t: {description: T.}", agents, crew=script)
+    assert document["agents"]["bob"]["title"] == "bob"
+    assert ("ROLE: is code", "write it as text") in {(note.text, note.todo) for note in notes.found}
+
+
+def test_a_way_to_make_agents_that_is_not_read_is_named(tmp_path) -> None:
+    (tmp_path / "people.py").write_text("class People:\n    def ann(self): return Agent(role='R')\n", "utf-8")
+    with pytest.raises(NoCrew) as failed:
+        read_project(tmp_path, MigrationNotes())
+    assert "people.py" in failed.value.hint
 
 
 def test_the_class_may_be_in_any_file_and_say_where_its_yaml_is(tmp_path) -> None:
