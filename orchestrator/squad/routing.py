@@ -6,6 +6,7 @@ It stands apart from squads, so that what only routes loads none of the rest tha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,18 @@ def load_routing(
     `catalog` is what is laid over, instead of the packaged one; `texts` keeps the text of a file that is read. Raises
     `SpecError` with every mistake in the file, each with its line and column.
     """
-    catalog = load_catalog() if catalog is None else catalog
     if routing is None:
-        return default_policy(catalog), catalog
+        return _built_in() if catalog is None else (default_policy(catalog), catalog)
+    catalog = load_catalog() if catalog is None else catalog
     if isinstance(routing, Mapping):
         return parse_policy(routing, catalog)
     text = read_once(Path(routing), {} if texts is None else texts)
     read: list[Problem] = []
     return parse_policy(mapping_in(text, str(routing), read), catalog, read, file_source(Path(routing), named=True))
+
+
+@cache
+def _built_in() -> tuple[Policy, Catalog]:
+    """Return what most squads run under, read once in a process."""
+    catalog = load_catalog()
+    return default_policy(catalog), catalog
