@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pkgutil
+import signal
 from contextlib import chdir
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -36,6 +38,30 @@ def start(work: Any, *given: Any) -> ForkServerProcess:
     with chdir(ROOT):  # where the server, which the first process starts, finds the tests
         process.start()
     return process
+
+
+class Forked:
+    """A process that does a function of a module, in the words of `subprocess.Popen`."""
+
+    def __init__(self, work: Any, *given: Any) -> None:
+        self._process = start(work, *given)
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float = PATIENCE_S) -> int:
+        self._process.join(timeout)
+        assert self._process.exitcode is not None, "it hangs"
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 def end(process: ForkServerProcess) -> int:

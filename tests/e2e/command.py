@@ -124,16 +124,33 @@ def forked(arguments: Sequence[str | bytes], cwd: Path, environment: Mapping[str
         return Ended(code, streams[1].read_bytes(), streams[2].read_bytes())
 
 
-def _perform(arguments: list[str], cwd: str, environment: dict[str, str], streams: list[str]) -> None:
+@contextmanager
+def forked_beside(
+    *arguments: str, cwd: Path, env: Mapping[str, str], log: Path, memory: int = MEMORY
+) -> Iterator[processes.Forked]:
+    """Fork a command that goes on beside the block, and is over after it. It adds to a file what it says."""
+    log.touch()
+    streams = [os.devnull, str(log), str(log)]
+    child = processes.Forked(_perform, list(arguments), str(cwd), {**inherited(), **env}, streams, memory)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+def _perform(
+    arguments: list[str], cwd: str, environment: dict[str, str], streams: list[str], memory: int = MEMORY
+) -> None:
     """Be the process of a command, from its first line on."""
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
     for number, path in enumerate(streams):
-        os.dup2(os.open(path, os.O_RDWR), number)
+        os.dup2(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666), number)
     sys.stdin, sys.stdout = open(0, encoding="utf-8"), open(1, "w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     sys.argv = ["orchestrator", *arguments]
     sys.exit(main())
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -17,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.command import Ended, orchestrator, started, without_traceback
+from tests.e2e.command import Ended, forked_beside, orchestrator, started, without_traceback
 from tests.orchestrator.cli.conftest import GATED, SQUAD
 from tests.patience import PATIENCE_S
 from tests.postgres import PASSWORD
+from tests.processes import Forked
 
 TIMES = ("--heartbeat", "1s", "--timeout", "4s", "--grace", "10s")
 FAN = """\
@@ -62,14 +62,11 @@ def call(folder: Path, postgres_url: str) -> Callable[..., Ended]:
 
 
 @contextmanager
-def worker(folder: Path, url: str, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(folder: Path, url: str, *more: str) -> Iterator[Forked]:
     """Start a worker. What it says is in `worker.log`."""
-    with (folder / "worker.log").open("ab") as log:
-        streams: dict[str, Any] = {"stdout": log, "stderr": log}
-        with started(
-            "worker", *TIMES, *more, cwd=folder, env={"ORCHESTRATOR_DB": url}, memory=4 << 30, **streams
-        ) as one:
-            yield one
+    log, env = folder / "worker.log", {"ORCHESTRATOR_DB": url}
+    with forked_beside("worker", *TIMES, *more, cwd=folder, env=env, log=log, memory=4 << 30) as one:
+        yield one
 
 
 def until(what: Callable[[], Any]) -> Any:

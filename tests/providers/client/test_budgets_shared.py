@@ -3,78 +3,79 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
+from providers.adapters import HttpReply
+from providers.catalog.model import Candidate, Model, Price, Provider
+from providers.client.manager import ProviderManager
+from providers.errors import NoRoute
+from providers.events import BudgetAlert
 from providers.limits.ledger import Ledger
 from providers.limits.ledger.postgres.ledger import PostgresLedger
 from providers.limits.ledger.redis import RedisLedger
 from providers.limits.ledger.sqlite import SqliteLedger
 from providers.limits.rules import caps_of
-from providers.policy.model import DailyBudget
-from tests.patience import PATIENCE_S
-
-CAP, COST = 20_000, 120
-WORKER = """
-import json, sys
-from pathlib import Path
-import anyio
-from providers.adapters import HttpReply
-from providers.catalog.model import Candidate, Model, Price, Provider
-from providers.errors import NoRoute
-from providers.events import BudgetAlert
-from providers.limits.ledger.postgres.ledger import PostgresLedger
-from providers.limits.ledger.redis import RedisLedger
-from providers.limits.ledger.sqlite import SqliteLedger
 from providers.messages import FinishReason, Request, Response, Usage, assistant, user
 from providers.policy.model import DailyBudget, Policy
-from providers.client.manager import ProviderManager
+from tests import processes
+from tests.patience import PATIENCE_S
+from tests.redis_server import RedisServer
+
+CAP, COST = 20_000, 120
+KINDS = {"redis": RedisLedger, "postgresql": PostgresLedger}
+
 
 class Net:
-    async def send(self, request, **limits):
+    async def send(self, request: Any, **limits: Any) -> HttpReply:
         await anyio.sleep(0.02)
         return HttpReply(200, {}, b"{}")
 
+
 class Dialect:
-    def encode(self, request, candidate, *, stream):
+    def encode(self, request: Any, candidate: Any, *, stream: bool) -> HttpReply:
         return HttpReply(200, {}, b"x")
-    def decode(self, reply, request, candidate, now):
+
+    def decode(self, reply: Any, request: Any, candidate: Any, now: float) -> Response:
         return Response(assistant("hello"), FinishReason.STOP, Usage(20, output=10))
 
-async def main(path, cap):
+
+def work(address: str, told: str) -> None:
+    """Be one process: make a hundred calls, and write how many were answered and refused, and which alerts came."""
+    anyio.run(_work, address, told)
+
+
+async def _work(address: str, told: str) -> None:
     model = Model("m", 10_000, 1_000, price=Price(1, 10))
     one = Candidate(Provider("a", "test", "a", None, {"m": model}), model, "k")
-    policy = Policy({"worker": ("a/m",)}, last_resort=(), budget=DailyBudget(cap))
-    kinds = {"redis": RedisLedger, "postgresql": PostgresLedger}
-    kind = kinds.get(path.partition(":")[0])
-    ledger = SqliteLedger(Path(path)) if kind is None else kind(path, timeout_s=120)
+    policy = Policy({"worker": ("a/m",)}, last_resort=(), budget=DailyBudget(CAP))
+    kind = KINDS.get(address.partition(":")[0])
+    ledger = SqliteLedger(Path(address)) if kind is None else kind(address, timeout_s=PATIENCE_S)
     manager = ProviderManager([one], policy, adapters={"test": Dialect()}, transport=Net(), ledger=ledger)
     alerts, answered, refused = [], 0, 0
-    def emit(event):
+
+    def emit(event: Any) -> None:
         if isinstance(event, BudgetAlert):
             alerts.append(event.share)
-    async def call():
+
+    async def call() -> None:
         nonlocal answered, refused
         try:
             await manager.complete(Request((user("hi"),), max_output_tokens=50), emit=emit)
             answered += 1
         except NoRoute as error:
-            assert error.over_budget
-            refused += 1
+            refused += error.over_budget
+
     async with anyio.create_task_group() as tasks:
         for _ in range(100):
             tasks.start_soon(call)
     await ledger.aclose()
-    print(json.dumps([answered, refused, alerts]))
-
-anyio.run(main, sys.argv[1], int(sys.argv[2]))
-"""
+    Path(told).write_text(json.dumps([answered, refused, alerts]))
 
 
 late = pytest.mark.skipif(
@@ -86,24 +87,25 @@ late = pytest.mark.skipif(
 @late
 def test_processes_that_share_a_file_do_not_pass_a_cap_and_tell_of_each_share_once(tmp_path: Path) -> None:
     path = tmp_path / "limits.sqlite3"
-    check_cap(str(path), 3, lambda: SqliteLedger(path))
+    check_cap(tmp_path, str(path), 3, lambda: SqliteLedger(path))
 
 
 @late
-def test_workers_on_one_redis_do_not_pass_a_cap(redis_server) -> None:
-    check_cap(redis_server.url, 4, lambda: RedisLedger(redis_server.url, timeout_s=PATIENCE_S))
+def test_workers_on_one_redis_do_not_pass_a_cap(tmp_path: Path, redis_server: RedisServer) -> None:
+    check_cap(tmp_path, redis_server.url, 4, lambda: RedisLedger(redis_server.url, timeout_s=PATIENCE_S))
 
 
 @late
-def test_workers_on_one_postgresql_do_not_pass_a_cap(postgres_url) -> None:
-    check_cap(postgres_url, 4, lambda: PostgresLedger(postgres_url, timeout_s=PATIENCE_S))
+def test_workers_on_one_postgresql_do_not_pass_a_cap(tmp_path: Path, postgres_url: str) -> None:
+    check_cap(tmp_path, postgres_url, 4, lambda: PostgresLedger(postgres_url, timeout_s=PATIENCE_S))
 
 
-def check_cap(address: str, count: int, opened: Callable[[], Ledger]) -> None:
+def check_cap(folder: Path, address: str, count: int, opened: Callable[[], Ledger]) -> None:
     """Hold that so many processes with a hundred calls each spend what a cap allows, to the last call, and not more."""
-    command = [sys.executable, "-c", WORKER, address, str(CAP)]
-    workers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
-    told = [json.loads(worker.communicate(timeout=PATIENCE_S)[0]) for worker in workers]
+    files = [folder / f"{number}.json" for number in range(count)]
+    workers = [processes.start(work, address, str(file)) for file in files]
+    assert [processes.end(worker) for worker in workers] == [0] * count
+    told = [json.loads(file.read_text()) for file in files]
 
     async def spent() -> float:
         ledger = opened()

@@ -1,4 +1,5 @@
-"""One worker process: `python -m ... ORDER`, until SIGTERM. Its handlers do what a unit's key says."""
+"""One worker process, until SIGTERM: forked, or `python -m ... ORDER` where its clock is not the machine's. Its
+handlers do what a unit's key says."""
 
 from __future__ import annotations
 
@@ -36,7 +37,25 @@ from orchestrator.dispatch.cluster.job import Job  # noqa: E402
 from orchestrator.dispatch.cluster.queue import JobQueue  # noqa: E402
 from orchestrator.dispatch.cluster.settings import WorkerTimes  # noqa: E402
 from orchestrator.journal.protocols import Fenced  # noqa: E402
-from tests.orchestrator.dispatch.cluster.workers import write  # noqa: E402
+
+
+def perform(order: dict[str, Any], errors: str) -> None:
+    """Be a worker, in a process that was forked. What it says is added to a file."""
+    said = os.open(errors, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    for number in (1, 2):
+        os.dup2(said, number)
+    ORDER.update(order)
+    anyio.run(main)
+
+
+def write(log: str, what: str, job: Job) -> None:
+    """Append a line at once and whole, whatever becomes of this process."""
+    line = json.dumps([time.monotonic(), os.getpid(), what, job.unit.task if job.unit else ""]) + "\n"
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(file, line.encode())
+    finally:
+        os.close(file)
 
 
 async def handle(job: Job) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -20,7 +19,9 @@ import pytest
 from orchestrator.dispatch.cluster.job import Job
 from orchestrator.dispatch.cluster.settings import EXIT_FENCED, EXIT_STUCK, WorkerTimes
 from orchestrator.units import Unit
+from tests.orchestrator.dispatch.cluster.worker_process import perform
 from tests.patience import PATIENCE_S
+from tests.processes import Forked
 
 ROOT = Path(__file__).parents[4]
 TIMES = WorkerTimes(heartbeat_s=0.5, timeout_s=5.0, grace_s=1.0, sweep_s=1.0, poll_s=0.25, tick_s=0.25)
@@ -46,7 +47,8 @@ class Workers:
     folder: Path
     times: WorkerTimes = TIMES
     slots: int = 3
-    processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+    processes: dict[int, Any] = field(default_factory=dict)
+    """Each is a `Forked`, or a `subprocess.Popen`."""
     is_supervised: bool = True
 
     def start(self, *, clock_s: float = 0.0, freezes: bool = False, **times: float) -> int:
@@ -59,9 +61,12 @@ class Workers:
             "clock_s": clock_s,
             "freezes": freezes,
         }
-        command = [sys.executable, "-m", "tests.orchestrator.dispatch.cluster.worker_process", json.dumps(order)]
-        with (self.folder / "stderr").open("ab") as errors:
-            process = subprocess.Popen(command, cwd=ROOT, stdout=errors, stderr=errors)
+        if clock_s:  # it is set before anything is imported
+            command = [sys.executable, "-m", "tests.orchestrator.dispatch.cluster.worker_process", json.dumps(order)]
+            with (self.folder / "stderr").open("ab") as errors:
+                process: Any = subprocess.Popen(command, cwd=ROOT, stdout=errors, stderr=errors)
+        else:
+            process = Forked(perform, order, str(self.folder / "stderr"))
         self.processes[process.pid] = process
         return process.pid
 
@@ -166,13 +171,3 @@ def cluster(url: str, folder: Path, **more: Any) -> Iterator[Workers]:
 def workers(postgres_url: str, tmp_path: Path) -> Iterator[Workers]:
     with cluster(postgres_url, tmp_path) as found:
         yield found
-
-
-def write(log: str, what: str, job: Job) -> None:
-    """Append a line at once and whole, whatever becomes of this process."""
-    line = json.dumps([time.monotonic(), os.getpid(), what, job.unit.task if job.unit else ""]) + "\n"
-    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(file, line.encode())
-    finally:
-        os.close(file)
