@@ -82,7 +82,7 @@ def tell_end(console: Console, progress: Progress, result: RunResult, after: Con
         console.say(line)
     _tell_artifacts(console, result)
     for task, reason in result.waiting.items():
-        console.say(printable(f"waiting: {task}: {reason}"))
+        console.write(printable(f"waiting: {task}: {reason}"))
     if not after.following and (advice := advice_for(result, progress, after)) and not console.quiet:
         console.hint(advice)
     console.say(f"next: {after.following or next_command(result, progress, after)}")

@@ -17,6 +17,7 @@ from orchestrator.cli.app import Settings
 from orchestrator.cli.journals import latest_run, open_records
 from orchestrator.cli.ui.notices import STUB_NOTICE
 from orchestrator.events import to_json
+from tests.orchestrator.cli.conftest import GATED
 from tests.patience import PATIENCE_S
 
 ROUTING = """\
@@ -69,6 +70,13 @@ def test_a_warning_is_shown_with_its_line_and_what_to_write(call, folder):
 
 def test_quiet_says_nothing_when_all_is_well(call):
     assert call("-q", "run", "squad.yaml") == (0, "brief.md\n", "")
+
+
+def test_quiet_says_what_a_run_waits_for(call, folder):
+    (folder / "gated.yaml").write_text(GATED)
+    done = call("-q", "run", "gated.yaml")
+    assert done.code not in (0, 1)
+    assert [line for line in done.err.splitlines() if line.startswith("waiting: approve: ")]
 
 
 def test_json_lines_end_with_the_result(call, folder):
