@@ -39,6 +39,7 @@ from orchestrator.migration.crew_texts import CrewTexts, plain_text
 from orchestrator.migration.crew_values import file_in_run, number_within, once_each, shown
 from orchestrator.migration.notes import MigrationNotes
 from providers.documents.problems import nearest
+from providers.documents.unicode import clean_json
 
 MANAGER, JUDGE, TALK = "manager", "guard", "crew"
 _ROLE_CHARS, _TEXT_CHARS = 190, 20_000
@@ -99,7 +100,8 @@ class CrewSquad:
         made["tasks"] = tasks
         last = [own for own in self._task_ids.values() if own in tasks][-1]
         made["outputs"] = {"result": f"${{{{ tasks.{last}.output }}}}"}
-        return made
+        cleaned: SquadFields = clean_json(made)  # JSON and Python can spell characters that no file holds
+        return cleaned
 
     # -- agents
 

@@ -437,6 +437,14 @@ def test_a_crew_in_json_is_read(tmp_path, place) -> None:
     assert {"crew.verbose", "agents.ann.tools", "crew.before_kickoff_callbacks"} <= places(notes, "missing")
 
 
+def test_characters_that_no_file_holds_are_replaced(tmp_path) -> None:
+    crew = JSON_CREW.replace("Write \\ud83d\\ude00", "Write \\ud83d \\u0000.")
+    document, _, _ = read(
+        tmp_path, crew_dot_jsonc=crew, agents__ann_dot_json=JSON_AGENT, agents__bob_dot_json=JSON_AGENT
+    )
+    assert document["tasks"]["task_2"]["description"] == "Write \ufffd ."
+
+
 def test_the_manager_of_a_crew_in_json_has_a_file_of_its_own(tmp_path) -> None:
     crew = JSON_CREW.replace('"sequential"', '"hierarchical", "manager_agent": "boss"')
     agents = {f"agents__{name}_dot_json": JSON_AGENT for name in ("ann", "bob", "boss")}
