@@ -69,9 +69,8 @@ class UntrustedInstructions(OrchestratorError):
 
     def __init__(self, what: str, sources: Iterable[str]) -> None:
         self.what, self.sources = what, tuple(sources)
-        super().__init__(
-            f"{what} would hold what others wrote ({', '.join(self.sources)}): read it in the description of a task"
-        )
+        names = ", ".join(self.sources)
+        super().__init__(f"{what} would contain text that others wrote ({names}): read it in the description of a task")
 
 
 class NotAChoice(OrchestratorError):
@@ -96,16 +95,16 @@ class SquadFailed(OrchestratorError):
     """The sub-squad of a switch's case did not end well: `task` says why."""
 
     def __init__(self, task: str) -> None:
-        super().__init__(f"the sub-squad {task} did not end well")
+        super().__init__(f"the sub-squad {task} failed")
         self.task = task
 
 
 class OutElsewhere(OrchestratorError):
-    """The record of a run comes from elsewhere: the folder that it names is not written to by its word alone."""
+    """The record of a run comes from elsewhere: the folder that it names is written to only if you say so."""
 
     def __init__(self, run: str, out: str, here: str | None = None) -> None:
         """`here`: the folder that may be what `out` has become, if everything was moved."""
-        super().__init__(f"the record of {run} was made elsewhere, or moved: {out} is not written to by its word alone")
+        super().__init__(f"the record of {run} was made elsewhere, or moved: {out} is written to only if you say so")
         self.hint = "say where its files go: --out DIR"
         if here is not None:
             self.hint = f"if all of it was moved, its files are in {here}: --out {here}, else --out DIR"
@@ -176,14 +175,14 @@ class NotAChat(OrchestratorError):
 
     def __init__(self, run: str) -> None:
         super().__init__(f"{run} is a run of tasks, not a chat")
-        self.hint = "give the chat another name; `orchestrator chat --list` lists those that there are"
+        self.hint = "give the chat another name; `orchestrator chat --list` lists the known ones"
 
 
 class NoReply(OrchestratorError):
     """A person who takes part in a conversation did not speak in time. `ends`: it is over by that, and did not fail."""
 
     def __init__(self, conversation: str, waited_s: float, *, ends: bool) -> None:
-        super().__init__(f"nobody replied as the human of {conversation} within {waited_s:g} s")
+        super().__init__(f"no person replied in {conversation} within {waited_s:g} s")
         self.conversation, self.ends = conversation, ends
 
 
@@ -192,7 +191,7 @@ class AnothersChat(OrchestratorError):
 
     def __init__(self, run: str, others: str, wanted: str) -> None:
         super().__init__(f"the chat {run} is with {others}, not with {wanted}")
-        self.hint = f"`orchestrator chat --session {run}` goes on with it, and /agent there says who answers; \
+        self.hint = f"`orchestrator chat --session {run}` continues it, and /agent there says who answers; \
 another name begins another chat"
 
 
@@ -255,7 +254,7 @@ class NotEndedOutside(OrchestratorError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"the conversation '{name}' cannot be ended from outside: its terminate has no external: true")
-        self.hint = "write `external: true` beside its other conditions, below `any`"
+        self.hint = "write `external: true` next to its other conditions, below `any`"
 
 
 class AnsweredAlready(OrchestratorError):
@@ -269,10 +268,10 @@ class AnsweredAlready(OrchestratorError):
 class QuestionChanged(OrchestratorError):
     """The question is asked anew, with other words or other texts than the person was shown who answers."""
 
-    hint = "look at it again: what is asked now is another thing"
+    hint = "look at it again: the question has changed"
 
     def __init__(self, question: str) -> None:
-        super().__init__(f"{question} is another question by now; this answer does not count")
+        super().__init__(f"{question} is a different question now; this answer does not count")
 
 
 MOST_WAYS = 4
@@ -315,7 +314,7 @@ class NotATable(OrchestratorError):
     """The output of a task is neither text nor a list of flat mappings, and its file `path` ends in .csv or .tsv."""
 
     def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"{path} holds a table, and the output is none: {why}")
+        super().__init__(f"{path} is a file for a table, and the output is not a table: {why}")
         self.path = path
 
 

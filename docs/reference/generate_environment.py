@@ -43,7 +43,7 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
         Variable(
             "ORCHESTRATOR_TRUST",
             "`1`: allow where the folder's files send keys, as `--trust`.",
-            "it is asked",
+            "you are asked",
             False,
         ),
         Variable(TRUST_FILE, "The file that remembers what you allowed.", "`~/.config/orchestrator/trust.json`", False),
@@ -92,7 +92,7 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
             True,
         ),
     ),
-    "Looking for faults, and tests": (
+    "Debugging and tests": (
         Variable(
             DEBUG,
             "Names of providers with commas between them, or `all`: their requests and replies are shown on stderr,"

@@ -94,10 +94,10 @@ TRUTH = """## What counts as true
 
 `if` and `until` take one `${{ }}`, or YAML's `true` and `false`. In it `not`, `and`, `or` and `x if c else y` read
 their operands by the same rule; as in Python, `and` and `or` return one of them. Comparisons (`==`, `in`, `<`) use the
-values as they are. Of a text, capital letters do not count, nor spaces, punctuation, quotation marks, Markdown and
-emoji around it; letters, digits and a question mark do.
+values as they are. In a text, upper and lower case are the same; spaces, punctuation, quotation marks, Markdown and
+emoji around it are ignored, but not letters, digits and a question mark.
 Any text that says neither yes nor no is an error that fails the task, so that no run
-goes on by a misread answer: compare it, `${{ tasks.check.output == 'approved' }}`.
+goes on after an answer that was misread: compare it, `${{ tasks.check.output == 'approved' }}`.
 """
 ELSEWHERE = """
 In all other fields a text is true unless it is empty: in a `description`, `${{ 'x' if 'no' else 'y' }}` is `x`.
@@ -153,8 +153,8 @@ def _places() -> Iterator[str]:
     yield from (
         "## Where expressions can be used, and what they read",
         "",
-        "`[]` is any entry of a list, a word in capitals any name. A field that takes anything but text is one",
-        "expression and nothing beside it. Nothing else in a squad file is rendered.",
+        "`[]` is any entry of a list, a word in capitals any name. A field that does not take text is one",
+        "expression, without other text. Nothing else in a squad file is rendered.",
         "",
         "| field | takes | reads |",
         "|---|---|---|",
@@ -163,7 +163,7 @@ def _places() -> Iterator[str]:
         yield f"| {code(place.path)} | {place.takes} | {', '.join(map(code, place.names))} |"
     yield from (
         "",
-        "The fields of an agent mean those of its persona, too. A persona's own `template` reads `persona` besides, in",
+        "The fields of an agent mean those of its persona, too. A persona's own `template` also reads `persona`, in",
         "`{{ }}` or `${{ }}`. What `with` gives to a sub-squad may hold expressions at any depth.",
         "",
     )

@@ -394,7 +394,7 @@ tasks:
     Section(
         "A person in a conversation",
         "HumanSpec",
-        "A participant called `human` is a person. `human` says how long each reply is waited for.",
+        "A participant called `human` is a person. `human` says how long to wait for each reply.",
         """```yaml
 name: desk
 agents: {ann: {persona: support-agent}}
@@ -425,7 +425,7 @@ tasks:
         "ToolEntry",
         "`tools` declares tools that this squad brings, by name. An entry has exactly one kind (`python`, `command`, "
         "`programs`, `http`, `web`, `openapi`), whose fields are below, and may say the following of any kind. "
-        "Built-in tools, such as `read_file`, need no entry. What a file declares runs once you allowed it: "
+        "Built-in tools, such as `read_file`, need no entry. Code of a file runs only after you have allowed it: "
         "`orchestrator trust`. [More](../guides/tools.md)",
         only=("description", "approval", "risk", "timeout", "max_chars", "idempotent", "untrusted"),
     ),
@@ -470,7 +470,8 @@ tasks: {tell: {agent: ann, description: What changed lately?}}
     Section(
         "Tools: `programs`",
         "ToolEntry",
-        "A few programs of which the model itself writes the arguments. Let a person read each call, as is usual.",
+        "A few programs whose arguments the model writes itself. A person is asked for each call unless `approval` "
+        "says otherwise.",
         """```yaml
 name: build
 tools: {run_command: {programs: [git, make]}}
@@ -626,7 +627,7 @@ tasks:
     Section(
         "Text that others wrote",
         "UntrustedSpec",
-        "`untrusted` says what follows once an agent has read text that others wrote: a web page, a mail, the answer "
+        "`untrusted` says what happens once an agent has read text that others wrote: a web page, a mail, the answer "
         "of an MCP server. It is a field of the squad or of an agent. "
         "[More](../guides/security.md#text-that-others-wrote)",
         """```yaml

@@ -14,7 +14,7 @@ PAGE = Path(__file__).with_name("test-file.md")
 HEAD = """# Test file
 
 A test file, `squad.test.yaml` beside `squad.yaml`, says how runs of a squad must end. `orchestrator test` checks
-that from recordings of real runs, for nothing, or live. How to use it: [Testing squads](../guides/testing-squads.md).
+that from recordings of real runs, at no cost, or live. How to use it: [Testing squads](../guides/testing-squads.md).
 `orchestrator schema tests` prints its JSON Schema for [editors](editors.md). This page is made from the code by
 `docs/reference/generate_tests.py`.
 

@@ -68,7 +68,7 @@ class _Checker:
         found = f"the run ended as {facts.status}, not {wanted}" + (f" ({_short(why)})" if why else "")
         yield Check(("run", "status"), facts.status == wanted, found)
         if expect.cost is not None and facts.cost is None:
-            yield Check(("run", "cost"), False, f"the cost is not known, and was to be {expect.cost} USD")
+            yield Check(("run", "cost"), False, f"the cost is not known, and {expect.cost} USD was expected")
         for name, value in (
             ("cost", facts.cost),
             ("tokens", facts.tokens),

@@ -41,7 +41,7 @@ class TerminateSpec(StrictModel):
     )
     max_turns: Positive | None = Field(
         default=None,
-        description="Ends after so many utterances. The conclusion of a moderator comes on top.",
+        description="Ends after so many utterances. The conclusion of a moderator is not counted.",
         examples=[12],
     )
     text: NonEmpty | None = Field(
@@ -56,10 +56,10 @@ class TerminateSpec(StrictModel):
         examples=["ann"],
     )
     no_progress_rounds: Positive | None = Field(
-        default=None, description="Ends when so many rounds in a row brought hardly a new word.", examples=[2]
+        default=None, description="Ends after so many rounds in a row with hardly a new word.", examples=[2]
     )
     tokens: Positive | None = Field(
-        default=None, description="Ends when the conversation took so many tokens.", examples=[20000]
+        default=None, description="Ends when the conversation has used so many tokens.", examples=[20000]
     )
     time: PositiveDuration | None = Field(
         default=None,
@@ -75,7 +75,7 @@ class TerminateSpec(StrictModel):
         default=None, description="Ends when a participant writes `STOP` in a line of its own.", examples=[True]
     )
     handoff: NonEmpty | None = Field(
-        default=None, description="Ends when the word was handed over to this participant.", examples=["human"]
+        default=None, description="Ends when another one hands over to this participant.", examples=["human"]
     )
     source: NonEmpty | list[NonEmpty] | None = Field(
         default=None, description="Ends when one of these participants had a turn.", examples=["ann", ["ann", "bob"]]
@@ -114,7 +114,7 @@ class NestedSpec(StrictModel):
 
     noun: ClassVar[str] = "a participant"
     conversation: NonEmpty = Field(
-        description="The conversation that is held when it is its turn.", examples=["review"]
+        description="The conversation that takes place when it is its turn.", examples=["review"]
     )
 
 
@@ -123,7 +123,7 @@ class HumanSpec(StrictModel):
 
     noun: ClassVar[str] = "a human"
     timeout: PositiveDuration = Field(
-        description="Time on the clock for each reply, from the question on, whether the run is at work or not.",
+        description="Time on the clock for each reply, from the question on, also while the run is stopped.",
         examples=["3d"],
     )
     on_timeout: OnSilence = Field(

@@ -66,7 +66,7 @@ class HistorySpec(StrictModel):
     noun: ClassVar[str] = "a history"
     keep_last: Positive | None = Field(
         default=None,
-        description="Messages that go along word for word; older ones are left out, or summarised where `compact_at` "
+        description="Messages that are sent unchanged; older ones are left out, or summarised where `compact_at` "
         "or `summarise_over_tokens` says so. Default: all that fit.",
         examples=[12],
     )
@@ -110,7 +110,7 @@ class Defaults(StrictModel):
     )
     history: HistorySpec | None = Field(
         default=None,
-        description="How much of a long conversation, or of long work with tools, goes along.",
+        description="How much of a long conversation, or of long work with tools, is sent to the model.",
         examples=[{"compact_at": 0.8, "keep_last": 12}],
     )
     context: ContextSpec | None = Field(
@@ -118,6 +118,6 @@ class Defaults(StrictModel):
     )
     max_parallel: Positive | None = Field(
         default=None,
-        description="Elements of one `for_each` that are at work at the same time. Default: those of the squad.",
+        description="Elements of one `for_each` that are worked on at the same time. Default: those of the squad.",
         examples=[4],
     )

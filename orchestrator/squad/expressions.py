@@ -142,7 +142,7 @@ class Expressions:
     def _as_expression(self, source: str, scope: NamesInScope) -> str:
         """Return what to write in place of a text: itself in braces only where that reads what there is."""
         if "{" in source:
-            return "write one ${{ }} and nothing beside it"
+            return "write one ${{ }} without other text"
         try:
             heads = {name[0] for name in self.sandbox.expression_text(f"${{{{ {source} }}}}").names}
         except TemplateError:

@@ -97,13 +97,12 @@ class McpSpec(StrictModel):
     )
     trust_annotations: bool = Field(
         default=False,
-        description="Whether to believe the server where it says that a tool of its only reads.",
+        description="Whether to believe the server when it says that one of its tools only reads.",
         examples=[True],
     )
     untrusted: bool = Field(
         default=True,
-        description="Whether its answers count as text that others wrote; with `false` you answer for every word of "
-        "them.",
+        description="Whether its answers count as text that others wrote; with `false` you trust all of them.",
         examples=[False],
     )
 

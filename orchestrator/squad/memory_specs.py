@@ -93,7 +93,7 @@ class MemorySpec(StrictModel):
         default=None, description=f"Tokens that these may take. Default: `{RECALL_TOKENS}`.", examples=[800]
     )
     ttl: PositiveDuration | None = Field(
-        default=None, description="How long new records are kept. Default: for good.", examples=["90d"]
+        default=None, description="How long new records are kept. Default: forever.", examples=["90d"]
     )
     embeddings: EmbeddingsField | None = Field(
         default=None,

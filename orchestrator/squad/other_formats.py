@@ -94,7 +94,9 @@ TASK_NAMES: Mapping[str, str] = _all(
 _INPUTS = "write what it reads into the description: ${{ inputs.topic }}, ${{ tasks.plan.output }}"
 _NAMED = "leave it out: the key before the ':' is its name"
 _FORMAT = "say it in expected_output, or give it an output_schema"
-_OUTPUTS = 'outputs stand beside tasks: outputs: {report: "${{ tasks.report.output }}"}; or output_file: report.md'
+_OUTPUTS = (
+    'outputs is a field next to tasks: outputs: {report: "${{ tasks.report.output }}"}; or output_file: report.md'
+)
 _AT_ONCE = "leave it out: tasks that do not need each other run at the same time"
 _NEXT = "the task that follows names this one: needs: [this_task]"
 _OF_TASKS = dict.fromkeys(("squad", "switch", "with", "approval", "steps"), "make it a task of its own, with needs")

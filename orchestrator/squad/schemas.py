@@ -130,7 +130,7 @@ def advice_on_schema(schema: Mapping[str, Any], path: Path) -> str:
         case (*_, "items"), str(word) | [str(word)]:
             return f"write items: {{type: {_TYPES.get(word.lower(), word)}}}"
         case (*_, "properties", str(name), "required"), bool():
-            return f"leave it out, and write required: [{name}] beside properties"
+            return f"leave it out, and write required: [{name}] next to properties"
         case (*_, "required"), str(name):
             return f"write required: [{name}]"
     return ""

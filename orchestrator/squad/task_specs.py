@@ -333,7 +333,7 @@ class TaskSpec(StrictModel):
     )
     max_parallel: Positive | None = Field(
         default=None,
-        description="Elements that are at work at the same time. Default: that of `defaults`, else of the squad.",
+        description="Elements that are worked on at the same time. Default: that of `defaults`, else of the squad.",
         examples=[4],
     )
     fail_fast: bool | None = Field(

@@ -369,7 +369,7 @@ class Tasks:
         elif "${{" not in source:
             self._claim(name, path, source)
         if table_delimiter(source) and (fault := no_table(schema_of_one(spec))):
-            self.findings.error(path, "wrong-type", f"the file holds a table, and the output {fault}", NO_TABLE)
+            self.findings.error(path, "wrong-type", f"the file is for a table, and the output {fault}", NO_TABLE)
         if spec.for_each is not None and all(used[0] not in scope.names for used in text.names):
             hint = f"read '{scope.names[0]}' in the path"
             if table_delimiter(source):

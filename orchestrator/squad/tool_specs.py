@@ -33,7 +33,7 @@ SWITCHED_OFF: Mapping[str, str] = {
 
 
 class ArgSpec(StrictModel):
-    """What one argument of a tool's call may be. A call that breaks it does nothing, and the model is told."""
+    """What one argument of a tool's call may be. A call that does not fit is not made, and the model is told so."""
 
     noun: ClassVar[str] = "an argument"
     meant: ClassVar[str] = "type"
@@ -149,7 +149,7 @@ class ToolEntry(StrictModel):
     programs: list[NonEmpty] | None = Field(
         default=None,
         min_length=1,
-        description="Programs of which the model itself writes the arguments. A shell cannot be one of them.",
+        description="Programs whose arguments the model writes itself. A shell cannot be one of them.",
         examples=[["git", "make"]],
     )
     http: NonEmpty | None = Field(
@@ -242,13 +242,13 @@ class ToolEntry(StrictModel):
     )
     max_chars: Annotated[int, Field(ge=100, le=10_000_000)] | None = Field(
         default=None,
-        description="Characters of a result that the model reads; the rest is cut off, which it is told. Default: "
+        description="Characters of a result that the model reads; the rest is cut off, and the model is told. Default: "
         "`40000`.",
         examples=[5000],
     )
     idempotent: bool | None = Field(
         default=None,
-        description="Whether calling it twice does no harm: a call that a crash cut short is then made again unasked. "
+        description="Whether calling it twice does no harm: a call that a crash cut short is then made again. "
         "Default: `false`, of `GET` and `HEAD` `true`.",
         examples=[True],
     )

@@ -26,7 +26,7 @@ class UntrustedSpec(StrictModel):
     noun: ClassVar[str] = "an untrusted"
     risky_tools: RiskyTools | None = Field(
         default=None,
-        description="What becomes of calls of risky tools after that: `ask` a person, `deny` them, or `allow` them. "
+        description="What happens to calls of risky tools after that: `ask` a person, `deny` them, or `allow` them. "
         "Default: `ask`.",
         examples=["deny"],
     )

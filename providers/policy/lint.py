@@ -60,7 +60,7 @@ def _check_agent(shape: PolicyShape, agent: AgentShape, path: Path, findings: Fi
     affinity: Path = ("affinity", path[-1])
     is_routed = path[0] == "agents" and (agent.chain or agent.tier or agent.model)
     if is_routed and findings.node.at(affinity) is not None:
-        message = f"the affinity of '{path[-1]}' is never read: agents.{path[-1]} goes first"
+        message = f"the affinity of '{path[-1]}' is never read: agents.{path[-1]} comes first"
         findings.error(affinity, _DEAD, message)
     if agent.task_type not in (None, *shape.task_types):
         like = nearest(str(agent.task_type), shape.task_types)

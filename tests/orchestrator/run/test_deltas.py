@@ -146,7 +146,7 @@ async def test_what_earlier_processes_said_comes_from_the_journal() -> None:
 async def test_an_unknown_position_is_refused() -> None:
     async with open_run(squad({"a": "x"}), manager=Answers(), stream=True) as opened:
         for wrong in ("", "x", "1.2", "-1.0.a", "1.2.3.4"):
-            with pytest.raises(ValueError, match="no position"):
+            with pytest.raises(ValueError, match="not a position"):
                 opened.stream(wrong)
 
 

@@ -73,7 +73,7 @@ async def test_who_says_nothing_at_all_fails_the_task() -> None:
     journal, made = MemoryJournal(), given("end", participants=["human", "ann"])
     result = await begin(made, journal, Answers(), ask=never, **OPTIONS)
     [ended] = of_type(list(await journal.events("r")), "task.ended")
-    assert (result.status, ended.error) == ("failed", "nobody replied as the human of m within 3600 s")
+    assert (result.status, ended.error) == ("failed", "no person replied in m within 3600 s")
 
 
 async def test_a_conversation_without_a_person_waits_for_none() -> None:

@@ -40,7 +40,9 @@ async def test_text_stays_as_it_is_without_its_fence() -> None:
 async def test_a_value_that_is_no_table_is_told_when_it_is_there() -> None:
     result, _ = await run(writing("a.csv", {}), Answers(lambda agent, request: json.dumps([{"a": {"b": 1}}])))
     assert result.error_kinds == {"t": "NotATable"}
-    assert "a.csv holds a table, and the output is none: row 1 has a mapping as 'a'" in str(result.errors)
+    assert "a.csv is a file for a table, and the output is not a table: row 1 has a mapping as 'a'" in str(
+        result.errors
+    )
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ async def test_a_run_is_begun_once_answered_in_place_and_shown_whole(tmp_path: P
         form = {"do": "answer", "question": "gate", "digest": hidden(shown, "digest"), "choice": "approve"}
         stale = await post(server, f"/runs/{run}", **{**form, "digest": "0" * 64, "comment": "kept words"})
         assert stale.status_code == 422
-        assert "another question" in stale.text
+        assert "a different question" in stale.text
         assert f'data-live="/runs/{run}" data-draft' in stale.text, "it goes on being kept up to date"
         assert (await post(server, f"/runs/{run}", **form)).status_code == 303
         late = await post(server, f"/runs/{run}", **{**form, "choice": "reject"})

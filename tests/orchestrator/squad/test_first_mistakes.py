@@ -129,7 +129,7 @@ def told(text: str) -> list[tuple[str, str, str]]:
             (
                 "bad-schema",
                 "no JSON Schema: True is not of type 'array'",
-                "leave it out, and write required: [ok] beside properties",
+                "leave it out, and write required: [ok] next to properties",
             ),
         ),
         (

@@ -63,7 +63,7 @@ def test_a_record_of_it_is_read_back_whole_and_by_earlier_releases() -> None:
     record = json.loads(json.dumps(control.to_json()))
     assert RoutingControl.read(record) == control
     assert RoutingControl.read({**record, "new": 1, "strategy": "later"}).weights == {"größe": 0.25}
-    with pytest.raises(ValueError, match="no record"):
+    with pytest.raises(ValueError, match="not a record"):
         RoutingControl.read({"version": 1})
 
 
