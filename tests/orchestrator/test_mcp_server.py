@@ -14,7 +14,6 @@ from typing import Any
 
 import anyio
 import pytest
-from mcp import Client, StdioServerParameters
 
 from orchestrator import Squad
 from orchestrator.journal.memory import MemoryJournal
@@ -23,9 +22,11 @@ from orchestrator.options import RunOptions, steady
 from orchestrator.runtime import resume_run
 from orchestrator.squad.spec import InputSpec
 from providers import default_policy, load_catalog
+from tests.components import imported
 from tests.orchestrator.squads import Answers
 from tests.patience import PATIENCE_S
 
+mcp = imported("mcp", "mcp")
 GREET = """
 version: 1
 name: greet
@@ -50,11 +51,11 @@ tasks:
 """
 
 
-def command(folder: Path, *more: str) -> StdioServerParameters:
+def command(folder: Path, *more: str) -> Any:
     for name, text in (("greet.yaml", GREET), ("gate.yaml", GATE)):
         (folder / name).write_text(text)
     words = ["-m", "orchestrator", "mcp", "--offline", "greet.yaml", "gate.yaml", *more]
-    return StdioServerParameters(command=sys.executable, args=words, cwd=str(folder))
+    return mcp.StdioServerParameters(command=sys.executable, args=words, cwd=str(folder))
 
 
 @contextmanager
@@ -71,9 +72,9 @@ def served(folder: Path) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def asked(target: Any, **more: Any) -> AsyncIterator[Client]:
+async def asked(target: Any, **more: Any) -> AsyncIterator[Any]:
     with anyio.fail_after(PATIENCE_S):
-        async with Client(target, **more) as client:
+        async with mcp.Client(target, **more) as client:
             yield client
 
 
@@ -156,7 +157,7 @@ async def test_a_call_that_the_client_cancels_ends_its_run_which_can_be_taken_up
             ended.set()
 
     with anyio.fail_after(PATIENCE_S):
-        async with Client(server_of(offering(Answers(never), given, journal=journal))) as client:
+        async with mcp.Client(server_of(offering(Answers(never), given, journal=journal))) as client:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(client.call_tool, "greet", {"who": "Bo"})
                 await began.wait()
