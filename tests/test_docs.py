@@ -86,7 +86,8 @@ def test_the_planning_of_clusters_shows_the_figures_that_are_kept() -> None:
     assert (GUIDES / "cluster-planning.svg").read_text("utf-8") == made["picture"](figures), hint
 
 
-@pytest.mark.parametrize("name", ["`redis`", "`redis`, away for 20 s, and empty then"])
+@pytest.mark.parametrize("name", ["`redis`, away for 20 s, and empty then", "`redis`"])
+@pytest.mark.few(1)
 def test_figures_of_ledgers_are_what_the_simulation_gives(name: str) -> None:
     made = runpy.run_path(str(GUIDES / "generate_cluster_planning.py"))
     kept = json.loads((GUIDES / "cluster-planning.json").read_text("utf-8"))
