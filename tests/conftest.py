@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
+import re
 import signal
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +98,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             seen[test] += 1
             if seen[test] > few.args[0]:
                 item.add_marker(pytest.mark.long)
+
+
+@pytest.fixture(scope="session")
+def folder_numbers() -> Iterator[int]:
+    """The numbers of this process's folders."""
+    return itertools.count()
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, folder_numbers: Any) -> Path:
+    """A folder of the test's own. Pytest's own fixture looks through those of all tests before it for a free name."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    return tmp_path_factory.mktemp(f"{name}{next(folder_numbers)}", numbered=False)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
