@@ -261,7 +261,7 @@ class AnsweredAlready(OrchestratorError):
     """Another answer to the question came first, and it stands."""
 
     def __init__(self, question: str, choice: str, by: str) -> None:
-        super().__init__(f"{question} is answered already: {choice} by {by}; this answer does not count")
+        super().__init__(f"{question} is answered already: {choice} by {by}; the first answer counts")
         self.choice, self.by = choice, by
 
 

@@ -54,6 +54,8 @@ class _CodeFile(NamedTuple):
 
 def read_project(folder: Path, notes: MigrationNotes) -> CrewProject:
     """Return the project in a folder. Raise `NoCrew` where there is none, `SpecError` where a file cannot be read."""
+    if folder.is_file():
+        raise NoCrew(f"{folder} is a file", f"name its folder: {folder.parent}")
     if not folder.is_dir():
         raise NoCrew(f"there is no folder {folder}", "name the folder of a CrewAI project")
     written = {name: _written(folder, name) for name in (AGENTS, TASKS)}

@@ -389,6 +389,8 @@ def test_where_projects_are_found(tmp_path) -> None:
     assert "poem" in failed.value.hint
     with pytest.raises(NoCrew, match="no folder"):
         read_project(tmp_path / "d", MigrationNotes())
+    with pytest.raises(NoCrew, match="is a file"):
+        read_project(tmp_path / "a" / "config" / "tasks.yaml", MigrationNotes())
     (tmp_path / "a" / "config" / "tasks.yaml").unlink()
     with pytest.raises(NoCrew, match=r"no tasks\.yaml"):
         read_project(tmp_path / "a", MigrationNotes())

@@ -78,6 +78,7 @@ def test_the_only_approval_of_a_run_needs_no_name(call, folder):
     assert "approve: approve" in call("approvals", "approve", "r-1").err
     again = call("approvals", "deny", "r-1")
     assert (again.code, "approve is answered already: approve by cli" in again.err) == (5, True)
+    assert "the first answer counts" in call("approvals", "show", "r-1").err
     second = "  again: {needs: [research], approval: {prompt: Sure?}}\noutputs:"
     (folder / "two.yaml").write_text((folder / "gated.yaml").read_text().replace("outputs:", second))
     call("run", "two.yaml", "--run-id", "r-2")
