@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +13,8 @@ import click
 from orchestrator._version import __version__
 from orchestrator.cli.examples import EXAMPLES
 from orchestrator.cli.loading import interrupts_held
+from orchestrator.cli.other_names import COMMANDS as COMMANDS_ELSEWHERE
+from orchestrator.cli.other_names import OPTIONS as OPTIONS_ELSEWHERE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,6 +176,20 @@ class Command(CommonOptions, click.Command):
         super().__init__(*args, **kwargs)
         self.add_common_options()
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            needed, advice = OPTIONS_ELSEWHERE.get(error.option_name, ("", ""))
+            if any(needed in option.opts for option in self.params):
+                raise click.UsageError(f"There is no option {error.option_name!r}: {advice}", ctx) from None
+            raise
+        except click.UsageError as error:
+            given = re.fullmatch(r"Got unexpected extra argument \((\w+=.*)\)", error.message, re.DOTALL)
+            if given and any("--input" in option.opts for option in self.params):
+                raise click.UsageError(f"An input needs -i before it: -i {shlex.quote(given[1])}", ctx) from None
+            raise
+
 
 class Group(CommonOptions, click.Group):
     """A command of commands."""
@@ -215,6 +233,8 @@ class LazyGroup(CommonOptions, click.Group):
 
             close = f"run {name}" if name.endswith((".yaml", ".yml")) else closest(name, self.parts)
             hint = f" Did you mean {close!r}?" if close else ""
+            if context.parent is None and name in COMMANDS_ELSEWHERE:
+                hint = f" Write `orchestrator {COMMANDS_ELSEWHERE[name]}`."
             what = f"option {name}" if name.startswith("-") else f"command {name!r}"
             context.fail(f"There is no {what}.{hint}")
         with interrupts_held():

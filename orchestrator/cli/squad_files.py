@@ -23,6 +23,8 @@ def load_squad(file: str, settings: Settings, where_gone: Mapping[str, str] | No
 
     Raise `Unusable` where there is no such file, `SpecError` with all its mistakes.
     """
+    if Path(file).is_dir():
+        raise Unusable(f"{file} is a folder, not a squad's file", f"name the file: {Path(file) / 'squad.yaml'}")
     if not Path(file).is_file():
         raise Unusable(f"there is no squad file {file}", "`orchestrator init` writes one")
     if is_markdown(file):
