@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,8 +27,10 @@ from orchestrator.run_opening import resume_with
 IDLE_S = 20.0
 """How long what a run's units need stays open in a process that has none of them."""
 CANCEL_POLL_S = 1.0
-BUSY_S = 1.0
-"""After how long a run is taken up again that another process still holds: it may be dead, and its lease fresh."""
+BUSY_S = 0.25
+"""How often it is looked whether a run can be driven that another process holds: it may be dead, its lease fresh."""
+BUSY_TRIES = 40
+"""After so many looks the job is put off."""
 UNABLE_S = 1.0
 """How long a job is kept from others by a process that cannot do it."""
 _log = structlog.get_logger("orchestrator.cluster")
@@ -84,13 +86,11 @@ class RunWorker:
             raise JobPutOff
         try:
             if job.unit is None:
-                await self._drive(job.run)
+                await self._drive_when_free(job.run)
             else:
                 await self._work(job)
         except HandedOver:
             raise JobPutOff from None
-        except RunBusy:
-            raise JobPutOff(BUSY_S) from None
         except (RunChanged, NoProvider) as error:
             # In this process: another may be of the version that the run began with, or have the keys. The slot is kept
             # for a while, else this worker would take all jobs only to give them back.
@@ -102,6 +102,17 @@ class RunWorker:
             _log.warning("run_is_gone", run=job.run)
 
     # -- runs
+
+    async def _drive_when_free(self, run: str) -> None:
+        """Drive a run once no other process does."""
+        for _ in range(BUSY_TRIES):
+            if not await self._journal.is_driven(run):
+                with suppress(RunBusy):  # another process was quicker
+                    return await self._drive(run)
+            with anyio.move_on_after(BUSY_S):
+                await self._stopping.wait()
+                break
+        raise JobPutOff(BUSY_S)
 
     async def _drive(self, run: str) -> None:
         """Drive a run until it is over, or waits for a person."""

@@ -228,7 +228,7 @@ class JobQueue:
             for queue, count in slots.items()
             if count > 0
         ]
-        reaper = self._reaper(times, sweep, lost, workers)
+        reaper = self._reaper(times, sweep, lost)
         watchdog = Watchdog(times.timeout_s, exit, self._log)
         stopping = anyio.Event()
         with watchdog.watching():
@@ -244,16 +244,10 @@ class JobQueue:
                     aside.start_soon(_give_up, persist, times.grace_s)
                 aside.cancel_scope.cancel()
 
-    def _reaper(
-        self, times: WorkerTimes, sweep: Sweep | None, lost: JobHandler | None, workers: Sequence[QueueWorker]
-    ) -> Reaper:
-        async def wake() -> None:
-            for worker in workers:
-                await worker.jobs.wake()
-
+    def _reaper(self, times: WorkerTimes, sweep: Sweep | None, lost: JobHandler | None) -> Reaper:
         rule = GapRule(times.timeout_s, times.tick_s)
         lock = f"orchestrator:reap:{self._schema}"
-        return Reaper(self._pool, self._jobs, times, rule, lock, sweep, self.prepare, wake, self._log, lost)
+        return Reaper(self._pool, self._jobs, times, rule, lock, sweep, self.prepare, self._log, lost)
 
     def _queued(self, job: Job, priority: int, at: datetime | None) -> QueuedJob:
         return QueuedJob(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import json
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ import psycopg
 from procrastinate.exceptions import ConnectorException, UniqueViolation
 from procrastinate.jobs import Job as QueuedJob
 from procrastinate.jobs import Status
-from procrastinate.manager import JobManager
+from procrastinate.manager import JobManager, get_channel_for_queues
 from psycopg import AsyncConnection
 from psycopg.errors import RaiseException
 from psycopg_pool import AsyncConnectionPool
@@ -22,7 +23,7 @@ from orchestrator.dispatch.cluster.connections import is_lost, leaves
 from orchestrator.dispatch.cluster.job import JobHandler, job_of
 from orchestrator.dispatch.cluster.reaping import GapRule
 from orchestrator.dispatch.cluster.settings import WorkerTimes
-from orchestrator.dispatch.cluster.worker_jobs import LONG_AGO
+from orchestrator.dispatch.cluster.worker_jobs import LONG_AGO, WAKE
 
 Sweep = Callable[[], Awaitable[None]]
 """Submits again what is not final and has no job."""
@@ -43,10 +44,7 @@ _BURY = """
 
 @dataclass(slots=True)
 class Reaper:
-    """Looks every `tick_s` whether there is a dead worker; who holds the lock acts.
-
-    `wake` lets this process ask for work: a job that is given to others is announced nowhere else.
-    """
+    """Looks every `tick_s` whether there is a dead worker; who holds the lock acts."""
 
     pool: AsyncConnectionPool
     jobs: JobManager
@@ -55,7 +53,6 @@ class Reaper:
     lock: str
     sweep: Sweep | None
     upkeep: Sweep
-    wake: Callable[[], Awaitable[None]]
     log: FilteringBoundLogger
     lost: JobHandler | None = None
     """Is told of each job of a dead worker, before another one gets it."""
@@ -109,20 +106,26 @@ class Reaper:
         next heartbeat. Only then are the jobs of those without a row freed. Killed in between, the next reaper goes on.
         """
         dead, alive = await self._bury()
-        freed = 0
+        freed = list[QueuedJob]()
         for job in await self.jobs.get_stalled_jobs(seconds_since_heartbeat=self.times.timeout_s):
             if job.worker_id in alive:
                 continue
             if self.lost is not None:
                 await self._call("lost", partial(self.lost, job_of(job.task_kwargs)))
             await self._free(job)
-            freed += 1
+            freed.append(job)
         for worker in dead:
             await self.jobs.unregister_worker(worker)
         if dead or freed:
-            self.log.warning("worker_dead", workers=len(dead), jobs=freed)
+            self.log.warning("worker_dead", workers=len(dead), jobs=len(freed))
         if freed:
-            await self.wake()
+            await self._announce({job.queue for job in freed})
+
+    async def _announce(self, queues: Iterable[str]) -> None:
+        """Let all workers of the queues ask for work: Procrastinate tells them of new jobs alone."""
+        async with self.pool.connection() as connection:
+            for channel in get_channel_for_queues(queues):
+                await connection.execute("SELECT pg_notify(%s, %s)", (channel, json.dumps(WAKE)))
 
     async def _free(self, job: QueuedJob) -> None:
         try:

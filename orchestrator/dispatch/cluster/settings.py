@@ -24,7 +24,7 @@ class WorkerTimes:
     grace_s: float = 30.0
     sweep_s: float = 30.0
     poll_s: float = 1.0
-    tick_s: float = 1.0
+    tick_s: float = 0.5
 
     def __post_init__(self) -> None:
         if min(self.heartbeat_s, self.sweep_s, self.poll_s, self.tick_s) <= 0 or self.grace_s < 0:

@@ -31,8 +31,8 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 """When a job is due that may run at once, whatever any clock says."""
 MOST_AT_ONCE = 16
 """Jobs that are taken in one trip."""
-_NO_JOB = 0
-"""No job has this id: a notification that bears it only wakes."""
+WAKE: Notification = {"type": "job_inserted", "job_id": 0}
+"""A notification that only wakes: no job has this id."""
 
 
 class WorkerJobs(JobManager):
@@ -251,4 +251,4 @@ class WorkerJobs(JobManager):
     async def wake(self) -> None:
         """Let the worker ask for work now."""
         if self._tell is not None:
-            await self._tell(channel="", notification={"type": "job_inserted", "job_id": _NO_JOB})
+            await self._tell(channel="", notification=WAKE)

@@ -7,14 +7,16 @@ connections read. While the database is away, calls wait for it as long as `Clus
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import psycopg
 
+from agents.run_context import StepKey
+from orchestrator.events import Event
 from orchestrator.journal.postgres.committing import CHANNEL, Committer
 from orchestrator.journal.postgres.connecting import Database, dropped
 from orchestrator.journal.postgres.holds import change_holds
@@ -28,8 +30,28 @@ from orchestrator.journal.postgres.upkeep import reclaim, remove_run
 from orchestrator.journal.postgres.wakes import Wakes
 from orchestrator.journal.postgres.writer import PostgresWriter
 from orchestrator.journal.postgres.writes import PostgresWrites
-from orchestrator.journal.protocols import DecideHolds, Fence, HeldCall, JournalError, JournalUnusable, RunManifest
+from orchestrator.journal.protocols import (
+    DecideHolds,
+    Fence,
+    Go,
+    HeldCall,
+    JournalError,
+    JournalUnusable,
+    Recorded,
+    RunManifest,
+    StepChanged,
+    StepRecord,
+)
 from orchestrator.journal.timing import ClusterTiming
+from orchestrator.units import Unit, text_of
+
+
+class _Ahead(NamedTuple):
+    """The steps that earlier owners of a unit ended, as it was claimed under `fence`: one that goes on with it asks for
+    each of them, and would wait for as many round trips. A result never changes, so they stay true."""
+
+    fence: Fence
+    steps: dict[StepKey, StepRecord]
 
 
 class PostgresJournal(PostgresReader, PostgresWrites):
@@ -42,6 +64,7 @@ class PostgresJournal(PostgresReader, PostgresWrites):
         self._writer = PostgresWriter(database, self._committer, wakes.tell)
         self._tasks = anyio.CancelScope(shield=True)
         self._is_closed = False
+        self._ahead: dict[tuple[str, Unit], _Ahead] = {}
 
     async def _do(self, operation: JournalCall) -> Any:
         return await self._writer.do(operation)
@@ -91,6 +114,31 @@ class PostgresJournal(PostgresReader, PostgresWrites):
     def between_commits(self) -> AbstractContextManager[None]:
         """A process that is stopped in a transaction holds up others until the server ends that: `stalled_s`."""
         return nullcontext()
+
+    # -- steps
+
+    async def claim(self, run: str, unit: Unit, owner: str) -> Fence | None:
+        fence = await super().claim(run, unit, owner)
+        self._ahead.pop((run, unit), None)
+        # Without an owner it is only taken from the former one. Read after the claim: nothing is added from then on.
+        if fence is not None and fence > 1 and owner:
+            self._ahead[run, unit] = _Ahead(fence, await self._done_in(run, unit))
+        return fence
+
+    async def begin(
+        self, run: str, unit: Unit, key: StepKey, request_hash: bytes, fence: Fence, events: Sequence[Event] = ()
+    ) -> Recorded | Go:
+        ahead = self._ahead.get((run, unit))
+        # Events have to be written, so only a call without any is answered from what was read ahead.
+        if not events and ahead is not None and ahead.fence == fence and key in ahead.steps:
+            step = ahead.steps.pop(key)
+            if step.request_hash != request_hash:
+                raise StepChanged(f"{text_of(unit, key)} was recorded for another request")
+            return Recorded(step.result)
+        found = await super().begin(run, unit, key, request_hash, fence, events)
+        if isinstance(found, Go):  # what its former owner did was asked for before
+            self._ahead.pop((run, unit), None)
+        return found
 
     # -- what calls hold
 

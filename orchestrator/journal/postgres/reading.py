@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 
+from agents.run_context import StepKey
 from orchestrator.errors import RunNotFound
 from orchestrator.events import Event
 from orchestrator.journal.codec import recorded_name
@@ -45,6 +46,7 @@ _STEPS = f"""
     ) u
     WHERE s.run = {_ID} AND s.attempts > 0
     """  # noqa: S608  # as above
+MOST_READ_AHEAD = 1000
 _IN_FLIGHT = "AND s.data IS NULL AND s.in_flight > 0 AND NOT u.ended"
 _LAST = "SELECT last_seq FROM orchestrator.runs WHERE run = %(run)s"
 _SIGNALS = f"SELECT name, data FROM orchestrator.signals WHERE run = {_ID} ORDER BY id"  # noqa: S608  # as above
@@ -128,8 +130,16 @@ class PostgresReader:
         return [InFlightStep(of, key_of(of, name)) for of, name in found]
 
     async def steps(self, run: str) -> Sequence[StepRecord]:
+        return await self._steps(f"{_STEPS} ORDER BY u.path, s.name", run)
+
+    async def _done_in(self, run: str, unit: Unit) -> dict[StepKey, StepRecord]:
+        """Return the steps that have ended in a unit; not all of one that has very many."""
+        query, of = f"{_STEPS} AND s.unit = %(unit)s AND s.data IS NOT NULL LIMIT %(most)s", named(unit.path).key
+        return {step.key: step for step in await self._steps(query, run, unit=of, most=MOST_READ_AHEAD)}
+
+    async def _steps(self, query: str, run: str, **given: Any) -> list[StepRecord]:
         async def work(connection: PostgresConnection) -> list[StepRecord]:
-            rows = await fetched(connection, f"{_STEPS} ORDER BY u.path, s.name", run=asked_for(run))
+            rows = await fetched(connection, query, run=asked_for(run), **given)
             texts = await Texts.of(connection, [row[-1] for row in rows if row[-1] is not None])
             return [_step_of(texts, *row) for row in rows]
 

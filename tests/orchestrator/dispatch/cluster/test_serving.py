@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import anyio
@@ -213,7 +214,7 @@ async def test_two_reapers_free_a_dead_workers_job_once_and_leave_the_living_alo
 
     await jobs.submit([Job("r", Unit("t0"))])  # what its dead worker runs waits once more
     rule = GapRule(0.0, 1000.0)  # it waits for nothing
-    reapers = [Reaper(pool, manager, TIMES, rule, "lock", None, nothing, nothing, logger()) for _ in range(3)]
+    reapers = [Reaper(pool, manager, TIMES, rule, "lock", None, nothing, logger()) for _ in range(3)]
     async with anyio.create_task_group() as tasks:
         for reaper in reapers * 3:
             tasks.start_soon(reaper.look)
@@ -221,6 +222,37 @@ async def test_two_reapers_free_a_dead_workers_job_once_and_leave_the_living_alo
     assert found == [("todo", 1), ("doing", 0), ("todo", 0), ("todo", 0), ("todo", 0)]
     assert len(run(postgres_url, "SELECT id FROM orchestrator_workers")) == 1
     assert len(run(postgres_url, "SELECT id FROM procrastinate_workers")) == 1
+
+
+async def test_what_a_dead_worker_ran_is_announced_to_all_others(
+    jobs: Any, postgres_url: str, pool: AsyncConnectionPool
+) -> None:
+    """They look for work by themselves much later."""
+    connector = PsycopgConnector()
+    await connector.open_async(pool)
+    manager = JobManager(connector)
+    await jobs.submit([Job("r", Unit("t"))])
+    assert await manager.fetch_job([f"{TABLES}.tasks"], await manager.register_worker())
+    run(postgres_url, "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
+    handled = list[Job]()
+
+    async def handle(job: Job) -> None:
+        handled.append(job)
+
+    async def nothing() -> None: ...
+
+    async def listens() -> bool:
+        asked = "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND query LIKE %s"
+        return bool(run(postgres_url, asked, "LISTEN %tasks%"))
+
+    async def is_handled() -> bool:
+        return bool(handled)
+
+    async with serving(jobs, handle, times=replace(TIMES, poll_s=1000, tick_s=1000)):
+        await eventually(listens)
+        reaper = Reaper(pool, manager, TIMES, GapRule(0.0, 1000.0), "lock", None, nothing, logger())
+        await reaper.look()
+        await eventually(is_handled)
 
 
 async def test_a_worker_that_was_buried_alive_ends_before_it_takes_or_ends_another_job(
@@ -325,7 +357,8 @@ async def test_the_status_says_who_works_on_what_and_for_how_long_the_oldest_wai
 
         async def is_busy() -> bool:
             workers = (await jobs.status()).workers
-            return bool(workers) and [share.busy for share in workers[0].queues.values()] == [1, 2]
+            busy = {name: share.busy for worker in workers for name, share in worker.queues.items()}
+            return busy == {"runs": 1, "tasks": 2}
 
         await eventually(is_busy)
         await anyio.sleep(0.2)

@@ -18,7 +18,17 @@ from orchestrator.journal.postgres.connecting import Database, DatabaseAway, dro
 from orchestrator.journal.postgres.loading import load
 from orchestrator.journal.postgres.operations import AppendEvents
 from orchestrator.journal.postgres.transaction import TransactionLost
-from orchestrator.journal.protocols import Go, Journal, JournalUnusable, RunBusy, RunExists, RunManifest
+from orchestrator.journal.protocols import (
+    Fenced,
+    Go,
+    Journal,
+    JournalUnusable,
+    Recorded,
+    RunBusy,
+    RunExists,
+    RunManifest,
+    StepChanged,
+)
 from orchestrator.journal.timing import ClusterTiming
 from tests.orchestrator.journal.postgres.proxy import CuttingProxy, Moment
 from tests.orchestrator.journal.postgres.units import A, Crowd, event, key, opened
@@ -47,6 +57,30 @@ async def test_what_is_under_way_when_the_server_goes_is_recorded_when_it_is_bac
                     await anyio.sleep(0.3)
                     await to_thread.run_sync(postgres_server.start)
         await crowd.check(journal)
+
+
+async def test_who_goes_on_with_a_unit_waits_for_the_database_no_step_that_its_former_owner_did(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    steps = [key(f"s{number}") for number in range(20)]
+    async with opened(postgres_url, HASTY) as journal:
+        fence = await journal.claim("r", A, "one")
+        assert fence is not None
+        for step in steps:
+            await journal.begin("r", A, step, b"asked", fence)
+            await journal.finish("r", A, step, fence, step.call)
+        fence = await journal.claim("r", A, "two")
+        assert fence is not None
+        with pytest.raises(StepChanged):
+            await journal.begin("r", A, steps[0], b"another", fence)
+        await to_thread.run_sync(postgres_server.stop)
+        found = [await journal.begin("r", A, step, b"asked", fence) for step in steps[1:]]
+        await to_thread.run_sync(postgres_server.start)
+        assert found == [Recorded(step.call) for step in steps[1:]]
+        assert await journal.begin("r", A, steps[0], b"asked", fence) == Recorded(steps[0].call)
+        assert await journal.begin("r", A, key("new"), b"asked", fence) == Go(1)
+        with pytest.raises(Fenced):
+            await journal.begin("r", A, key("newer"), b"asked", fence - 1)
 
 
 @pytest.mark.parametrize("seed", range(2))
