@@ -71,18 +71,18 @@ class ClusterDatabase:
         await self.queue.submit(jobs, priority=(await self.journal.manifest(run)).priority, at=at)
 
     async def cut_off(self, run: str) -> None:
-        """End the run's units that are at work."""
-        await self.queue.cancel(run, drives_on=True)
+        """End the run's units that are at work, and return once no worker that is alive has one. The caller drives the
+        run."""
+        while True:
+            await self.queue.cancel(run, drives_on=True)
+            if not await self.queue.is_at_work(run):
+                return
+            await anyio.sleep(WITHDRAW_POLL_S)
 
     async def withdraw(self, run: str) -> None:
-        """End the run's units that are at work, and return once no worker that is alive has one. The caller drives the
-        run. Raise `RunBusy` where that takes too long."""
+        """Cut the run's units off. Raise `RunBusy` where that takes too long."""
         with anyio.move_on_after(WITHDRAW_S):
-            while True:
-                await self.cut_off(run)
-                if not await self.queue.is_at_work(run):
-                    return
-                await anyio.sleep(WITHDRAW_POLL_S)
+            return await self.cut_off(run)
         raise RunBusy(f"a worker has a unit of the run {run} that does not end", "ask again in a while")
 
     async def sweep(self) -> None:

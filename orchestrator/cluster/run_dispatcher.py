@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
+from orchestrator.cluster.claiming import disown
 from orchestrator.dispatch import EndedUnits, Handler, Settle, TakeEvents
 from orchestrator.dispatch.cluster.job import Job
 from orchestrator.events import Event
@@ -30,10 +31,12 @@ class ClusterDispatcher:
         journal: SharedJournal,
         hand_over: HandOver,
         cut_off: Callable[[str], Awaitable[None]],
+        clock: Callable[[], float],
         priority: int = 0,
     ) -> None:
-        """`cut_off` ends the units of a run that are at work. `priority` is the run's."""
-        self._priority = priority
+        """`cut_off` ends the units of a run that are at work, and returns once none is at any worker that is alive.
+        `priority` is the run's."""
+        self._clock, self._priority = clock, priority
         self._run, self._journal, self._hand_over, self._cut_off = run, journal, hand_over, cut_off
         self._taken = 0
         """The number of the last report that the driver took."""
@@ -51,8 +54,10 @@ class ClusterDispatcher:
     async def left_over(self) -> EndedUnits:
         return self._take(await self._journal.reports(self._run))
 
-    async def cancel(self) -> None:
+    async def cancel(self, units: Sequence[Unit]) -> None:
         await self._cut_off(self._run)
+        for unit in units:  # of what their workers have not written yet, and of dead ones, nothing comes any more
+            await disown(self._journal, self._run, unit, self._clock)
 
     def _take(self, reports: Sequence[UnitReport]) -> EndedUnits:
         new = [report for report in reports if report.number > self._taken]

@@ -98,7 +98,7 @@ class UnitHost:
         the unit goes on elsewhere; and `HostOutdated` before anything is done.
         """
         await self._catch_up()
-        if not self._state.is_at_work(unit):
+        if self._is_over or not self._state.is_at_work(unit):
             return
         # Of one element all that is recorded without a claim is what a fork or an edit took over.
         is_new = unit.key is not None and not self._took_over

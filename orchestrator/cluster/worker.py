@@ -117,7 +117,9 @@ class RunWorker:
     async def _drive(self, run: str) -> None:
         """Drive a run until it is over, or waits for a person."""
         manifest = await self._journal.manifest(run)
-        dispatcher = ClusterDispatcher(run, self._journal, self._hand_over, self._cut_off, manifest.priority)
+        dispatcher = ClusterDispatcher(
+            run, self._journal, self._hand_over, self._cut_off, self._clock, manifest.priority
+        )
         options = replace(self._options_of(run), dispatcher=dispatcher)
         try:
             async with resume_with(self._squad_of(manifest), run, self._journal, options) as opened:

@@ -32,5 +32,6 @@ class Dispatcher(Protocol):
     async def left_over(self) -> EndedUnits:
         """Return how units ended elsewhere while no process drove the run."""
 
-    async def cancel(self) -> None:
-        """Let what is at work elsewhere end early: the run is over."""
+    async def cancel(self, units: Sequence[Unit]) -> None:
+        """Let these units, which are at work elsewhere, end early: the run is over. Nothing of them is recorded once
+        this returns."""

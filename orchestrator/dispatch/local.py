@@ -41,7 +41,7 @@ class LocalDispatcher:
     async def left_over(self) -> EndedUnits:
         return ()
 
-    async def cancel(self) -> None:
+    async def cancel(self, units: Sequence[Unit]) -> None:
         """Nothing is at work elsewhere."""
 
     async def serve(self, handler: Handler, settle: Settle, take: TakeEvents, slots: int) -> None:  # noqa: ARG002  # no other process works

@@ -135,7 +135,10 @@ class Driver:
         return tuple(name for name, task in self.state.tasks.items() if task.status in ("ok", "skipped"))
 
     def units_at_work(self) -> Sequence[Unit]:
-        """Return the units that are at work, here or elsewhere."""
+        """Return the units that are at work, here or elsewhere; none once the run ends: what is at work is cut off."""
+        return () if self._over.is_set() else self._at_work()
+
+    def _at_work(self) -> Sequence[Unit]:
         return [Unit(task, key, self.state.tasks[task].attempt) for task, key in units_at_work(self.state)]
 
     async def drive(self, opening: RunStarted | RunResumed | None = None, take_over: TakeOver | None = None) -> None:
@@ -160,13 +163,22 @@ class Driver:
                 await self._take_up()
             await self._advance()
             await self._within_time(self._over.wait())
-            if self.state.running:
-                await self._dispatcher.cancel()
+            if self.state.running and self._is_shared and self._failure is None:  # else it is for another driver to say
+                await self._cut_off()
             # The dispatcher's workers wait for units, and unanswered gates for a person: neither ends by itself.
             tasks.cancel_scope.cancel()
         if self._failure is not None:
             raise self._failure
         return await self.flush()
+
+    async def _cut_off(self) -> None:
+        """End what is at work elsewhere, and take what ended until then."""
+        try:
+            await self._dispatcher.cancel(self._at_work())
+            await self.catch_up()
+            await self._submit(())
+        except JournalError as error:
+            self._break_off(error)
 
     async def _serve(self) -> None:
         """Have what is submitted done, here or elsewhere."""

@@ -163,8 +163,9 @@ class WorkedCluster:
         """Return how the run ended, once it has and nobody works on it any more: its status is neither "running" nor
         `but`."""
         await self.until(lambda: self._is_over(run, but))
-        # After the end of a run it may still be recorded that a killed worker's call was cut short.
-        return next(one.data for one in reversed(await self.events(run)) if isinstance(one.data, RunFinished))
+        last = (await self.events(run))[-1].data
+        assert isinstance(last, RunFinished), "nothing of a run is recorded after its end"
+        return last
 
     async def _is_over(self, run: str, but: str) -> bool:
         if await self.status(run) in ("running", but):

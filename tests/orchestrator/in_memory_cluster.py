@@ -33,6 +33,7 @@ class InMemoryCluster:
         self.subscribers: list[Subscriber] = []
         self.jobs: deque[Job] = deque()
         self.at_work: dict[Job, str] = {}
+        self._works: dict[Job, anyio.CancelScope] = {}
         self._tasks = tasks
         self._changed = anyio.Event()
         self.workers: dict[str, RunWorker] = {}
@@ -87,13 +88,15 @@ class InMemoryCluster:
         self.jobs.remove(job)
         self.at_work[job] = name
         is_done = False
+        self._works[job] = scope = anyio.CancelScope()
         try:
-            await worker.do(job)
+            with scope:
+                await worker.do(job)
             is_done = True
         except JobPutOff:
             await anyio.sleep(0.1)
         finally:
-            del self.at_work[job]
+            del self.at_work[job], self._works[job]
             if not is_done:
                 if job.unit is not None and name not in self.workers:
                     with anyio.CancelScope(shield=True):  # as the one does that finds the worker dead
@@ -126,6 +129,11 @@ class InMemoryCluster:
 
     async def cut_off(self, run: str) -> None:
         self.jobs = deque(job for job in self.jobs if job.run != run or job.unit is None)
+        for job, scope in self._works.items():
+            if job.run == run and job.unit is not None:
+                scope.cancel()
+        while any(job.run == run and job.unit is not None for job in self.at_work):
+            await self._changed.wait()
 
     async def withdraw(self, run: str) -> None:
         await self.cut_off(run)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import anyio
 import pytest
 
 from orchestrator import Squad
-from orchestrator.events import Event
+from orchestrator.events import Event, RunFinished
 from orchestrator.run.history import history_of
 from orchestrator.runtime import open_run
 from providers.limits.ledger.memory import MemoryLedger
@@ -99,3 +101,21 @@ async def test_a_run_that_paused_for_its_budget_has_spent_all_of_it_wherever_it_
                     await anyio.sleep(0.05)
             again = await cluster.ended()
     assert (again.status, provider.answered.total(), again.cost) == ("paused", 25, 25 * 7)
+
+
+@pytest.mark.long
+async def test_nothing_is_begun_or_recorded_once_the_time_of_a_run_is_up(postgres_url: str) -> None:
+    with Counting(before=lambda _: time.sleep(0.2)).serving() as provider:
+        async with worked_cluster(postgres_url, provider.port, tasks=8) as cluster:
+            workers = cluster.start(3)
+            await cluster.submit(fan(100, budget={"max_time": "6 s"}))
+            with anyio.fail_after(PATIENCE_S):
+                while provider.answered.total() < 15:  # noqa: ASYNC110  # other processes ask it
+                    await anyio.sleep(0.005)
+            cluster.kill(workers[0])  # its units are given to others after the run's end
+            finished = await cluster.ended()
+            events = await cluster.events()
+    assert finished.status == "stopped"
+    assert isinstance(events[-1].data, RunFinished)
+    assert finished.cost == 7 * len(of_type(events, "turn.ended"))
+    assert provider.answered.total() < 100 * STEPS

@@ -245,7 +245,7 @@ async def test_a_driver_that_was_taken_over_ends_with_that_alone() -> None:
     given = squad(CHAIN, inputs=INPUTS)
     async with in_memory_cluster(given) as cluster:
         await cluster.start(inputs={"parts": ["a"]})
-        dispatcher = TakenOver("r", cluster.journal, cluster.hand_over, cluster.cut_off)
+        dispatcher = TakenOver("r", cluster.journal, cluster.hand_over, cluster.cut_off, anyio.current_time)
         options = RunOptions(manager=Answers(), clock=anyio.current_time, dispatcher=dispatcher)
         async with resume_with(given, "r", cluster.journal, options) as opened:
             with pytest.raises(Fenced):
