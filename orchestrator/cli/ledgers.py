@@ -54,6 +54,11 @@ async def open_ledger(settings: Settings, policy: Policy, environ: Environment) 
         await ledger.aclose()
 
 
+async def ask_once(ledger: Ledger) -> None:
+    """Have a ledger make what it needs on its server, and tell whether it is down, before a call depends on it."""
+    await ledger.usage([_PROBE], time.time())
+
+
 def check_ledger(settings: Settings) -> Iterator[tuple[Literal["ok", "warn", "fail"], str, str]]:
     """Yield whether the ledger that is named here can be used: its state, in words, and what to do. Nothing: none is.
 

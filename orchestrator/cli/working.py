@@ -18,6 +18,7 @@ from orchestrator.cli.clusters import cluster_at
 from orchestrator.cli.consent import consent
 from orchestrator.cli.exits import Exit, Interrupted, Terminated, Unusable
 from orchestrator.cli.files import environment, load_policy, routing_file
+from orchestrator.cli.ledgers import ask_once
 from orchestrator.cli.local import with_local_server
 from orchestrator.cli.observed import server_observed
 from orchestrator.cli.ui.console import Console
@@ -63,6 +64,7 @@ async def work(settings: Settings, asked: WorkerAsked) -> Exit:
         ledger = ledger_of(named, environ, settings.state_folder, notify)
         if ledger is not None:
             stack.push_async_callback(ledger.aclose)
+            await ask_once(ledger)
         options = RunOptions(
             environ=environ,
             clock=steady(),

@@ -19,7 +19,7 @@ import pytest
 from tests.e2e.command import Ended, forked_beside, orchestrator, started, without_traceback
 from tests.orchestrator.cli.conftest import GATED, SQUAD
 from tests.patience import PATIENCE_S
-from tests.postgres import PASSWORD
+from tests.postgres import PASSWORD, PostgresServer
 from tests.processes import Forked
 
 TIMES = ("--heartbeat", "1s", "--timeout", "4s", "--grace", "10s")
@@ -227,9 +227,16 @@ def test_probes_tell_how_a_worker_is_and_drain_it(folder: Path, postgres_url: st
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
-def test_a_worker_that_is_told_to_stop_ends_well(folder: Path, postgres_url: str, number: int) -> None:
+def test_a_worker_that_is_told_to_stop_ends_well(
+    folder: Path, postgres_url: str, postgres_server: PostgresServer, number: int
+) -> None:
     with worker(folder, postgres_url) as one:
         until(lambda: "serves postgresql" in (folder / "worker.log").read_text())
+        # Before any call is made: the roles of other workers may not be able to.
+        made = (
+            "SELECT count(*) FROM pg_namespace WHERE nspname IN ('orchestrator', 'orchestrator_queue', 'squad_ledger')"
+        )
+        assert postgres_server.run(made, postgres_url.rpartition("/")[2]) == [(3,)]
         one.send_signal(number)
         assert one.wait(PATIENCE_S) == 0
 
