@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -22,6 +21,7 @@ from providers.limits.ledger.postgres.ledger import PostgresLedger
 from providers.limits.ledger.postgres.migrations import steps
 from providers.limits.reserve import NoRoom
 from providers.windows import Calendar, Paced, Rolling
+from tests import processes
 from tests.freezing import frozen
 from tests.patience import PATIENCE_S
 from tests.postgres import PASSWORD, PostgresServer
@@ -30,22 +30,20 @@ pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyn
 METER = LimitKey("k", 40, Rolling(3600))
 BUDGET = LimitKey("budget/day", 1000.0, Calendar("day"), "the day's budget", BudgetRef("day"))
 
-WORKER = """
-import sys, anyio, time
-from providers.budgets import BudgetRef
-from providers.limits.counter import LimitKey
-from providers.limits.ledger.postgres.ledger import PostgresLedger
-from providers.limits.reserve import NoRoom
-from providers.windows import Calendar, Rolling
-
 METERS = [LimitKey("calls", 50, Rolling(3600)), LimitKey("money", 977.0, Calendar("day"), "", BudgetRef("day"))]
 
-async def main():
-    ledger, granted, spent = PostgresLedger(sys.argv[1], timeout_s=120), 0, 0
 
-    async def call(n):
+def work(url: str, number: int, told: str) -> None:
+    """Be one process: make forty calls at once, and write how many were granted and what they spent."""
+    anyio.run(_work, url, number, told)
+
+
+async def _work(url: str, number: int, told: str) -> None:
+    ledger, granted, spent = PostgresLedger(url, timeout_s=PATIENCE_S), 0, 0.0
+
+    async def call(n: int) -> None:
         nonlocal granted, spent
-        lease, amounts = f"{sys.argv[2]}-{n}", [(METERS[0], 1), (METERS[1], 20.0)]
+        lease, amounts = f"{number}-{n}", [(METERS[0], 1), (METERS[1], 20.0)]
         if n % 2:
             amounts.reverse()
         if not isinstance(await ledger.reserve(amounts, lease, time.time(), 600), NoRoom):
@@ -58,10 +56,7 @@ async def main():
         for n in range(40):
             tasks.start_soon(call, n)
     await ledger.aclose()
-    print(granted, spent)
-
-anyio.run(main)
-"""
+    Path(told).write_text(f"{granted} {spent}")
 
 
 @asynccontextmanager
@@ -108,10 +103,13 @@ async def test_a_crowd_that_asks_at_once_is_no_outage(postgres_url):
     assert (seen.used, seen.held) == (300, 300)
 
 
-async def test_processes_that_come_at_once_make_one_schema_and_never_pass_a_limit(postgres_url, postgres_server):
-    command = [sys.executable, "-c", WORKER, postgres_url]
-    workers = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE) for n in range(4)]  # noqa: ASYNC220
-    told = [(await anyio.to_thread.run_sync(worker.communicate))[0].split() for worker in workers]
+async def test_processes_that_come_at_once_make_one_schema_and_never_pass_a_limit(
+    postgres_url, postgres_server, tmp_path
+):
+    files = [tmp_path / str(n) for n in range(4)]
+    workers = [processes.start(work, postgres_url, n, str(file)) for n, file in enumerate(files)]
+    assert [await anyio.to_thread.run_sync(processes.end, worker) for worker in workers] == [0] * 4
+    told = [file.read_text().split() for file in files]
     granted, spent = (sum(float(each[at]) for each in told) for at in (0, 1))
     # What others hold at that instant may leave no room for the last call or two, though they cost less.
     assert 48 <= granted <= 50
