@@ -77,7 +77,7 @@ class OutageShape(StrictModel):
     lasts: PositiveDuration = Field(description="How long.", examples=["10m"])
     how: Mode = Field(
         default="refuses",
-        description="What calls meet then: `refuses` no connection, `hangs` no answer ever, `errors` server "
+        description="What happens to calls then: `refuses` no connection, `hangs` no answer ever, `errors` server "
         "errors, `retires` no such model, `blocks` a firewall, `limits` 429.",
         examples=["hangs"],
     )
@@ -129,13 +129,15 @@ class BehaviourShape(StrictModel):
 
 
 class LoadShape(StrictModel):
-    """`count` turns `over` some time, or one `every` so often; two of the three. `agents` and `personas` stand for one
+    """`count` turns `over` some time, or one `every` so often; two of the three. `agents` and `personas` mean one
     load for each name."""
 
     noun: ClassVar[str] = "a load"
     count: TurnCount | None = Field(default=None, description="How many turns.", examples=[1200])
-    over: PositiveDuration | None = Field(default=None, description="In how long.", examples=["8h"])
-    every: PositiveDuration | None = Field(default=None, description="Or one every so often.", examples=["5m"])
+    over: PositiveDuration | None = Field(default=None, description="The time in which they arrive.", examples=["8h"])
+    every: PositiveDuration | None = Field(
+        default=None, description="Or the time between two of them.", examples=["5m"]
+    )
     begins: Duration = Field(default=0.0, description="When, from the start of the scenario on.", examples=["1h"])
     agents: list[str] = Field(
         default_factory=list, description="Agents that ask: each one makes all these turns.", examples=[["dev"]]

@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 
 class AwayShape(StrictModel):
-    """A time in which a server is away."""
+    """A time in which a server is down."""
 
-    noun: ClassVar[str] = "a time away"
+    noun: ClassVar[str] = "a server outage"
     begins: Duration = Field(description="When, from the start on.", examples=["10m"])
     lasts: PositiveDuration = Field(description="How long.", examples=["20s"])
     empty: bool = Field(default=False, description="Whether it has lost what it held.", examples=[True])
@@ -83,7 +83,7 @@ class PostgresShape(StrictModel):
         default=PostgresModel().max_connections, description="The connections that it takes.", examples=[200]
     )
     away: list[AwayShape] = Field(
-        default_factory=list, description="When it is away.", examples=[[{"begins": "10m", "lasts": "20s"}]]
+        default_factory=list, description="When it is down.", examples=[[{"begins": "10m", "lasts": "20s"}]]
     )
 
 
@@ -101,7 +101,7 @@ class RedisShape(StrictModel):
         default=RedisModel().check, description="To check or settle a call's limits.", examples=["0.17ms"]
     )
     away: list[AwayShape] = Field(
-        default_factory=list, description="When it is away.", examples=[[{"begins": "10m", "lasts": "20s"}]]
+        default_factory=list, description="When it is down.", examples=[[{"begins": "10m", "lasts": "20s"}]]
     )
 
 
@@ -111,7 +111,9 @@ class RunShape(StrictModel):
     noun: ClassVar[str] = "a run's size"
     tasks: Some = Field(default=RunSize().tasks, description="Its tasks.", examples=[4])
     turns: Some = Field(default=RunSize().turns, description="Turns of each task.", examples=[5])
-    at_once: Some = Field(default=RunSize().at_once, description="Tasks that are out at a time.", examples=[2])
+    at_once: Some = Field(
+        default=RunSize().at_once, description="Tasks that are worked on at the same time.", examples=[2]
+    )
 
 
 class ClusterShape(StrictModel):
@@ -119,8 +121,12 @@ class ClusterShape(StrictModel):
 
     noun: ClassVar[str] = "a cluster"
     workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] = Field(default=1, description="How many.", examples=[10])
-    runs: Some = Field(default=Cluster().runs, description="Runs that one drives at a time.", examples=[5])
-    tasks: Some = Field(default=Cluster().tasks, description="Tasks that one does at a time.", examples=[50])
+    runs: Some = Field(
+        default=Cluster().runs, description="Runs that one worker drives at the same time.", examples=[5]
+    )
+    tasks: Some = Field(
+        default=Cluster().tasks, description="Tasks that one worker does at the same time.", examples=[50]
+    )
     cpu: Duration = Field(default=Cluster().cpu, description="What a turn takes of its core.", examples=["3ms"])
     connections: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=Cluster().connections, description="Its connections to PostgreSQL.", examples=[5]
@@ -150,7 +156,9 @@ class ClusterShape(StrictModel):
         default=Cluster().heartbeat, description="How often they send a heartbeat.", examples=["5s"]
     )
     takeover: Duration = Field(
-        default=Cluster().takeover, description="How long after a death its work goes on elsewhere.", examples=["20s"]
+        default=Cluster().takeover,
+        description="How long after a worker has died another one continues its work.",
+        examples=["20s"],
     )
     run: RunShape = Field(default=RunShape(), description="How large a run is.", examples=[{"tasks": 4, "turns": 5}])
     postgres: PostgresShape = Field(default=PostgresShape(), description="The PostgreSQL.", examples=[{"cores": 4}])
