@@ -43,6 +43,7 @@ def test_help_lists_every_command_and_imports_none():
         "orchestrator.cli.entry",
         "orchestrator.cli.examples",
         "orchestrator.cli.loading",
+        "orchestrator.cli.other_names",
     }
 
 
