@@ -63,6 +63,15 @@ class ValueExpect(StrictModel):
     """What a text or other value must be. A value that is not text is checked as JSON, except by `equals` and `at`."""
 
     noun: ClassVar[str] = "an expectation of a value"
+    meant: ClassVar[str] = "equals"
+    other_names: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("is", "eq", "equal", "value", "exactly"), "equals"),
+        **dict.fromkeys(("has", "include", "includes", "contain", "icontains"), "contains"),
+        **dict.fromkeys(("not_contains", "excludes", "without", "not"), "lacks"),
+        **dict.fromkeys(("regex", "pattern", "match"), "matches"),
+        **dict.fromkeys(("length", "max_length", "min_length"), "chars"),
+        **dict.fromkeys(("json_schema", "is_json"), "schema"),
+    }
     contains: TextOrTexts | None = Field(
         default=None,
         description="It contains all of these, in upper and lower case as here.",

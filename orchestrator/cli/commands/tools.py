@@ -150,7 +150,8 @@ def _is_allowed(name: str, arguments: Mapping[str, Any], approve: ApproveChoice,
 
 def _squad(file: str | None, settings: Settings) -> Squad | None:
     if file is not None and not Path(file).exists() and Path(file).suffix not in (".yaml", ".yml"):
-        raise Unusable(f"{file} is neither a squad file nor an argument", "an argument is KEY=VALUE")
+        hint = "an argument is KEY=VALUE; the order is TOOL squad.yaml KEY=VALUE"
+        raise Unusable(f"{file} is neither a squad file nor an argument", hint)
     return None if file is None else load_squad(file, settings)
 
 
@@ -176,6 +177,10 @@ def _named(name: str, squad: Squad | None, settings: Settings) -> tuple[Tool, st
     known = {tool.name: (tool, origin) for tool, origin in known_tools(squad, _declared(squad, settings))}
     if name not in known:
         hint = nearest(name, known) or "`orchestrator tools ls [SQUAD]` lists them"
+        if Path(name).suffix in (".yaml", ".yml"):
+            hint = f"the tool comes first, then its squad: TOOL {name}"
+        elif squad is None:
+            hint += "; a tool of a squad needs its file: TOOL squad.yaml"
         raise NothingSelected(f"there is no tool {printable(name)}", hint)
     return known[name]
 

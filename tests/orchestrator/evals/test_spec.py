@@ -164,3 +164,13 @@ def test_a_key_of_nothing_is_told_whatever_stands_under_it(tmp_path: Path) -> No
         suite(tmp_path, case)
     with pytest.raises(ProblemsFound, match="'' takes a mapping, not the text 'x'"):
         suite(tmp_path, case.replace("{output: {words: '1..9'}}", "x"))
+
+
+def test_a_plain_value_is_told_to_be_what_it_equals(tmp_path: Path) -> None:
+    case = "  - {name: one, inputs: {idea: tea}, expect: {outputs: {text: tea}}}\n"
+    with pytest.raises(ProblemsFound) as found:
+        suite(tmp_path, case)
+    assert [one.hint for one in found.value.problems] == ['write text: {equals: "tea"}']
+    with pytest.raises(ProblemsFound) as found:
+        suite(tmp_path, case.replace("text: tea", "text: {has: tea}"))
+    assert [one.hint for one in found.value.problems] == ["did you mean 'contains'?"]
