@@ -159,9 +159,12 @@ class Driver:
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._serve)
-            if goes_on:
-                await self._take_up()
-            await self._advance()
+            if (
+                self._budgets.seconds_left() > 0
+            ):  # else what is put to work elsewhere would pay for calls that are cut off
+                if goes_on:
+                    await self._take_up()
+                await self._advance()
             await self._within_time(self._over.wait())
             if self.state.running and self._is_shared and self._failure is None:  # else it is for another driver to say
                 await self._cut_off()

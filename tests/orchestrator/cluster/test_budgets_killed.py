@@ -119,3 +119,20 @@ async def test_nothing_is_begun_or_recorded_once_the_time_of_a_run_is_up(postgre
     assert isinstance(events[-1].data, RunFinished)
     assert finished.cost == 7 * len(of_type(events, "turn.ended"))
     assert provider.answered.total() < 100 * STEPS
+
+
+@pytest.mark.long
+async def test_a_run_whose_time_is_up_begins_nothing_when_it_is_resumed_as_it_was(postgres_url: str) -> None:
+    with Counting(before=lambda _: time.sleep(0.2)).serving() as provider:
+        async with worked_cluster(postgres_url, provider.port, tasks=8) as cluster:
+            cluster.start(2)
+            await cluster.submit(fan(100, budget={"max_time": "3 s", "on_exceed": "pause"}))
+            first, begun = await cluster.ended(), provider.answered.total()
+            for times in (2, 3):
+                await cluster.database.drive("r")
+                with anyio.fail_after(PATIENCE_S):
+                    while len(of_type(await cluster.events(), "run.finished")) < times:  # noqa: ASYNC110  # as above
+                        await anyio.sleep(0.05)
+            again = await cluster.ended()
+    assert (first.status, again.status, again.cost) == ("paused", "paused", first.cost)
+    assert provider.answered.total() == begun
