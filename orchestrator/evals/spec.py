@@ -151,6 +151,11 @@ class SuiteCase(StrictModel):
     """One case: a run with these inputs, and what must hold of it."""
 
     noun: ClassVar[str] = "a case"
+    other_names: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("vars", "variables", "input", "args", "given"), "inputs"),
+        **dict.fromkeys(("assert", "asserts", "assertions", "expected", "expects", "checks", "then"), "expect"),
+        **dict.fromkeys(("mock", "mocks", "stubs", "setup"), "with"),
+    }
     name: NonEmpty = Field(description="What it is called.", examples=["plans a bike shop"])
     inputs: dict[NonEmpty, Any] | None = Field(
         default=None, description="The inputs of the run, by name.", examples=[{"idea": "A shop for used bikes"}]
@@ -253,6 +258,11 @@ class SuiteSpec(StrictModel):
     """A test file: which squad, and its cases."""
 
     noun: ClassVar[str] = "a test file"
+    other_names: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("tests", "scenarios", "examples", "evals", "dataset"), "cases"),
+        **dict.fromkeys(("recordings", "cassette", "cassettes", "fixtures"), "recording"),
+        **dict.fromkeys(("file", "crew", "workflow"), "squad"),
+    }
     placeholders: ClassVar[Mapping[str, Any]] = {
         "squad": "?",
         "name": "?",

@@ -123,6 +123,8 @@ def problems_of_suite(parsed: ParsedFile, load: LoadSquad) -> tuple[Problem, ...
 
 def _check_inputs(spec: SuiteSpec, squad: Squad, folder: Path, findings: Findings) -> None:
     for index, case in enumerate(spec.cases):
+        if findings.is_unsure(("cases", index), "inputs"):
+            continue
         try:
             squad.plan(read_named(squad.spec.inputs, case.inputs or {}, folder))
         except ProblemsFound as error:

@@ -174,3 +174,9 @@ def test_a_plain_value_is_told_to_be_what_it_equals(tmp_path: Path) -> None:
     with pytest.raises(ProblemsFound) as found:
         suite(tmp_path, case.replace("text: tea", "text: {has: tea}"))
     assert [one.hint for one in found.value.problems] == ["did you mean 'contains'?"]
+
+
+def test_words_of_other_test_files_are_told_with_ours(tmp_path: Path) -> None:
+    with pytest.raises(ProblemsFound) as found:
+        suite(tmp_path, "  - {name: one, vars: {idea: tea}, assert: {outputs: {text: {contains: tea}}}}\n")
+    assert [one.hint for one in found.value.problems] == ["did you mean 'inputs'?", "did you mean 'expect'?"]
