@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import anyio.to_thread
 from orchestrator.journal.codec import Bodies
 from orchestrator.journal.postgres.connecting import PostgresConnection
 from orchestrator.journal.postgres.deciding import Decider, Loaded, RowChanges
-from orchestrator.journal.postgres.loading import load
+from orchestrator.journal.postgres.loading import load, load_more, may_join
 from orchestrator.journal.postgres.operations import JournalCall
 from orchestrator.journal.postgres.storing import Remembered, mark_commit, store
 from orchestrator.journal.protocols import JournalError
@@ -24,6 +24,9 @@ LONGEST_NOTE = 7900
 """Bytes of a notification: PostgreSQL takes less than 8,000."""
 LONG_TO_COMPRESS = 256 * 1024
 """Bytes from on which texts are compressed in a thread: a few milliseconds."""
+
+JoinTransaction = Callable[[Callable[[JournalCall], bool]], Sequence[JournalCall]]
+"""Returns the operations that join a transaction, of those that may."""
 
 
 class DecidedBatch(NamedTuple):
@@ -48,9 +51,14 @@ class Committer:
     _old_marks: list[bytes] = field(default_factory=list)
 
     async def commit(
-        self, connection: PostgresConnection, operations: Sequence[JournalCall], doubtful: dict[bytes, DecidedBatch]
+        self,
+        connection: PostgresConnection,
+        operations: Sequence[JournalCall],
+        doubtful: dict[bytes, DecidedBatch],
+        join: JoinTransaction,
     ) -> DecidedBatch:
-        """Do all operations in a transaction, and return what they come to. `doubtful` are the tries before this one.
+        """Do all operations in a transaction, then those that `join` it once it has its locks, and return what they
+        come to. `doubtful` are the tries before this one.
 
         Raise what psycopg raises: then this try is among the `doubtful`, if it may have been committed.
         """
@@ -64,7 +72,10 @@ class Committer:
                 return done[0]
             self._old_marks += doubtful
             doubtful.clear()
-            decided = decide(loaded.rows, operations)
+            if more := join(lambda operation: may_join(loaded.rows, operation)):
+                compressed |= await compress_new(more, self.remembered.bodies)
+                await load_more(connection, pipeline, more, loaded.rows)
+            decided = decide(loaded.rows, [*operations, *more])
             mark = os.urandom(16)
             old = self._old_marks[:]
             doubtful[mark] = decided
@@ -98,6 +109,11 @@ class Committer:
     def _settle(self, decided: DecidedBatch, doubtful: dict[bytes, DecidedBatch]) -> None:
         self._old_marks += doubtful
         self.remembered.add(decided.rows, decided.changes)
+
+
+def nobody(may_join: Callable[[JournalCall], bool]) -> Sequence[JournalCall]:  # noqa: ARG001  # a `JoinTransaction`
+    """Have no operation join."""
+    return ()
 
 
 def decide(rows: Loaded, operations: Sequence[JournalCall]) -> DecidedBatch:

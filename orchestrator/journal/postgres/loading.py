@@ -7,7 +7,7 @@ transactions never wait for each other; who waited sees what the other one wrote
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -101,6 +101,31 @@ async def load(
     return found
 
 
+async def load_more(
+    connection: PostgresConnection,
+    pipeline: psycopg.AsyncPipeline,
+    operations: Sequence[JournalCall],
+    rows: Loaded,
+) -> None:
+    """Read what further operations concern, each of which `may_join`."""
+    batch = _Batch(operations)
+    answers = await batch.ask(connection)
+    await pipeline.sync()
+    await batch.take(connection, pipeline, answers, rows)
+
+
+def may_join(rows: Loaded, operation: JournalCall) -> bool:
+    """Return whether a transaction that loaded these rows has all locks that the operation needs."""
+    return operation.run in rows.runs and (operation.driver is None or operation.run in rows.drives)
+
+
+class _Answers(NamedTuple):
+    """What was asked of a batch's rows, and what takes each answer into them."""
+
+    rows: Sequence[tuple[Cursor, Callable[[Loaded, list[Any]], None]]]
+    drives: Cursor | None
+
+
 class _Batch:
     """The keys of all that some operations concern."""
 
@@ -129,12 +154,7 @@ class _Batch:
             await connection.execute(BEGIN)
         new = await asked(connection, _MAKE, made) if made else None
         runs = await asked(connection, _LOCK, self.runs)
-        found = [
-            (await asked(connection, statement, *columns(keys)), take)
-            for statement, keys, take in self._questions()
-            if keys
-        ]
-        drives = await asked(connection, _DRIVES, self.driven) if self.driven else None
+        answers = await self.ask(connection)
         committed = await asked(connection, _COMMITTED, list(marks)) if marks else None
         await pipeline.sync()
         loaded = LoadedBatch()
@@ -142,15 +162,31 @@ class _Batch:
         for row in await runs.fetchall():
             run = loaded.rows.runs[row[1]] = RunCells(*row)
             run.is_new = run.run in is_new
-        for cursor, take in found:
-            take(loaded.rows, await cursor.fetchall())
-        if self.lost:
-            for run, place, data in await self._turns(connection):
-                loaded.rows.turns[run, place] = (await value_in(connection, data)).agent
-            await pipeline.sync()
-        loaded.rows.drives = {} if drives is None else dict(await drives.fetchall())
+        await self.take(connection, pipeline, answers, loaded.rows)
         loaded.committed = set() if committed is None else {mark for (mark,) in await committed.fetchall()}
         return loaded
+
+    async def ask(self, connection: PostgresConnection) -> _Answers:
+        """Ask for all rows but those of runs."""
+        rows = [
+            (await asked(connection, statement, *columns(keys)), take)
+            for statement, keys, take in self._questions()
+            if keys
+        ]
+        return _Answers(rows, await asked(connection, _DRIVES, self.driven) if self.driven else None)
+
+    async def take(
+        self, connection: PostgresConnection, pipeline: psycopg.AsyncPipeline, answers: _Answers, rows: Loaded
+    ) -> None:
+        """Take the answers, once they are there."""
+        for cursor, take in answers.rows:
+            take(rows, await cursor.fetchall())
+        if self.lost:
+            for run, place, data in await self._turns(connection):
+                rows.turns[run, place] = (await value_in(connection, data)).agent
+            await pipeline.sync()
+        if answers.drives is not None:
+            rows.drives.update(await answers.drives.fetchall())
 
     def _questions(self) -> Iterable[tuple[str, Collection[tuple[Any, ...]], Callable[[Loaded, list[Any]], None]]]:
         yield _UNITS, self.units, _take_units

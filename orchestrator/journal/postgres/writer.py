@@ -6,18 +6,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
 import psycopg
 
-from orchestrator.journal.postgres.committing import Committer, DecidedBatch
+from orchestrator.journal.postgres.committing import LONG_TO_COMPRESS, Committer, DecidedBatch, JoinTransaction, nobody
 from orchestrator.journal.postgres.connecting import Database, Pauses, PostgresConnection, dropped, is_conflict
 from orchestrator.journal.postgres.operations import JournalCall
 from orchestrator.journal.protocols import JournalError, JournalUnusable
 
 MOST_AT_ONCE, MOST_LAST_AT_ONCE = 500, 100
 """Operations of one transaction, and of them, those that let all others go first."""
+WORTH_A_TRIP = 0.5
+"""How many operations, for each of a transaction's own, are worth a trip to have them join it."""
+LARGEST_JOINING = LONG_TO_COMPRESS // 2
+"""Bytes from on which no more operations join a transaction: its locks are held meanwhile."""
 LARGEST_AT_ONCE = 8 * 1024 * 1024
 """Bytes of one transaction; one operation may be larger."""
 LOOKUPS = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
@@ -106,32 +111,44 @@ class PostgresWriter:
                     size += batch[-1].operation.size if batch[-1].operation else 0
         return batch
 
-    async def _commit(self, batch: list[_Waiting]) -> None:
+    async def _commit(self, batch: list[_Waiting], *, is_alone: bool = False) -> None:
         jobs = [job for job in batch if job.operation is not None]
         if jobs:
             try:
-                await self._try(jobs)
+                await self._try(jobs, is_alone=is_alone)
             except JournalError as failure:
                 if len(jobs) > 1 and not self._is_away(failure):
                     for job in jobs:  # one of them is what the database refuses: the others are not to suffer for it
-                        await self._commit([job])
+                        await self._commit([job], is_alone=True)
                 else:
                     for job in jobs:
                         job.outcome = failure
-        for job in batch:
+        for job in (*batch, *jobs):
             job.done.set()
+
+    def _join(self, jobs: list[_Waiting], may_join: Callable[[JournalCall], bool]) -> list[JournalCall]:
+        """Add to a transaction's jobs, in their order, those that have come while it waited for its locks: the next one
+        would wait for them again. That is a trip more, so only where they are many beside its own."""
+        queues = (self._jobs, self._last)
+        counts = [_joinable(queue, may_join) for queue in queues]
+        if sum(counts) < len(jobs) * WORTH_A_TRIP:
+            return []
+        more = [queue.popleft() for queue, count in zip(queues, counts, strict=True) for _ in range(count)]
+        jobs += more
+        self._under_way += more
+        return [job.operation for job in more if job.operation is not None]
 
     def _is_away(self, failure: JournalError) -> bool:
         return failure.__cause__ is not None and self._database.passes(failure.__cause__)
 
-    async def _try(self, jobs: list[_Waiting]) -> None:
-        """Commit the jobs, as often as it takes. Raise what it means that they cannot be."""
+    async def _try(self, jobs: list[_Waiting], *, is_alone: bool) -> None:
+        """Commit the jobs, as often as it takes, with those that join them. Raise what it means that they cannot be."""
         doubtful: dict[bytes, DecidedBatch] = {}
         pauses = Pauses(self._database.timing.retry_s)
         while True:
             try:
                 with self._database.limited():
-                    decided = await self._once(jobs, doubtful)
+                    decided = await self._once(jobs, doubtful, is_alone=is_alone)
             except (psycopg.Error, OSError) as error:
                 await self._disconnect()
                 if not self._database.passes(error):
@@ -149,7 +166,7 @@ class PostgresWriter:
                 self._tell(decided.changes.told)
                 return
 
-    async def _once(self, jobs: list[_Waiting], doubtful: dict[bytes, DecidedBatch]) -> DecidedBatch:
+    async def _once(self, jobs: list[_Waiting], doubtful: dict[bytes, DecidedBatch], *, is_alone: bool) -> DecidedBatch:
         if self._connection is None:
             connection = await self._database.connect()
             for setting in LOOKUPS:
@@ -158,7 +175,8 @@ class PostgresWriter:
             self._connection = connection
         operations = [job.operation for job in jobs if job.operation is not None]
         began = time.monotonic()
-        decided = await self._committer.commit(self._connection, operations, doubtful)
+        join: JoinTransaction = nobody if is_alone else partial(self._join, jobs)
+        decided = await self._committer.commit(self._connection, operations, doubtful, join)
         self._database.note_slowness(time.monotonic() - began)
         return decided
 
@@ -166,3 +184,13 @@ class PostgresWriter:
         connection, self._connection = self._connection, None
         if connection is not None:
             await dropped(connection)
+
+
+def _joinable(queue: Collection[_Waiting], may_join: Callable[[JournalCall], bool]) -> int:
+    """Return how many at the head of a queue may join a transaction."""
+    count = size = 0
+    for job in queue:
+        if job.operation is None or size > LARGEST_JOINING or not may_join(job.operation):
+            break
+        count, size = count + 1, size + job.operation.size
+    return count
