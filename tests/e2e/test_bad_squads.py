@@ -92,7 +92,8 @@ def test_a_file_that_is_no_squad_is_refused_in_its_place(tmp_path: Path, what: s
 @pytest.mark.parametrize("command", ["run", "config"])
 def test_a_missing_file_and_a_folder_are_usage_errors(tmp_path: Path, command: str, name: str):
     ended = orchestrator(command, name, cwd=tmp_path)
-    assert (ended.code, ended.first) == (2, f"error: there is no squad file {name}")
+    told = f"{name} is a folder, not a squad's file" if name == "." else f"there is no squad file {name}"
+    assert (ended.code, ended.first) == (2, f"error: {told}")
     assert list(tmp_path.iterdir()) == []
 
 
