@@ -24,7 +24,9 @@ def load_squad(file: str, settings: Settings, where_gone: Mapping[str, str] | No
     Raise `Unusable` where there is no such file, `SpecError` with all its mistakes.
     """
     if Path(file).is_dir():
-        raise Unusable(f"{file} is a folder, not a squad's file", f"name the file: {Path(file) / 'squad.yaml'}")
+        found = ", ".join(map(str, sorted(Path(file).glob("*.yaml"))[:3]))
+        hint = f"name a file of it: {found}" if found else "`orchestrator init` writes one"
+        raise Unusable(f"{file} is a folder, not a squad's file", hint)
     if not Path(file).is_file():
         raise Unusable(f"there is no squad file {file}", "`orchestrator init` writes one")
     if is_markdown(file):

@@ -88,13 +88,26 @@ def test_a_file_that_is_no_squad_is_refused_in_its_place(tmp_path: Path, what: s
     assert files_below(tmp_path) == {"squad.yaml": data}
 
 
-@pytest.mark.parametrize("name", ["missing.yaml", ".", "missing/squad.yaml"])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.yaml", "there is no squad file missing.yaml"),
+        ("missing/squad.yaml", "there is no squad file missing/squad.yaml"),
+        (".", ". is a folder, not a squad's file"),
+    ],
+)
 @pytest.mark.parametrize("command", ["run", "config"])
-def test_a_missing_file_and_a_folder_are_usage_errors(tmp_path: Path, command: str, name: str):
+def test_a_missing_file_and_a_folder_are_usage_errors(tmp_path: Path, command: str, name: str, message: str):
     ended = orchestrator(command, name, cwd=tmp_path)
-    told = f"{name} is a folder, not a squad's file" if name == "." else f"there is no squad file {name}"
-    assert (ended.code, ended.first) == (2, f"error: {told}")
+    assert (ended.code, ended.first) == (2, f"error: {message}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_hint_for_a_folder_names_files_that_are_in_it(tmp_path: Path):
+    (tmp_path / "team").mkdir()
+    assert "`orchestrator init` writes one" in orchestrator("run", "team", cwd=tmp_path).err
+    (tmp_path / "team" / "sprint.yaml").touch()
+    assert "name a file of it: team/sprint.yaml" in orchestrator("run", "team", cwd=tmp_path).err
 
 
 def test_a_routing_file_that_is_none_is_refused_in_its_place(tmp_path: Path):
