@@ -49,7 +49,7 @@ settings.register_profile(
 settings.register_profile(
     "explore",
     settings.get_profile("default"),
-    max_examples=60,
+    max_examples=40,
     derandomize=False,
     print_blob=True,
 )

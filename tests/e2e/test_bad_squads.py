@@ -44,7 +44,7 @@ NO_SQUADS = {
     "100,000 brackets": (b"[" * 100_000, ":1:51: error[too-large]: the file has more than 50 levels"),
     "100,000 mappings": (b"{a: " * 100_000, ":1:201: error[too-large]: the file has more than 50 levels"),
     "alias bomb": (aliases(), "error[too-large]: the file has more than 20000 values"),
-    "alias of itself": (b"tasks: &a {a: *a}\n", "error[recursive-alias]: *a stands inside its own value"),
+    "alias of itself": (b"tasks: &a {a: *a}\n", "error[recursive-alias]: *a is inside its own value"),
     "2 MB of comment": (b"# " + b"x" * 2_000_000, ":1:1: error[too-large]: the file has more than 1048576 bytes"),
     "2 MB of tasks": (b"tasks:\n" + b"  t: {agent: a}\n" * 131_072, "error[too-large]: the file has more than 1048576"),
     "20,001 values": (b"- x\n" * 20_001, "error[too-large]: the file has more than 20000 values"),

@@ -22,10 +22,10 @@ JSON = {"content-type": "application/json"}
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 SDK = {"accept": "application/json"}
 CASES: list[tuple[str, str, dict[str, str], bytes, int, str]] = [
-    ("POST", CHAT, JSON, b"{", 400, "no JSON"),
-    ("POST", CHAT, JSON, b"", 400, "no JSON"),
-    ("POST", CHAT, JSON, b"\xff\xfe{}", 400, "no JSON"),
-    ("POST", CHAT, JSON, b"[" * 100_000, 400, "no JSON"),
+    ("POST", CHAT, JSON, b"{", 400, "is not JSON"),
+    ("POST", CHAT, JSON, b"", 400, "is not JSON"),
+    ("POST", CHAT, JSON, b"\xff\xfe{}", 400, "is not JSON"),
+    ("POST", CHAT, JSON, b"[" * 100_000, 400, "is not JSON"),
     ("POST", CHAT, JSON, b"null", 400, ""),
     ("POST", CHAT, JSON, b'{"model": "tier/worker", "messages": []}', 400, "messages"),
     ("POST", CHAT, JSON, b'{"model": "tier/worker", "messages": [{"role": "boss", "content": "x"}]}', 400, "role"),
@@ -51,7 +51,7 @@ CASES: list[tuple[str, str, dict[str, str], bytes, int, str]] = [
         400,
         "tools[0]",
     ),
-    ("POST", MESSAGES, JSON, b"{", 400, "no JSON"),
+    ("POST", MESSAGES, JSON, b"{", 400, "is not JSON"),
     (
         "POST",
         MESSAGES,

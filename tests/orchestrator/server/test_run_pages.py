@@ -225,7 +225,7 @@ async def test_what_a_tool_asks_in_a_chat_and_in_a_run_is_approved_with_other_ar
         run = (await server.http.post("/api/runs", json={"squad": "notes"})).json()["run_id"]
         assert "&lt;b&gt;milk" in await asked(f"/runs/{run}")
         broken = await approve(f"/runs/{run}", '{"text": ')
-        assert (broken.status_code, "no JSON" in broken.text) == (422, True)
+        assert (broken.status_code, "are not JSON" in broken.text) == (422, True)
         assert "{&#34;text&#34;: </textarea>" in broken.text, "what was typed is kept"
         assert (await approve(f"/runs/{run}", '{"text": "oats"}')).status_code == 303
         await until_state(server, run, "done")

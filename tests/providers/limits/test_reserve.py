@@ -126,6 +126,16 @@ class TestPacing:
         assert check(refund(state, [PACE], "x", NOON + 0.1), [(PACE, 1)], NOON + 0.1).until == NOON + 0.5
 
 
+class TestAClockThatStepsBack:
+    @pytest.mark.parametrize("window", [Fixed(60), Rolling(60), Calendar("day")])
+    def test_what_comes_back_counts_no_earlier_than_where_it_was_reserved(self, window):
+        meter, began = LimitKey("k", 2, window), start(window, index(window, NOON))
+        state, _ = reserve({}, [(meter, 2)], "x", began, began + 9)
+        state = settle(state, [(meter, 2)], "x", began - 2)
+        assert check(state, [(meter, 1)], began - 2) is not None
+        assert check(state, [(meter, 1)], began) is not None
+
+
 class TestCalendars:
     @pytest.mark.parametrize(
         ("timezone", "now", "midnight"),
