@@ -44,7 +44,8 @@ class Lease(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What was used under one key. `spent` holds (bucket, amount) in order of time."""
+    """What was used under one key. `spent` holds (bucket, amount) in order of time; the last one that something was
+    reserved in is among them, also where nothing was used."""
 
     spent: tuple[tuple[int, float], ...] = ()
     leases: tuple[Lease, ...] = ()
@@ -164,6 +165,9 @@ class WindowCounter:
             return
         if self._at != self._swept or now >= self._soonest:
             self._tidy(now)
+        if self._at > self._last:  # for `settle`: the call comes to the provider now at the earliest
+            self._last = self._at
+            self._spent[self._at] = 0.0
         self._leases[lease] = Lease(lease, amount, expires)
         self._used += amount
         if expires < self._soonest:
@@ -183,8 +187,8 @@ class WindowCounter:
         del self._leases[lease]
         self._used -= held.amount
         # Counted now, not at the reservation: the call may have reached the provider at any instant in between, and the
-        # provider's window must not end later than ours.
-        self._add(self._at, amount)
+        # provider's window must not end later than ours. Where the clock has stepped back since, not before it.
+        self._add(max(self._at, self._last), amount)
         return True
 
     def spend(self, amount: float, limit: float, now: float) -> None:
@@ -297,7 +301,11 @@ class WindowCounter:
     def _ends(self) -> Sequence[tuple[float, float]]:
         """Return (instant, amount) of everything but leases that will stop counting, in order of time."""
         oldest, window, more = self._at - self._reach, self.window, self._reach + 1
-        ends = [(start(window, number + more), amount) for number, amount in self._spent.items() if number >= oldest]
+        ends = [
+            (start(window, number + more), amount)
+            for number, amount in self._spent.items()
+            if amount and number >= oldest
+        ]
         return sorted([*ends, (self._outside[1], self._outside[0])] if self._outside[0] else ends)
 
     def _stepped(self, now: float) -> float:

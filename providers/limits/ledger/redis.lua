@@ -55,6 +55,12 @@ local function count_in(count, number, amount)
   table.insert(count.spent, place, {number, amount})
 end
 
+-- The last bucket that something was used or reserved in, or this one.
+local function latest(count, number)
+  local last = count.spent[#count.spent]
+  return last and last[1] > number and last[1] or number
+end
+
 -- The leases of a count stand beside it: a thousand calls that are out would make it long, and each call writes it anew.
 local function lease_of(text)
   local amount, expires = string.match(text, '(%S+) (%S+)')
@@ -181,7 +187,9 @@ if op == 'reserve' then
     if meter.paced then
       pace(meter, count)
     else
-      local expires = now + ttl
+      local expires, number = now + ttl, index(meter, now)
+      local last = count.spent[#count.spent]
+      if not last or last[1] < number then table.insert(count.spent, {number, 0}) end
       redis.call('HSET', leases_key(i), lease, exact(meter.amount) .. ' ' .. exact(expires))
       count.held, count.live = count.held + meter.amount, count.live + 1
       count.soonest = math.min(count.soonest or expires, expires)
@@ -207,7 +215,7 @@ for i, meter in ipairs(meters) do
       redis.call('HDEL', leases_key(i), lease)
       count.live = count.live - 1
       count.held = count.live > 0 and count.held - amount or 0  -- no rounding outlasts the calls
-      count_in(count, index(meter, now), meter.amount)
+      count_in(count, latest(count, index(meter, now)), meter.amount)
       save(i)
     end
   elseif op == 'spend' then

@@ -178,6 +178,7 @@ DECLARE
   meter squad_ledger.meter_1;
   count squad_ledger.counts;
   freed float8;
+  bucket bigint;
   more float8;
   ends float8;
 BEGIN
@@ -241,6 +242,10 @@ BEGIN
     IF op = 'reserve' AND NOT meter.paced THEN
       INSERT INTO squad_ledger.leases VALUES (meter.key, lease, meter.amount, now + ttl)
         ON CONFLICT (key, id) DO UPDATE SET amount = excluded.amount, expires = excluded.expires;
+      IF cardinality(count.numbers) = 0 OR count.numbers[cardinality(count.numbers)] < squad_ledger.bucket_1(meter, now) THEN
+        count.numbers := count.numbers || squad_ledger.bucket_1(meter, now);
+        count.amounts := count.amounts || 0::float8;
+      END IF;
       count.held := count.held + meter.amount;
       count.live := count.live + 1;
       count.soonest := least(count.soonest, now + ttl);
@@ -250,8 +255,10 @@ BEGIN
       CONTINUE WHEN NOT FOUND;
       count.live := count.live - 1;
       count.held := CASE WHEN count.live > 0 THEN count.held - freed ELSE 0 END;  -- no rounding outlasts the calls
-      -- Counted now, not at the reservation: the provider's window must not end later than ours.
-      count := squad_ledger.added_1(count, squad_ledger.bucket_1(meter, now), meter.amount);
+      -- Counted now, not at the reservation: the provider's window must not end later than ours. Where the clock has
+      -- stepped back since, not before it: what was reserved last is the last bucket, if nothing was used after it.
+      bucket := greatest(squad_ledger.bucket_1(meter, now), count.numbers[cardinality(count.numbers)]);
+      count := squad_ledger.added_1(count, bucket, meter.amount);
     ELSIF meter.paced AND op IN ('reserve', 'spend') THEN
       count.due := greatest(count.due, now) + meter.amount * (meter.span / meter."limit");
     ELSIF op = 'spend' THEN
