@@ -245,7 +245,8 @@ def edit_fault(gate: GateOpened, edited: str) -> str:
     except SchemaTooCostly as error:
         return f"whether the new {gate.editable} can be taken is not found in time: {error}"
     except (ValueError, RecursionError) as error:
-        return f"the new {gate.editable} are not JSON: {error}" if gate.editable == "arguments" else f"not JSON: {error}"
+        said = f"the new {gate.editable} are " if gate.editable == "arguments" else ""
+        return f"{said}not JSON: {error}"
     return "" if broken is None else f"{broken.json_path}: {cut(broken.message, MOST_TOLD)}"
 
 
