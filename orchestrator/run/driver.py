@@ -283,6 +283,8 @@ class Driver:
         if answer is None:
             await self._advance()
             answer = await self._asker.later(gate, plan, opened_at, self._clock())
+            if self._over.is_set():  # too late, as for `resume_units`
+                return
         if not self.state.stopping:
             self._record(answer)
             await self.flush()  # an answer is recorded before anything follows from it
@@ -295,8 +297,13 @@ class Driver:
             self._break_off(error)
 
     async def resume_units(self, units: Sequence[Unit]) -> None:
-        """Put units to work again that had paused, while the run goes on. Others are left alone."""
-        parked = [unit for unit in units if self.state.is_parked(unit)] if not self.state.stopping else []
+        """Put units to work again that had paused, while the run goes on. Others are left alone.
+
+        Once the run ends, as nothing was at work, it is too late: who takes it up next puts them to work.
+        """
+        if self._over.is_set() or self.state.stopping:
+            return
+        parked = [unit for unit in units if self.state.is_parked(unit)]
         for unit in parked:
             self._record(TaskResumed(unit.task, unit.key))
         if parked:

@@ -11,11 +11,13 @@ import pytest
 from orchestrator.cluster.run_dispatcher import ClusterDispatcher
 from orchestrator.dispatch import Handler, Settle, TakeEvents
 from orchestrator.dispatch.cluster.job import Job
-from orchestrator.events import Event, RunFinished
+from orchestrator.events import Event, RunFinished, TaskParked
+from orchestrator.execution import Run
 from orchestrator.journal.protocols import Fenced
 from orchestrator.options import RunOptions
 from orchestrator.rerun.replay import replay
 from orchestrator.run.approvals import answer_question
+from orchestrator.run.unit_work import UnitOutcome
 from orchestrator.run_opening import resume_with
 from orchestrator.subscribers import Feed, Subject, Subscriber
 from orchestrator.units import Unit
@@ -252,3 +254,31 @@ async def test_a_driver_that_was_taken_over_ends_with_that_alone() -> None:
                 async for _ in opened:
                     pass
         assert not of_type(list(await cluster.journal.events("r")), "run.finished")
+
+
+class PausedElsewhere(ClusterDispatcher):
+    """Its one unit paused elsewhere. As its driver ends with that, what the unit waits for comes."""
+
+    run: Run
+
+    async def serve(self, handler: Handler, settle: Settle, take: TakeEvents, slots: int) -> None:
+        unit = Unit("plan")
+        await settle([(unit, UnitOutcome(TaskParked("plan", None, "a person's reply", None), None, 0))])
+        try:
+            await anyio.sleep_forever()
+        finally:
+            await self.run.resume_units([unit])
+
+
+async def test_an_answer_that_comes_as_a_driver_ends_is_left_to_who_takes_the_run_up_next() -> None:
+    given = squad({"plan": "plan it"})
+    async with in_memory_cluster(given) as cluster:
+        await cluster.start()
+        dispatcher = PausedElsewhere("r", cluster.journal, cluster.hand_over, cluster.cut_off, anyio.current_time)
+        options = RunOptions(manager=Answers(), clock=anyio.current_time, dispatcher=dispatcher)
+        async with resume_with(given, "r", cluster.journal, options) as opened:
+            dispatcher.run = opened
+            async for _ in opened:
+                pass
+        assert opened.result.status == "waiting"
+        assert not of_type(list(await cluster.journal.events("r")), "task.resumed")
