@@ -109,10 +109,22 @@ class UnitHost:
         if mine is None:
             return
         fence, past, recorder = mine
+        if fence > 1 and await self._has_paused(unit):
+            return
         async with self._budgets(unit, fence, recorder) as (budgets, shared):
             outcome = await self._outcome(unit, fence, past, recorder, budgets, shared, is_handed_over)
             is_final = not isinstance(outcome.end, TaskParked)
             await self.journal.report(self.run, unit, fence, outcome, recorder.take(), is_final=is_final)
+
+    async def _has_paused(self, unit: Unit) -> bool:
+        """Return whether a unit has paused since it was found at work: its process died after it had said so.
+
+        Its driver puts it to work again; until then the numbers of what the driver tells of it are not known here.
+        """
+        if any(report.unit == unit for report in await self.journal.reports(self.run)):
+            return True
+        await self._catch_up()  # a report is taken together with what follows from it
+        return not self._state.is_at_work(unit)
 
     @asynccontextmanager
     async def _budgets(

@@ -9,9 +9,10 @@ import anyio
 import pytest
 
 from orchestrator.cluster.run_dispatcher import ClusterDispatcher
+from orchestrator.cluster.unit_host import open_unit_host
 from orchestrator.dispatch import Handler, Settle, TakeEvents
 from orchestrator.dispatch.cluster.job import Job
-from orchestrator.events import Event, RunFinished, TaskParked
+from orchestrator.events import Event, RunFinished, TaskParked, TaskStarted
 from orchestrator.execution import Run
 from orchestrator.journal.protocols import Fenced
 from orchestrator.options import RunOptions
@@ -282,3 +283,21 @@ async def test_an_answer_that_comes_as_a_driver_ends_is_left_to_who_takes_the_ru
                 pass
         assert opened.result.status == "waiting"
         assert not of_type(list(await cluster.journal.events("r")), "task.resumed")
+
+
+async def test_a_unit_that_has_paused_is_left_to_its_driver_where_its_job_is_run_again() -> None:
+    """Its worker died after it had told of the pause: by that report the driver numbers what it tells of the unit."""
+    given, unit, manager = squad({"plan": "plan it"}), Unit("plan"), Answers()
+    async with in_memory_cluster(given) as cluster:
+        await cluster.start()
+        started = Event("r", unit, (), 0, 1, 0.0, TaskStarted("plan", 1, "ann"))
+        async with cluster.journal.driving("r"):
+            await cluster.journal.append("r", [started])
+        fence = await cluster.journal.claim("r", unit, "w1")
+        assert fence is not None
+        paused = UnitOutcome(TaskParked("plan", None, "a person's reply", None), None, 0)
+        await cluster.journal.report("r", unit, fence, paused, [], is_final=False)
+        options = RunOptions(manager=manager, clock=anyio.current_time)
+        async with open_unit_host("r", cluster.journal, lambda _: given, options) as host:
+            await host.work(unit, "w2")
+    assert not manager.asked
