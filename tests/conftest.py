@@ -49,10 +49,11 @@ settings.register_profile(
 settings.register_profile(
     "explore",
     settings.get_profile("default"),
-    max_examples=40,
+    max_examples=60,
     derandomize=False,
     print_blob=True,
 )
+settings.register_profile("explore-a-little", settings.get_profile("explore"), max_examples=25)
 settings.load_profile("default")
 
 
