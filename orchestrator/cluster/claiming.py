@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from orchestrator.errors import RunNotFound
 from orchestrator.events import CallsCutShort, Event
@@ -14,32 +13,23 @@ from orchestrator.run.recorder import Recorder
 from orchestrator.units import Unit, step_of
 
 
-class ClaimedUnit(NamedTuple):
-    """A unit that is its claimer's, and what is recorded of its work."""
-
-    fence: Fence
-    past: RunHistory
-    recorder: Recorder
-
-
-async def claimed(
+async def taken_over(
     journal: SharedJournal,
     run: str,
     unit: Unit,
-    owner: str,
+    fence: Fence,
     clock: Callable[[], float],
     listen: Callable[[Event], None] | None = None,
     *,
     is_new: bool = False,
     recorded: Callable[[Unit], Awaitable[Sequence[Event]]] | None = None,
-) -> ClaimedUnit | None:
-    """Claim a unit; None where it has ended. Where calls of its former owner are open, that they are cut short is
-    recorded. `listen` is told of each event of its work from here on. `is_new`: nothing is recorded of the
-    unit's work, unless it was claimed before. `recorded` returns what is; None: what is under its name."""
-    fence = await journal.claim(run, unit, owner)
-    if fence is None:
-        return None
-    # Read after the claim: from then on no earlier owner adds to it.
+) -> tuple[RunHistory, Recorder]:
+    """Return what is recorded of the work of a unit that was claimed under `fence`, and what records the rest of it.
+
+    Where calls of its former owner are open, that they are cut short is recorded. `listen` is told of each event of its
+    work from here on. `is_new`: nothing is recorded of the unit's work, unless it was claimed before. `recorded`
+    returns what is; None: what is under its name.
+    """
     recorded = recorded or partial(journal.events_of_unit, run)
     past = RunHistory() if is_new and fence == 1 else history_of(await recorded(unit))
     recorder = Recorder(run, listen, clock, past)
@@ -48,7 +38,7 @@ async def claimed(
         # Tries count from 1.
         recorder.record(CallsCutShort(), unit, step_of(f"try-0/claim-{fence}"))
         await journal.record(run, unit, fence, recorder.take())
-    return ClaimedUnit(fence, past, recorder)
+    return past, recorder
 
 
 async def disown(journal: SharedJournal, run: str, unit: Unit, clock: Callable[[], float]) -> None:
@@ -58,4 +48,5 @@ async def disown(journal: SharedJournal, run: str, unit: Unit, clock: Callable[[
         await journal.manifest(run)
     except RunNotFound:
         return
-    await claimed(journal, run, unit, "", clock)
+    if (fence := await journal.claim(run, unit, "")) is not None:
+        await taken_over(journal, run, unit, fence, clock)

@@ -30,11 +30,11 @@ class ClusterDispatcher:
         run: str,
         journal: SharedJournal,
         hand_over: HandOver,
-        cut_off: Callable[[str], Awaitable[None]],
+        cut_off: Callable[[str], Awaitable[object]],
         clock: Callable[[], float],
         priority: int = 0,
     ) -> None:
-        """`cut_off` ends the units of a run that are at work, and returns once none is at any worker that is alive.
+        """`cut_off` ends the units of a run that are at work, and waits a while for those that are at workers.
         `priority` is the run's."""
         self._clock, self._priority = clock, priority
         self._run, self._journal, self._hand_over, self._cut_off = run, journal, hand_over, cut_off

@@ -16,7 +16,7 @@ import anyio
 
 from agents.run_context import Complete, Surroundings
 from agents.run_folder import RunFolder, origins_of
-from orchestrator.cluster.claiming import claimed
+from orchestrator.cluster.claiming import taken_over
 from orchestrator.errors import RunChanged
 from orchestrator.events import Event, RunEdited, RunFinished, RunForked, RunResumed, RunStatus, TaskParked
 from orchestrator.execution import in_doubt
@@ -100,26 +100,27 @@ class UnitHost:
         await self._catch_up()
         if self._is_over or not self._state.is_at_work(unit):
             return
+        fence = await self.journal.claim(self.run, unit, owner)
+        if fence is None or (fence > 1 and await self._has_paused(unit)):
+            return
         # Of one element all that is recorded without a claim is what a fork or an edit took over.
         is_new = unit.key is not None and not self._took_over
         recorded = self._recorded if self._is_renamed else None
-        mine = await claimed(
-            self.journal, self.run, unit, owner, self.clock, self.told.tell, is_new=is_new, recorded=recorded
+        # Read after the claim: from then on no earlier owner adds to it.
+        past, recorder = await taken_over(
+            self.journal, self.run, unit, fence, self.clock, self.told.tell, is_new=is_new, recorded=recorded
         )
-        if mine is None:
-            return
-        fence, past, recorder = mine
-        if fence > 1 and await self._has_paused(unit):
-            return
         async with self._budgets(unit, fence, recorder) as (budgets, shared):
             outcome = await self._outcome(unit, fence, past, recorder, budgets, shared, is_handed_over)
             is_final = not isinstance(outcome.end, TaskParked)
             await self.journal.report(self.run, unit, fence, outcome, recorder.take(), is_final=is_final)
 
     async def _has_paused(self, unit: Unit) -> bool:
-        """Return whether a unit has paused since it was found at work: its process died after it had said so.
+        """Return whether a unit that was claimed from another process had paused there: the job of a worker that died
+        right after its report is run again. It is for the driver to put the unit to work again.
 
-        Its driver puts it to work again; until then the numbers of what the driver tells of it are not known here.
+        To be asked after the claim, as no former owner reports any more, and before the unit's record is read: what the
+        driver tells of a unit and what its work tells are numbered as one.
         """
         if any(report.unit == unit for report in await self.journal.reports(self.run)):
             return True

@@ -55,7 +55,7 @@ class RunWorker:
         tasks: TaskGroup,
         journal: SharedJournal,
         hand_over: HandOver,
-        cut_off: Callable[[str], Awaitable[None]],
+        cut_off: Callable[[str], Awaitable[object]],
         placed: PlacedJobs,
         squad_of: SquadOf,
         options: RunOptions,
