@@ -21,9 +21,9 @@ from orchestrator.journal.timing import ClusterTiming
 AT_ONCE = 1000
 """Runs at work that a sweep asks for at once."""
 
-WITHDRAW_S = 20.0
-"""How long it is waited for units that were told to end: a tool in the middle of its work may take a while."""
-WITHDRAW_POLL_S = 0.2
+CUT_OFF_S = 20.0
+"""How long units that were told to end are waited for: a tool in the middle of its work may take a while."""
+CUT_OFF_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +70,23 @@ class ClusterDatabase:
         at = await self.queue.now() + timedelta(seconds=after_s) if after_s > 0 else None
         await self.queue.submit(jobs, priority=(await self.journal.manifest(run)).priority, at=at)
 
-    async def cut_off(self, run: str) -> None:
-        """End the run's units that are at work, and return once no worker that is alive has one. The caller drives the
-        run."""
-        while True:
-            await self.queue.cancel(run, drives_on=True)
-            if not await self.queue.is_at_work(run):
-                return
-            await anyio.sleep(WITHDRAW_POLL_S)
+    async def cut_off(self, run: str) -> bool:
+        """End the run's units that are at work, and return whether no worker that is alive has one any more.
+
+        A tool that cannot be stopped is not waited for longer than `CUT_OFF_S`. The caller drives the run.
+        """
+        with anyio.move_on_after(CUT_OFF_S):
+            while True:
+                await self.queue.cancel(run, drives_on=True)
+                if not await self.queue.is_at_work(run):
+                    return True
+                await anyio.sleep(CUT_OFF_POLL_S)
+        return False
 
     async def withdraw(self, run: str) -> None:
         """Cut the run's units off. Raise `RunBusy` where that takes too long."""
-        with anyio.move_on_after(WITHDRAW_S):
-            return await self.cut_off(run)
-        raise RunBusy(f"a worker has a unit of the run {run} that does not end", "ask again in a while")
+        if not await self.cut_off(run):
+            raise RunBusy(f"a worker has a unit of the run {run} that does not end", "ask again in a while")
 
     async def sweep(self) -> None:
         """Submit what has no job, though it is to go on: runs that were told something, and runs whose job is lost."""
