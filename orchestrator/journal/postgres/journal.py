@@ -45,6 +45,9 @@ from orchestrator.journal.protocols import (
 from orchestrator.journal.timing import ClusterTiming
 from orchestrator.units import Unit, text_of
 
+MOST_UNITS_AHEAD = 100
+"""Units whose steps are kept. Those of others are asked for one by one."""
+
 
 class _Ahead(NamedTuple):
     """The steps that earlier owners of a unit ended, as it was claimed under `fence`: one that goes on with it asks for
@@ -122,6 +125,8 @@ class PostgresJournal(PostgresReader, PostgresWrites):
         self._ahead.pop((run, unit), None)
         # Without an owner it is only taken from the former one. Read after the claim: nothing is added from then on.
         if fence is not None and fence > 1 and owner:
+            if len(self._ahead) >= MOST_UNITS_AHEAD:  # not all units ask for all of theirs
+                del self._ahead[next(iter(self._ahead))]
             self._ahead[run, unit] = _Ahead(fence, await self._done_in(run, unit))
         return fence
 
