@@ -219,7 +219,7 @@ async def _tell_both(run: Run, on_event: Callable[[Event], None], on_delta: Call
 
 def _check_given(squad: Squad, options: RunOptions) -> None:
     """Raise `TypeError` where a program hands over a path or a document as the squad, or a text as the inputs; and
-    `ValueError` for a priority that no worker would heed."""
+    `ValueError` for a priority where no worker begins the work."""
     if options.priority and options.dispatcher is None:
         raise ValueError("priority: it orders the runs of a cluster, and this process does the run itself")
     given: object = squad

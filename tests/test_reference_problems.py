@@ -24,7 +24,7 @@ def test_each_code_has_an_example() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.code)
 def test_an_example_prints_its_code_and_its_corrected_form_none(example: Example) -> None:
     assert [code for code, _ in problems_in(printed(example)[1])] == [*example.before, example.code]
-    ended, told = printed(example, mended=True)
+    ended, told = printed(example, corrected=True)
     assert (ended, problems_in(told)) == (0, []), told
 
 

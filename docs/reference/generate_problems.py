@@ -96,15 +96,15 @@ def sections() -> Mapping[str, tuple[Example, ...]]:
 
 
 @cache
-def printed(example: Example, *, mended: bool = False) -> tuple[int, str]:
+def printed(example: Example, *, corrected: bool = False) -> tuple[int, str]:
     """Return how a command ends for the example's file, and what it prints."""
-    text = example.right if mended else example.wrong
+    text = example.right if corrected else example.wrong
     if not example.whole:
         rest = REST.get(example.file, {}).items()
         text += "".join(line for key, line in rest if not re.search(rf"^{key}:", text, re.MULTILINE))
     if example.escaped:
         text = text.encode().decode("unicode_escape")
-    beside = example.beside_right or example.beside if mended else example.beside
+    beside = example.beside_right or example.beside if corrected else example.beside
     files = {"squad.yaml": "".join(REST["squad.yaml"].values()), **beside, example.file: text}
     clean = {name: value for name, value in os.environ.items() if name in ("HOME", "PATH", "SYSTEMROOT", "TMPDIR")}
     given = {"ORCHESTRATOR_LOCAL_SERVERS": "off", "ORCHESTRATOR_TRUST_FILE": "trust.json", "COLUMNS": "100"}
@@ -113,9 +113,9 @@ def printed(example: Example, *, mended: bool = False) -> tuple[int, str]:
     with TemporaryDirectory() as folder, chdir(folder), patch.dict(os.environ, {**clean, **given}, clear=True):
         for name, content in files.items():
             Path(name).parent.mkdir(exist_ok=True)
-            Path(name).write_bytes(content.encode("utf-8" if mended or name != example.file else example.encoding))
+            Path(name).write_bytes(content.encode("utf-8" if corrected or name != example.file else example.encoding))
         with redirect_stdout(out), redirect_stderr(out):
-            ended = main(shlex.split(example.commands[mended]))
+            ended = main(shlex.split(example.commands[corrected]))
     return ended, out.getvalue()
 
 

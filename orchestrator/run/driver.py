@@ -159,9 +159,7 @@ class Driver:
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._serve)
-            if (
-                self._budgets.seconds_left() > 0
-            ):  # else what is put to work elsewhere would pay for calls that are cut off
+            if self._budgets.seconds_left() > 0:  # else others would pay for calls that are cut off at once
                 if goes_on:
                     await self._take_up()
                 await self._advance()

@@ -111,7 +111,7 @@ class Committer:
         self.remembered.add(decided.rows, decided.changes)
 
 
-def nobody(may_join: Callable[[JournalCall], bool]) -> Sequence[JournalCall]:  # noqa: ARG001  # a `JoinTransaction`
+def none_join(may_join: Callable[[JournalCall], bool]) -> Sequence[JournalCall]:  # noqa: ARG001  # a `JoinTransaction`
     """Have no operation join."""
     return ()
 

@@ -12,7 +12,13 @@ from typing import Any
 import anyio
 import psycopg
 
-from orchestrator.journal.postgres.committing import LONG_TO_COMPRESS, Committer, DecidedBatch, JoinTransaction, nobody
+from orchestrator.journal.postgres.committing import (
+    LONG_TO_COMPRESS,
+    Committer,
+    DecidedBatch,
+    JoinTransaction,
+    none_join,
+)
 from orchestrator.journal.postgres.connecting import Database, Pauses, PostgresConnection, dropped, is_conflict
 from orchestrator.journal.postgres.operations import JournalCall
 from orchestrator.journal.protocols import JournalError, JournalUnusable
@@ -175,7 +181,7 @@ class PostgresWriter:
             self._connection = connection
         operations = [job.operation for job in jobs if job.operation is not None]
         began = time.monotonic()
-        join: JoinTransaction = nobody if is_alone else partial(self._join, jobs)
+        join: JoinTransaction = none_join if is_alone else partial(self._join, jobs)
         decided = await self._committer.commit(self._connection, operations, doubtful, join)
         self._database.note_slowness(time.monotonic() - began)
         return decided
