@@ -284,7 +284,7 @@ class Tasks:
         """Check that each listed task is sure to have ended before task `name` starts."""
         for index, other in enumerate(listed):
             if other not in self.spec.tasks:
-                self.findings.unknown((*path, index), "task", other, self.spec.tasks)
+                self.findings.unknown((*path, index), "task", other, self.spec.tasks.keys() - {name})
             elif self.ancestry.knows(name) and not self.ancestry.precedes(other, name):
                 message = f"'{word}' names '{other}', which '{name}' does not wait for"
                 self.findings.error((*path, index), "not-an-ancestor", message, f"add '{other}' to needs")
@@ -400,7 +400,7 @@ class Tasks:
         needs = self.spec.tasks[name].needs or []
         for index, need in enumerate(needs):
             if need not in self.spec.tasks:
-                self.findings.unknown(("tasks", name, "needs", index), "task", need, self.spec.tasks)
+                self.findings.unknown(("tasks", name, "needs", index), "task", need, self.spec.tasks.keys() - {name})
         return [need for need in needs if need in self.spec.tasks]
 
     def is_torn(self, name: str) -> bool:

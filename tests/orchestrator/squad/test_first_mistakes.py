@@ -169,6 +169,10 @@ def told(text: str) -> list[tuple[str, str, str]]:
             ),
         ),
         (
+            TASK.replace("REST", ", needs: [x]") + "  u: {agent: bob, description: Go on.}\n",
+            ("unknown-task", "no task is called 'x'", "known here: u"),
+        ),
+        (
             TASK.replace("REST", ", if: '${{ true && false }}'"),
             ("bad-expression", "unexpected char '&' at 6 in ${{ true && false }}", "write and, or, not"),
         ),
