@@ -80,6 +80,12 @@ class ClusterDesk(LocalDesk):
         """Return the state of a run whose record says this one: what no process drives may wait for a worker."""
         return QUEUED if state == UNFINISHED and await self.cluster.queue.live(run) else state
 
+    async def is_last(self, run: str, number: int) -> bool:
+        """Return whether no event came after the one of this number, and none will for an answer that was given."""
+        if not await LocalDesk.is_last(self, run, number):
+            return False
+        return not (await questions_of(self.records.journal, run)).is_run_to_go_on
+
     async def questions_of(self, run: str) -> Sequence[GateOpened]:
         return (await questions_of(self.records.journal, run)).open
 

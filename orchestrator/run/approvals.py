@@ -111,6 +111,11 @@ class Questions(NamedTuple):
     open: Sequence[GateOpened]
     answered: Mapping[str, GateAnswered]
 
+    @property
+    def is_run_to_go_on(self) -> bool:
+        """Whether the run ended as waiting, and an answer came that is not recorded yet: it is taken up for that."""
+        return self.past.status == "waiting" and any(name in self.answered for name in self.past.gates)
+
     def named(self, name: str | None) -> GateOpened:
         """Return the open question of this name, or the only one whose task, place or beginning is `name`.
 

@@ -17,7 +17,7 @@ from orchestrator.execution import Run
 from orchestrator.journal.protocols import Fenced
 from orchestrator.options import RunOptions
 from orchestrator.rerun.replay import replay
-from orchestrator.run.approvals import answer_question
+from orchestrator.run.approvals import answer_question, questions_of
 from orchestrator.run.unit_work import UnitOutcome
 from orchestrator.run_opening import resume_with
 from orchestrator.subscribers import Feed, Subject, Subscriber
@@ -131,9 +131,12 @@ async def test_a_run_that_waits_for_a_person_has_no_job_and_goes_on_once_it_is_t
         await cluster.start()
         assert (await cluster.ended()).status == "waiting"
         assert not cluster.jobs
+        assert not (await questions_of(cluster.journal, "r")).is_run_to_go_on
         await answer_question(cluster.journal, "r", None, "approve")
+        assert (await questions_of(cluster.journal, "r")).is_run_to_go_on
         await cluster.drive()
         assert (await cluster.ended()).status == "done"
+        assert not (await questions_of(cluster.journal, "r")).is_run_to_go_on
     assert till.done == ["ann"]
 
 
