@@ -53,6 +53,7 @@ async def test_the_database_is_away(
         assert not made.cluster.exits, "no worker was taken for dead"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", swept_seeds(1, 4))
 async def test_all_workers_are_replaced_one_by_one(postgres_url: str, seed: int) -> None:
     async with chaos(postgres_url, fanned(10), seed=seed, slow_s=0.3) as made:
